@@ -612,7 +612,7 @@ mod tests {
     fn a_structural_schema_passes() {
         let document = json!({"type": "object", "properties": {
             "metadata": {"type": "object", "properties": {"name": {"type": "string", "maxLength": 20}}},
-            "spec": {"type": "object", "default": {}, "properties": {
+            "spec": {"type": "object", "default": {"a": 1}, "properties": {
                 "port": {"x-kubernetes-int-or-string": true, "anyOf": [{"type": "integer"}, {"type": "string"}]},
                 "free": {"type": "object", "x-kubernetes-preserve-unknown-fields": true},
                 "open": {"x-kubernetes-preserve-unknown-fields": true},
