@@ -81,7 +81,10 @@ pub(super) fn validate(review: &Review<'_>) -> Result<(), Status> {
     let Some(old) = review.old.filter(|old| is_marked(old)) else {
         return Ok(());
     };
-    if review.group != "" || review.resource != "pods" || review.operation != Operation::Update {
+    if !review.group.is_empty()
+        || review.resource != "pods"
+        || review.operation != Operation::Update
+    {
         return Ok(());
     }
     let images = |pod: &Value| -> Vec<Value> {

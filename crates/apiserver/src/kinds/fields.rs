@@ -3,6 +3,7 @@
 //! Defaulting runs before validation, so anything may stand anywhere: what is not of the expected
 //! type is left alone for validation to name. `null` means absent, as everywhere in Kubernetes.
 
+use objects::quantity::Quantity;
 use serde_json::{Map, Value};
 
 /// A JSON object.
@@ -46,6 +47,20 @@ pub fn each<'a>(fields: &'a mut Fields, key: &str) -> impl Iterator<Item = &'a m
         .into_iter()
         .flatten()
         .filter_map(Value::as_object_mut)
+}
+
+/// Writes the amounts in the map at `key` the one way Kubernetes writes them (`0.5` is `500m`).
+pub fn canonical_amounts(fields: &mut Fields, key: &str) {
+    for amount in at(fields, key).into_iter().flat_map(Map::values_mut) {
+        canonical_amount(amount);
+    }
+}
+
+/// Writes one amount the one way Kubernetes writes it; what is no amount is left for validation.
+pub fn canonical_amount(amount: &mut Value) {
+    if let Ok(quantity) = Quantity::from_json(amount) {
+        *amount = quantity.canonical().into();
+    }
 }
 
 /// `spec` of an object, made if absent.
@@ -112,6 +127,16 @@ mod tests {
         assert!(spec(&mut object).is_none());
         assert_eq!(each(object.as_object_mut().unwrap(), "list").count(), 0);
         assert_eq!(object["spec"], 7);
+    }
+
+    #[test]
+    fn amounts_are_written_one_way_and_nonsense_is_left() {
+        let mut object = json!({"limits": {"cpu": 0.5, "memory": "1024Mi", "gpu": 2, "odd": "x"}});
+        canonical_amounts(object.as_object_mut().unwrap(), "limits");
+        assert_eq!(
+            object["limits"],
+            json!({"cpu": "500m", "memory": "1Gi", "gpu": "2", "odd": "x"})
+        );
     }
 
     #[test]

@@ -4,7 +4,7 @@ use objects::FieldError;
 use serde_json::{Value, json};
 
 use super::Strategy;
-use super::fields::{at, each, fill, is_empty, list, spec, text};
+use super::fields::{at, canonical_amounts, each, fill, is_empty, list, spec, text};
 use super::pod_validation::validate_resource_list;
 
 pub(super) struct LimitRange;
@@ -13,6 +13,15 @@ impl Strategy for LimitRange {
     fn default(&self, object: &mut Value) {
         let Some(spec) = spec(object) else { return };
         for limit in each(spec, "limits") {
+            for key in [
+                "max",
+                "min",
+                "default",
+                "defaultRequest",
+                "maxLimitRequestRatio",
+            ] {
+                canonical_amounts(limit, key);
+            }
             if limit.get("type") != Some(&json!("Container")) {
                 continue;
             }

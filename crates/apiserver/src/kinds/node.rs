@@ -3,7 +3,7 @@
 use objects::FieldError;
 use serde_json::Value;
 
-use super::fields::{at, fill, is_empty, list, text};
+use super::fields::{at, canonical_amounts, fill, is_empty, list, text};
 use super::{Strategy, keep};
 
 pub(super) struct Node;
@@ -20,6 +20,8 @@ impl Strategy for Node {
                 .cloned()
         {
             fill(status, "allocatable", capacity);
+            canonical_amounts(status, "capacity");
+            canonical_amounts(status, "allocatable");
         }
     }
 

@@ -3,7 +3,7 @@
 use objects::FieldError;
 use serde_json::{Value, json};
 
-use super::fields::{at, fill, fill_text, is_empty, spec, text};
+use super::fields::{at, canonical_amounts, fill, fill_text, is_empty, spec, text};
 use super::pod_validation::validate_resource_list;
 use super::{Strategy, start_status};
 
@@ -28,6 +28,7 @@ impl Strategy for PersistentVolume {
         let Some(spec) = spec(object) else { return };
         fill_text(spec, "persistentVolumeReclaimPolicy", "Retain");
         fill_text(spec, "volumeMode", "Filesystem");
+        canonical_amounts(spec, "capacity");
         if let Some(host_path) = at(spec, "hostPath") {
             fill(host_path, "type", "");
         }

@@ -4,7 +4,7 @@ use objects::FieldError;
 use objects::quantity::Quantity;
 use serde_json::{Value, json};
 
-use super::fields::{Fields, at_or_new, fill, fill_text, is_empty, is_same};
+use super::fields::{Fields, at, at_or_new, canonical_amounts, fill, fill_text, is_empty, is_same};
 use super::pod_validation::validate_claim_spec;
 use super::{Strategy, start_status};
 
@@ -68,6 +68,10 @@ impl Strategy for PersistentVolumeClaim {
 pub(super) fn default_claim(claim: &mut Fields) {
     if let Some(spec) = at_or_new(claim, "spec") {
         fill_text(spec, "volumeMode", "Filesystem");
+        if let Some(resources) = at(spec, "resources") {
+            canonical_amounts(resources, "requests");
+            canonical_amounts(resources, "limits");
+        }
     }
     if let Some(status) = at_or_new(claim, "status") {
         fill(status, "phase", "Pending");

@@ -3,7 +3,9 @@
 
 use serde_json::{Value, json};
 
-use super::fields::{Fields, at, at_or_new, each, fill, fill_text, is_absent};
+use super::fields::{
+    Fields, at, at_or_new, canonical_amount, canonical_amounts, each, fill, fill_text, is_absent,
+};
 
 /// 0644, the mode of projected files.
 const FILE_MODE: i64 = 0o644;
@@ -56,7 +58,10 @@ fn default_container(container: &mut Fields) {
         .unwrap_or_default()
         .to_owned();
     fill_text(container, "imagePullPolicy", pull_policy(&image));
-    fill(container, "resources", json!({}));
+    if let Some(resources) = at_or_new(container, "resources") {
+        canonical_amounts(resources, "limits");
+        canonical_amounts(resources, "requests");
+    }
     fill_text(container, "terminationMessagePath", "/dev/termination-log");
     fill_text(container, "terminationMessagePolicy", "File");
     for port in each(container, "ports") {
@@ -143,6 +148,9 @@ fn default_volume(volume: &mut Fields) {
                 fill(token, "expirationSeconds", 3600);
             }
         }
+    }
+    if let Some(limit) = at(volume, "emptyDir").and_then(|empty| empty.get_mut("sizeLimit")) {
+        canonical_amount(limit);
     }
     if let Some(host_path) = at(volume, "hostPath") {
         fill(host_path, "type", "");

@@ -3,12 +3,19 @@
 use objects::FieldError;
 use serde_json::{Value, json};
 
+use super::fields::{canonical_amounts, spec};
 use super::pod_validation::validate_resource_list;
 use super::{Strategy, start_status};
 
 pub(super) struct ResourceQuota;
 
 impl Strategy for ResourceQuota {
+    fn default(&self, object: &mut Value) {
+        if let Some(spec) = spec(object) {
+            canonical_amounts(spec, "hard");
+        }
+    }
+
     fn prepare_create(&self, object: &mut Value) {
         start_status(object, json!({}));
     }

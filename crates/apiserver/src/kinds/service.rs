@@ -169,12 +169,9 @@ fn keep_addresses(spec: &mut Fields, old: &Value) {
             spec.insert(field.into(), old[field].clone());
         }
     }
-    if spec["clusterIP"]
-        != spec
-            .get("clusterIPs")
-            .map_or(Value::Null, |ips| ips[0].clone())
-    {
-        let single = spec["clusterIP"].clone();
+    let single = spec.get("clusterIP").cloned().unwrap_or_default();
+    let is_same = spec.get("clusterIPs").is_some_and(|ips| ips[0] == single);
+    if !is_empty(&single) && !is_same {
         spec.insert("clusterIPs".into(), json!([single]));
     }
     if is_absent(spec, "healthCheckNodePort") && !is_empty(&old["healthCheckNodePort"]) {
