@@ -175,3 +175,99 @@ fn percent_decoded(key: &str) -> String {
     }
     String::from_utf8(decoded).unwrap_or_else(|_| key.to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::authz::Rbac;
+    use crate::lookup::Fixed;
+    use serde_json::json;
+    use std::sync::Arc;
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(*name, value.parse().unwrap());
+        }
+        headers
+    }
+
+    /// Ann may act as the service account `builder` in `dev`, and as nobody else.
+    fn authorizer() -> Authorizer {
+        let role = json!({"metadata": {"name": "actor"}, "rules": [
+            {"verbs": ["impersonate"], "apiGroups": [""], "resources": ["serviceaccounts"], "resourceNames": ["builder"]},
+        ]});
+        let binding = json!({
+            "metadata": {"name": "ann", "namespace": "dev"},
+            "roleRef": {"kind": "ClusterRole", "name": "actor"}, "subjects": [{"kind": "User", "name": "ann"}],
+        });
+        let rbac = Rbac::rebuild([], [&binding], [&role], []);
+        Authorizer::new(rbac, Arc::new(Fixed::default()))
+    }
+
+    #[test]
+    fn without_the_headers_everybody_is_who_they_are() {
+        let user = User::new("ann", &[]);
+        assert_eq!(
+            resolve(user.clone(), &HeaderMap::new(), &authorizer()).unwrap(),
+            user
+        );
+    }
+
+    #[test]
+    fn whoever_may_acts_as_the_account_with_its_groups_and_nothing_of_their_own() {
+        let wanted = headers(&[(USER, "system:serviceaccount:dev:builder")]);
+        let user = resolve(User::new("ann", &["mine"]), &wanted, &authorizer()).unwrap();
+        assert_eq!(user, User::service_account("dev", "builder"));
+    }
+
+    #[test]
+    fn whoever_may_not_is_told_so() {
+        let wanted = headers(&[(USER, "bob")]);
+        let status = resolve(User::new("ann", &[]), &wanted, &authorizer()).unwrap_err();
+        assert_eq!(
+            status.message,
+            r#"users "bob" is forbidden: User "ann" cannot impersonate resource "users" in API group "" at the cluster scope"#
+        );
+    }
+
+    #[test]
+    fn each_group_and_extra_needs_a_permission_of_its_own() {
+        for more in [
+            (GROUP, "system:masters"),
+            ("impersonate-extra-scopes", "all"),
+            (UID, "1"),
+        ] {
+            let wanted = headers(&[(USER, "system:serviceaccount:dev:builder"), more]);
+            assert!(
+                resolve(User::new("ann", &[]), &wanted, &authorizer()).is_err(),
+                "{more:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_owner_may_act_as_anybody_except_the_platform_itself() {
+        let wanted = headers(&[
+            (USER, "bob"),
+            (GROUP, "devs"),
+            ("impersonate-extra-a%2fb", "c"),
+        ]);
+        let user = resolve(User::admin(), &wanted, &authorizer()).unwrap();
+        assert_eq!(user.groups, ["devs", "system:authenticated"]);
+        assert_eq!(user.extra["a/b"], ["c"]);
+        for wanted in [
+            headers(&[(USER, crate::authn::INSTALLER)]),
+            headers(&[(USER, "bob"), (GROUP, "system:ferroflow:any")]),
+        ] {
+            let status = resolve(User::admin(), &wanted, &authorizer()).unwrap_err();
+            assert_eq!(status.code, 403);
+        }
+    }
+
+    #[test]
+    fn groups_without_a_user_are_refused() {
+        let wanted = headers(&[(GROUP, "system:masters")]);
+        assert!(resolve(User::admin(), &wanted, &authorizer()).is_err());
+    }
+}

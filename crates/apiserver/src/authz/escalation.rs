@@ -151,3 +151,110 @@ fn shown(rule: &Rule) -> String {
     .collect();
     format!("{{{}}}", parts.join(", "))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::authz::Rbac;
+    use crate::lookup::Fixed;
+    use serde_json::json;
+    use std::sync::Arc;
+
+    fn rule(verb: &str, resource: &str) -> Value {
+        json!({"verbs": [verb], "apiGroups": [""], "resources": [resource]})
+    }
+
+    /// Ann may read pods in `dev`; Bob may besides bind the role `reader` and escalate.
+    fn authorizer() -> Authorizer {
+        let reader = json!({"metadata": {"name": "reader"}, "rules": [rule("get", "pods")]});
+        let powerful = json!({"metadata": {"name": "powerful"}, "rules": [rule("*", "*")]});
+        let bender = json!({"metadata": {"name": "bender"}, "rules": [
+            {"verbs": ["bind"], "apiGroups": [RBAC_GROUP], "resources": ["clusterroles"], "resourceNames": ["powerful"]},
+            {"verbs": ["escalate"], "apiGroups": [RBAC_GROUP], "resources": ["roles"]},
+        ]});
+        let bind = |role: &str, user: &str| {
+            json!({
+                "metadata": {"name": user, "namespace": "dev"},
+                "roleRef": {"kind": "ClusterRole", "name": role}, "subjects": [{"kind": "User", "name": user}],
+            })
+        };
+        let bindings = [
+            bind("reader", "ann"),
+            bind("reader", "bob"),
+            bind("bender", "bob"),
+        ];
+        let rbac = Rbac::rebuild([], &bindings, [&reader, &powerful, &bender], []);
+        Authorizer::new(rbac, Arc::new(Fixed::default()))
+    }
+
+    fn write(
+        user: &str,
+        resource: &str,
+        object: &Value,
+        old: Option<&Value>,
+    ) -> Result<(), Status> {
+        let write = Write {
+            resource,
+            namespace: "dev",
+            name: "new",
+            object,
+            old,
+        };
+        check(
+            &authorizer(),
+            &Fixed::default(),
+            &User::new(user, &[]),
+            &write,
+        )
+    }
+
+    #[test]
+    fn nobody_writes_a_role_with_more_than_they_have() {
+        let small = json!({"rules": [rule("get", "pods")]});
+        let large = json!({"rules": [rule("get", "pods"), rule("get", "secrets")]});
+        assert!(write("ann", "roles", &small, None).is_ok());
+        let status = write("ann", "roles", &large, None).unwrap_err();
+        assert_eq!(
+            status.message,
+            "roles.rbac.authorization.k8s.io \"new\" is forbidden: user \"ann\" (groups=[\"system:authenticated\"]) is attempting to grant RBAC permissions not currently held:\n{APIGroups:[\"\"], Resources:[\"secrets\"], Verbs:[\"get\"]}"
+        );
+        assert!(write("bob", "roles", &large, None).is_ok());
+    }
+
+    #[test]
+    fn nobody_binds_a_role_with_more_than_they_have_unless_they_may_bind_it() {
+        let binding = |role: &str| json!({"roleRef": {"kind": "ClusterRole", "name": role}, "subjects": [{"kind": "User", "name": "eve"}]});
+        assert!(write("ann", "rolebindings", &binding("reader"), None).is_ok());
+        assert_eq!(
+            write("ann", "rolebindings", &binding("powerful"), None)
+                .unwrap_err()
+                .code,
+            403
+        );
+        assert!(write("bob", "rolebindings", &binding("powerful"), None).is_ok());
+        assert_eq!(
+            write("ann", "rolebindings", &binding("gone"), None)
+                .unwrap_err()
+                .code,
+            404
+        );
+    }
+
+    #[test]
+    fn a_change_of_labels_needs_no_more_than_the_right_to_change() {
+        let old = json!({"rules": [rule("*", "*")]});
+        let mut new = old.clone();
+        new["metadata"] = json!({"labels": {"a": "b"}});
+        assert!(write("ann", "roles", &new, Some(&old)).is_ok());
+        let mut larger = old.clone();
+        larger["rules"] = json!([rule("get", "secrets")]);
+        assert!(write("ann", "roles", &larger, Some(&old)).is_err());
+    }
+
+    #[test]
+    fn a_role_that_will_grow_by_itself_needs_everything() {
+        let growing =
+            json!({"aggregationRule": {"clusterRoleSelectors": [{"matchLabels": {"a": "b"}}]}});
+        assert!(write("ann", "clusterroles", &growing, None).is_err());
+    }
+}

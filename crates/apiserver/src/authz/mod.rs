@@ -173,3 +173,73 @@ fn refusal(user: &User, attributes: &Attributes<'_>) -> String {
         attributes.group
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lookup::Fixed;
+
+    fn message(attributes: Attributes<'_>) -> String {
+        let nobody = Authorizer::new(Rbac::default(), Arc::new(Fixed::default()));
+        nobody
+            .require(&User::new("x", &[]), &attributes)
+            .unwrap_err()
+            .message
+    }
+
+    #[test]
+    fn a_refusal_says_who_cannot_do_what_where() {
+        let list = Attributes {
+            verb: "list",
+            resource: "pods",
+            namespace: "default",
+            ..Attributes::default()
+        };
+        assert_eq!(
+            message(list),
+            r#"pods is forbidden: User "x" cannot list resource "pods" in API group "" in the namespace "default""#
+        );
+        let get = Attributes {
+            verb: "get",
+            group: "apps",
+            resource: "deployments",
+            subresource: "scale",
+            name: "d",
+            namespace: "ns",
+            ..Attributes::default()
+        };
+        assert_eq!(
+            message(get),
+            r#"deployments.apps "d" is forbidden: User "x" cannot get resource "deployments/scale" in API group "apps" in the namespace "ns""#
+        );
+        let nodes = Attributes {
+            verb: "watch",
+            resource: "nodes",
+            ..Attributes::default()
+        };
+        assert_eq!(
+            message(nodes),
+            r#"nodes is forbidden: User "x" cannot watch resource "nodes" in API group "" at the cluster scope"#
+        );
+        let path = Attributes {
+            verb: "get",
+            path: "/metrics",
+            ..Attributes::default()
+        };
+        assert_eq!(
+            message(path),
+            r#"forbidden: User "x" cannot get path "/metrics""#
+        );
+    }
+
+    #[test]
+    fn the_masters_may_do_everything() {
+        let nobody = Authorizer::new(Rbac::default(), Arc::new(Fixed::default()));
+        let delete = Attributes {
+            verb: "deletecollection",
+            resource: "secrets",
+            ..Attributes::default()
+        };
+        assert!(nobody.authorize(&User::admin(), &delete).is_allowed);
+    }
+}

@@ -228,3 +228,130 @@ fn containers(pod: &Value) -> impl Iterator<Item = &Value> {
 fn list(value: &Value) -> impl Iterator<Item = &Value> {
     value.as_array().into_iter().flatten()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lookup::Fixed;
+    use serde_json::json;
+
+    fn objects() -> Fixed {
+        let pod = |name: &str, node: &str, secret: &str| {
+            json!({
+                "metadata": {"name": name, "namespace": "dev"},
+                "spec": {
+                    "nodeName": node, "serviceAccountName": format!("{name}-account"),
+                    "containers": [{"env": [{"valueFrom": {"configMapKeyRef": {"name": format!("{name}-config")}}}]}],
+                    "volumes": [
+                        {"secret": {"secretName": secret}},
+                        {"projected": {"sources": [{"configMap": {"name": "kube-root-ca.crt"}}]}},
+                        {"persistentVolumeClaim": {"claimName": format!("{name}-claim")}},
+                    ],
+                },
+            })
+        };
+        Fixed::default()
+            .with("", "pods", pod("mine", "n1", "my-secret"))
+            .with("", "pods", pod("yours", "n2", "your-secret"))
+            .with(
+                "",
+                "persistentvolumes",
+                json!({"metadata": {"name": "v"}, "spec": {"claimRef": {"namespace": "dev", "name": "mine-claim"}}}),
+            )
+    }
+
+    fn may(verb: &str, resource: &str, name: &str) -> bool {
+        may_with(Attributes {
+            verb,
+            resource: resource.split('/').next().unwrap(),
+            subresource: resource.split_once('/').map_or("", |(_, sub)| sub),
+            namespace: "dev",
+            name,
+            ..Attributes::default()
+        })
+    }
+
+    fn may_with(attributes: Attributes<'_>) -> bool {
+        authorize(&User::node("n1"), &attributes, &objects()).is_allowed
+    }
+
+    #[test]
+    fn a_node_reads_what_its_pods_mention_and_nothing_else() {
+        for (resource, mine, yours) in [
+            ("secrets", "my-secret", "your-secret"),
+            ("configmaps", "mine-config", "yours-config"),
+            ("persistentvolumeclaims", "mine-claim", "yours-claim"),
+            ("pods", "mine", "yours"),
+        ] {
+            assert!(may("get", resource, mine), "{resource}");
+            assert!(!may("get", resource, yours), "{resource}");
+            assert!(!may("list", resource, ""), "{resource}");
+        }
+        assert!(may("get", "configmaps", "kube-root-ca.crt"));
+        assert!(!may("update", "secrets", "my-secret"));
+        assert!(may_with(Attributes {
+            verb: "get",
+            resource: "persistentvolumes",
+            name: "v",
+            ..Attributes::default()
+        }));
+    }
+
+    #[test]
+    fn a_node_watches_pods_only_of_its_own() {
+        let watch = |field_selector| Attributes {
+            verb: "watch",
+            resource: "pods",
+            field_selector,
+            ..Attributes::default()
+        };
+        assert!(may_with(watch("spec.nodeName=n1")));
+        assert!(!may_with(watch("spec.nodeName=n2")));
+        assert!(!may_with(watch("spec.nodeName!=n1")));
+        assert!(!may_with(watch("")));
+    }
+
+    #[test]
+    fn a_node_gets_tokens_only_for_accounts_its_pods_run_as() {
+        assert!(may("create", "serviceaccounts/token", "mine-account"));
+        assert!(!may("create", "serviceaccounts/token", "yours-account"));
+        assert!(!may("update", "serviceaccounts", "mine-account"));
+    }
+
+    #[test]
+    fn a_node_keeps_its_own_node_and_lease() {
+        let node = |verb, name| Attributes {
+            verb,
+            resource: "nodes",
+            name,
+            ..Attributes::default()
+        };
+        assert!(may_with(node("get", "n1")) && may_with(node("create", "")));
+        assert!(!may_with(node("get", "n2")));
+        assert!(!may_with(node("delete", "n1")));
+        let lease = |namespace, name| Attributes {
+            verb: "update",
+            group: "coordination.k8s.io",
+            resource: "leases",
+            namespace,
+            name,
+            ..Attributes::default()
+        };
+        assert!(may_with(lease("kube-node-lease", "n1")));
+        assert!(!may_with(lease("kube-node-lease", "n2")));
+        assert!(!may_with(lease("kube-system", "n1")));
+    }
+
+    #[test]
+    fn only_members_of_the_nodes_group_are_nodes() {
+        let get = Attributes {
+            verb: "get",
+            resource: "secrets",
+            namespace: "dev",
+            name: "my-secret",
+            ..Attributes::default()
+        };
+        let pretender = User::new("system:node:n1", &[]);
+        assert!(!authorize(&pretender, &get, &objects()).is_allowed);
+    }
+}

@@ -189,3 +189,154 @@ fn name(object: &Value) -> &str {
 fn namespace(object: &Value) -> &str {
     object["metadata"]["namespace"].as_str().unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn role(namespace: &str, name: &str, verbs: &str) -> Value {
+        json!({"metadata": {"name": name, "namespace": namespace}, "rules": [
+            {"verbs": [verbs], "apiGroups": [""], "resources": ["pods"]},
+        ]})
+    }
+
+    fn binding(namespace: &str, kind: &str, role: &str, subject: Value) -> Value {
+        json!({
+            "metadata": {"name": "b", "namespace": namespace},
+            "roleRef": {"kind": kind, "name": role}, "subjects": [subject],
+        })
+    }
+
+    fn pods<'a>(verb: &'a str, namespace: &'a str) -> Attributes<'a> {
+        Attributes {
+            verb,
+            namespace,
+            resource: "pods",
+            ..Attributes::default()
+        }
+    }
+
+    #[test]
+    fn a_role_binding_gives_only_in_its_namespace_also_of_a_cluster_role() {
+        let roles = [role("dev", "local", "get")];
+        let cluster_roles = [role("", "wide", "list")];
+        let bindings = [
+            binding(
+                "dev",
+                "Role",
+                "local",
+                json!({"kind": "User", "name": "ann"}),
+            ),
+            binding(
+                "dev",
+                "ClusterRole",
+                "wide",
+                json!({"kind": "User", "name": "ann"}),
+            ),
+        ];
+        let rbac = Rbac::rebuild(&roles, &bindings, &cluster_roles, []);
+        let ann = User::new("ann", &[]);
+        for verb in ["get", "list"] {
+            assert!(rbac.authorize(&ann, &pods(verb, "dev")).is_allowed);
+            assert!(!rbac.authorize(&ann, &pods(verb, "prod")).is_allowed);
+            assert!(!rbac.authorize(&ann, &pods(verb, "")).is_allowed);
+        }
+    }
+
+    #[test]
+    fn a_cluster_binding_gives_everywhere_to_each_member_of_a_group() {
+        let cluster_roles = [role("", "wide", "list")];
+        let bindings = [binding(
+            "",
+            "ClusterRole",
+            "wide",
+            json!({"kind": "Group", "name": "devs"}),
+        )];
+        let rbac = Rbac::rebuild([], [], &cluster_roles, &bindings);
+        let member = User::new("ann", &["devs"]);
+        assert!(rbac.authorize(&member, &pods("list", "any")).is_allowed);
+        assert!(rbac.authorize(&member, &pods("list", "")).is_allowed);
+        assert!(
+            !rbac
+                .authorize(&User::new("devs", &[]), &pods("list", "any"))
+                .is_allowed
+        );
+        assert_eq!(
+            rbac.authorize(&member, &pods("list", "")).reason,
+            r#"RBAC: allowed by ClusterRoleBinding "b" of ClusterRole "wide" to Group "devs""#
+        );
+    }
+
+    #[test]
+    fn a_service_account_is_bound_by_namespace_and_name() {
+        let cluster_roles = [role("", "wide", "list")];
+        let subject = json!({"kind": "ServiceAccount", "name": "builder", "namespace": "dev"});
+        let bindings = [binding("", "ClusterRole", "wide", subject)];
+        let rbac = Rbac::rebuild([], [], &cluster_roles, &bindings);
+        assert!(
+            rbac.authorize(&User::service_account("dev", "builder"), &pods("list", ""))
+                .is_allowed
+        );
+        assert!(
+            !rbac
+                .authorize(&User::service_account("prod", "builder"), &pods("list", ""))
+                .is_allowed
+        );
+    }
+
+    #[test]
+    fn a_binding_to_a_missing_role_gives_nothing_and_says_why() {
+        let bindings = [binding(
+            "",
+            "ClusterRole",
+            "gone",
+            json!({"kind": "User", "name": "ann"}),
+        )];
+        let rbac = Rbac::rebuild([], [], [], &bindings);
+        let decision = rbac.authorize(&User::new("ann", &[]), &pods("list", ""));
+        assert!(!decision.is_allowed);
+        assert_eq!(
+            decision.reason,
+            r#"RBAC: clusterrole.rbac.authorization.k8s.io "gone" not found"#
+        );
+    }
+
+    #[test]
+    fn a_cluster_binding_cannot_give_a_role_of_a_namespace() {
+        let roles = [role("dev", "local", "get")];
+        let bindings = [binding(
+            "",
+            "Role",
+            "local",
+            json!({"kind": "User", "name": "ann"}),
+        )];
+        let rbac = Rbac::rebuild(&roles, [], [], &bindings);
+        assert!(
+            !rbac
+                .authorize(&User::new("ann", &[]), &pods("get", "dev"))
+                .is_allowed
+        );
+    }
+
+    #[test]
+    fn aggregated_rules_count_even_before_anybody_wrote_them_down() {
+        let whole = json!({
+            "metadata": {"name": "whole"}, "rules": [],
+            "aggregationRule": {"clusterRoleSelectors": [{"matchLabels": {"part": "yes"}}]},
+        });
+        let mut part = role("", "part", "get");
+        part["metadata"]["labels"] = json!({"part": "yes"});
+        let bindings = [binding(
+            "",
+            "ClusterRole",
+            "whole",
+            json!({"kind": "User", "name": "ann"}),
+        )];
+        let rbac = Rbac::rebuild([], [], [&whole, &part], &bindings);
+        assert!(
+            rbac.authorize(&User::new("ann", &[]), &pods("get", ""))
+                .is_allowed
+        );
+    }
+}
