@@ -41,3 +41,28 @@ fn tolerates(toleration: &Value, taint: &str) -> bool {
     );
     (key == taint || key.is_empty()) && (effect == "NoExecute" || effect.is_empty())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::test_review::Write;
+    use super::*;
+
+    fn admitted(tolerations: Value) -> Value {
+        let pod = json!({"metadata": {"name": "p", "namespace": "dev"}, "spec": {"tolerations": tolerations}});
+        let mut write = Write::create("", "pods", pod);
+        write.pass(admit);
+        write.object["spec"]["tolerations"].clone()
+    }
+
+    #[test]
+    fn a_pod_stays_five_minutes_unless_it_says_otherwise() {
+        let tolerations = admitted(Value::Null);
+        assert_eq!(
+            tolerations[0],
+            json!({"key": "node.kubernetes.io/not-ready", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300})
+        );
+        assert_eq!(tolerations.as_array().unwrap().len(), 2);
+        let forever = json!([{"operator": "Exists"}]);
+        assert_eq!(admitted(forever.clone()), forever);
+    }
+}

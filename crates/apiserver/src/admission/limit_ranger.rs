@@ -203,3 +203,91 @@ fn amounts(list: &Value) -> Vec<(String, Quantity)> {
 fn ranges(namespace: &str, lookup: &dyn Lookup) -> Vec<Arc<Value>> {
     lookup.list("", "limitranges", namespace)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::test_review::Write;
+    use super::*;
+    use crate::lookup::Fixed;
+
+    fn range(limits: Value) -> Fixed {
+        Fixed::default().with(
+            "",
+            "limitranges",
+            json!({"metadata": {"name": "l", "namespace": "dev"}, "spec": {"limits": limits}}),
+        )
+    }
+
+    fn pod(resources: Value) -> Write {
+        Write::create(
+            "",
+            "pods",
+            json!({"metadata": {"name": "p", "namespace": "dev"}, "spec": {"containers": [{"name": "a", "resources": resources}]}}),
+        )
+    }
+
+    #[test]
+    fn a_container_that_asks_for_nothing_gets_the_defaults_and_the_pod_says_so() {
+        let range = range(
+            json!([{"type": "Container", "default": {"cpu": "1"}, "defaultRequest": {"cpu": "100m", "memory": "1Gi"}}]),
+        );
+        let mut write = pod(json!({"requests": {"cpu": "50m"}}));
+        write.pass(|review| fill(review, &range));
+        assert_eq!(
+            write.object["spec"]["containers"][0]["resources"],
+            json!({"requests": {"cpu": "50m", "memory": "1Gi"}, "limits": {"cpu": "1"}})
+        );
+        assert_eq!(
+            meta::annotation(&write.object, NOTE),
+            Some(
+                "LimitRanger plugin set: memory request for container a; cpu limit for container a"
+            )
+        );
+    }
+
+    #[test]
+    fn too_much_too_little_and_too_far_apart_are_refused() {
+        let refusal = |limits: Value, resources: Value| {
+            pod(resources)
+                .pass(|review| validate(review, &range(limits)))
+                .unwrap_err()
+                .message
+        };
+        assert_eq!(
+            refusal(
+                json!([{"type": "Container", "max": {"cpu": "1"}}]),
+                json!({"limits": {"cpu": "2"}})
+            ),
+            "pods \"p\" is forbidden: maximum cpu usage per Container is 1, but limit is 2"
+        );
+        assert_eq!(
+            refusal(
+                json!([{"type": "Pod", "min": {"memory": "1Gi"}}]),
+                json!({"requests": {"memory": "1Mi"}})
+            ),
+            "pods \"p\" is forbidden: minimum memory usage per Pod is 1Gi, but request is 1Mi"
+        );
+        assert_eq!(
+            refusal(
+                json!([{"type": "Container", "max": {"cpu": "1", "memory": "1Gi"}}]),
+                json!({"limits": {"cpu": "2"}})
+            ),
+            "pods \"p\" is forbidden: [maximum cpu usage per Container is 1, but limit is 2, maximum memory usage per Container is 1Gi.  No limit is specified]"
+        );
+        assert!(
+            refusal(
+                json!([{"type": "Container", "maxLimitRequestRatio": {"cpu": "2"}}]),
+                json!({"limits": {"cpu": "4"}, "requests": {"cpu": "1"}})
+            )
+            .contains("max limit to request ratio per Container is 2")
+        );
+    }
+
+    #[test]
+    fn a_claim_has_its_own_limits() {
+        let range = range(json!([{"type": "PersistentVolumeClaim", "max": {"storage": "1Gi"}}]));
+        let claim = json!({"metadata": {"name": "c", "namespace": "dev"}, "spec": {"resources": {"requests": {"storage": "2Gi"}}}});
+        let mut write = Write::create("", "persistentvolumeclaims", claim);
+        assert!(write.pass(|review| validate(review, &range)).is_err());
+    }
+}

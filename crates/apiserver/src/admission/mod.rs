@@ -15,6 +15,8 @@ mod node_restriction;
 mod priority;
 mod resource_quota;
 mod service_account;
+#[cfg(test)]
+mod test_review;
 
 use std::sync::Arc;
 
@@ -145,5 +147,85 @@ impl Admission {
         // Here come validating policies and webhooks.
         // Last: what was refused for another reason must not count.
         resource_quota::validate(review, lookup)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::test_review::Write;
+    use super::*;
+    use crate::authz::Rbac;
+    use crate::lookup::Fixed;
+    use serde_json::json;
+
+    fn objects() -> Fixed {
+        Fixed::default()
+            .with("", "namespaces", json!({"metadata": {"name": "dev"}}))
+            .with(
+                "",
+                "serviceaccounts",
+                json!({"metadata": {"name": "default", "namespace": "dev"}}),
+            )
+    }
+
+    fn chain() -> Admission {
+        let authorizer = Authorizer::new(Rbac::default(), Arc::new(objects()));
+        Admission::new(Config::default(), Arc::new(authorizer))
+    }
+
+    #[test]
+    fn an_ordinary_pod_leaves_the_chain_complete_and_valid() {
+        let rules = crate::kinds::strategy("", "Pod");
+        let mut pod = json!({"metadata": {"name": "p", "namespace": "dev"}, "spec": {"containers": [{"name": "a", "image": "a:1"}]}});
+        rules.default(&mut pod);
+        let mut write = Write::create("", "pods", pod);
+        write
+            .pass(|review| chain().mutate(review, &objects()))
+            .unwrap();
+        write
+            .pass(|review| chain().validate(review, &objects()))
+            .unwrap();
+        assert_eq!(rules.validate_create(&write.object), []);
+        let spec = &write.object["spec"];
+        assert_eq!(
+            (&spec["priority"], &spec["serviceAccountName"]),
+            (&json!(0), &json!("default"))
+        );
+        assert_eq!(spec["tolerations"].as_array().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn what_limits_add_counts_against_the_quota() {
+        let objects = objects()
+            .with("", "limitranges", json!({"metadata": {"name": "l", "namespace": "dev"}, "spec": {"limits": [{"type": "Container", "defaultRequest": {"cpu": "2"}}]}}))
+            .with("", "resourcequotas", json!({"metadata": {"name": "q", "namespace": "dev"}, "spec": {"hard": {"requests.cpu": "1"}}}));
+        let pod = json!({"metadata": {"name": "p", "namespace": "dev"}, "spec": {"containers": [{"name": "a", "image": "a:1"}]}});
+        let mut write = Write::create("", "pods", pod);
+        write
+            .pass(|review| chain().mutate(review, &objects))
+            .unwrap();
+        let status = write
+            .pass(|review| chain().validate(review, &objects))
+            .unwrap_err();
+        assert!(
+            status
+                .message
+                .contains("exceeded quota: q, requested: requests.cpu=2"),
+            "{}",
+            status.message
+        );
+    }
+
+    #[test]
+    fn a_role_beyond_ones_own_rights_is_refused() {
+        let role = json!({"metadata": {"name": "r", "namespace": "dev"}, "rules": [{"verbs": ["get"], "apiGroups": [""], "resources": ["secrets"]}]});
+        let mut write = Write::create("rbac.authorization.k8s.io", "roles", role);
+        assert_eq!(
+            write
+                .pass(|review| chain().validate(review, &objects()))
+                .unwrap_err()
+                .code,
+            403
+        );
     }
 }

@@ -151,3 +151,96 @@ fn lease(review: &Review<'_>, node: &str) -> Result<(), Status> {
     }
     Err(review.forbid("can only access node lease with the same name as the requesting node"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::test_review::Write;
+    use super::*;
+    use crate::authn::User;
+    use crate::lookup::Fixed;
+    use serde_json::json;
+
+    fn pod(node: &str) -> Value {
+        json!({
+            "metadata": {"name": "p", "namespace": "dev", "uid": "u"},
+            "spec": {"nodeName": node, "serviceAccountName": "builder"},
+        })
+    }
+
+    fn passes(write: Write) -> bool {
+        let objects = Fixed::default().with("", "pods", pod("n1"));
+        write
+            .by(User::node("n1"))
+            .pass(|review| validate(review, &objects))
+            .is_ok()
+    }
+
+    #[test]
+    fn a_node_reports_on_its_own_pods_and_makes_none() {
+        let status = |node: &str| Write::update("", "pods", &pod(node), pod(node)).of("status");
+        assert!(passes(status("n1")));
+        assert!(!passes(status("n2")));
+        assert!(!passes(Write::update("", "pods", &pod("n1"), pod("n1"))));
+        assert!(!passes(Write::create("", "pods", pod("n1"))));
+        let mut mirror = json!({"metadata": {"name": "m", "namespace": "dev", "annotations": {MIRROR: "x"}}, "spec": {"nodeName": "n1"}});
+        assert!(passes(Write::create("", "pods", mirror.clone())));
+        mirror["spec"]["serviceAccountName"] = json!("admin");
+        assert!(!passes(Write::create("", "pods", mirror)));
+    }
+
+    #[test]
+    fn a_node_changes_itself_but_not_its_taints_nor_another() {
+        let node = |name: &str, extra: Value| json!({"metadata": {"name": name, "labels": extra}, "spec": {}});
+        let plain = node("n1", json!({}));
+        assert!(passes(Write::update(
+            "",
+            "nodes",
+            &plain,
+            node("n1", json!({"a": "b"}))
+        )));
+        assert!(passes(Write::create("", "nodes", plain.clone())));
+        assert!(!passes(Write::create("", "nodes", node("n2", json!({})))));
+        assert!(!passes(Write::update(
+            "",
+            "nodes",
+            &plain,
+            node("n1", json!({"node-restriction.kubernetes.io/x": "y"}))
+        )));
+        let mut tainted = plain.clone();
+        tainted["spec"]["taints"] = json!([{"key": "a", "effect": "NoSchedule"}]);
+        assert!(!passes(Write::update("", "nodes", &tainted, plain)));
+    }
+
+    #[test]
+    fn a_node_gets_tokens_only_bound_to_a_pod_it_runs() {
+        let ask = |bound: Value| {
+            let mut write = Write::create(
+                "",
+                "serviceaccounts",
+                json!({
+                    "metadata": {"name": "builder", "namespace": "dev"}, "spec": {"boundObjectRef": bound},
+                }),
+            );
+            write.subresource = "token";
+            passes(write)
+        };
+        let reference = json!({"kind": "Pod", "apiVersion": "v1", "name": "p", "uid": "u"});
+        assert!(ask(reference.clone()));
+        for (field, value) in [("name", "q"), ("uid", "v"), ("uid", ""), ("kind", "Secret")] {
+            let mut other = reference.clone();
+            other[field] = json!(value);
+            assert!(!ask(other), "{field}={value}");
+        }
+        assert!(!ask(Value::Null));
+    }
+
+    #[test]
+    fn other_users_are_not_restricted_here() {
+        let objects = Fixed::default();
+        assert!(
+            Write::create("", "pods", pod("n2"))
+                .pass(|review| validate(review, &objects))
+                .is_ok()
+        );
+    }
+}

@@ -76,3 +76,69 @@ fn default_class(lookup: &dyn Lookup) -> Option<Value> {
         .min_by_key(|class| class["value"].as_i64())
         .map(|class| (*class).clone())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::test_review::Write;
+    use super::*;
+    use crate::lookup::Fixed;
+
+    fn classes() -> Fixed {
+        Fixed::default().with(
+            "scheduling.k8s.io",
+            "priorityclasses",
+            json!({"metadata": {"name": "high"}, "value": 1000, "preemptionPolicy": "Never"}),
+        )
+    }
+
+    fn admitted(spec: Value, classes: &Fixed) -> Result<Value, Status> {
+        let pod = json!({"metadata": {"name": "p", "namespace": "dev"}, "spec": spec});
+        let mut write = Write::create("", "pods", pod);
+        write.pass(|review| admit(review, classes))?;
+        Ok(write.object["spec"].clone())
+    }
+
+    #[test]
+    fn a_pod_has_the_number_of_its_class_or_none_at_all() {
+        let plain = admitted(json!({}), &classes()).unwrap();
+        assert_eq!(
+            plain,
+            json!({"priority": 0, "preemptionPolicy": "PreemptLowerPriority"})
+        );
+        let high = admitted(json!({"priorityClassName": "high"}), &classes()).unwrap();
+        assert_eq!(
+            (&high["priority"], &high["preemptionPolicy"]),
+            (&json!(1000), &json!("Never"))
+        );
+        let system = admitted(
+            json!({"priorityClassName": "system-node-critical"}),
+            &classes(),
+        )
+        .unwrap();
+        assert_eq!(system["priority"], 2_000_001_000);
+    }
+
+    #[test]
+    fn a_default_class_is_everybodys() {
+        let classes = classes().with(
+            "scheduling.k8s.io",
+            "priorityclasses",
+            json!({"metadata": {"name": "usual"}, "value": 5, "globalDefault": true}),
+        );
+        let pod = admitted(json!({}), &classes).unwrap();
+        assert_eq!(
+            (&pod["priority"], &pod["priorityClassName"]),
+            (&json!(5), &json!("usual"))
+        );
+    }
+
+    #[test]
+    fn an_unknown_class_and_a_number_of_ones_own_are_refused() {
+        let unknown = admitted(json!({"priorityClassName": "gone"}), &classes()).unwrap_err();
+        assert_eq!(
+            unknown.message,
+            "pods \"p\" is forbidden: no PriorityClass with name gone was found"
+        );
+        assert!(admitted(json!({"priority": 7}), &classes()).is_err());
+    }
+}

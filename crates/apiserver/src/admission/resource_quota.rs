@@ -309,3 +309,109 @@ fn raise(total: &mut Amounts, name: &str, quantity: Quantity) {
         total.insert(name.to_owned(), quantity);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::test_review::Write;
+    use super::*;
+    use crate::lookup::Fixed;
+    use serde_json::json;
+
+    fn quota(spec: Value) -> Fixed {
+        Fixed::default().with(
+            "",
+            "resourcequotas",
+            json!({"metadata": {"name": "q", "namespace": "dev"}, "spec": spec}),
+        )
+    }
+
+    fn pod(name: &str, cpu: &str) -> Value {
+        json!({"metadata": {"name": name, "namespace": "dev"}, "spec": {"containers": [
+            {"name": "a", "resources": {"requests": {"cpu": cpu}}},
+        ]}})
+    }
+
+    fn create(resource: &'static str, object: Value, objects: &Fixed) -> Result<(), Status> {
+        Write::create("", resource, object).pass(|review| validate(review, objects))
+    }
+
+    #[test]
+    fn one_pod_too_many_is_refused_with_the_sums() {
+        let objects = quota(json!({"hard": {"pods": "2", "requests.cpu": "1"}}))
+            .with("", "pods", pod("a", "400m"))
+            .with("", "pods", pod("b", "400m"));
+        assert_eq!(
+            create("pods", pod("c", "300m"), &objects)
+                .unwrap_err()
+                .message,
+            "pods \"c\" is forbidden: exceeded quota: q, requested: pods=1,requests.cpu=300m, used: pods=2,requests.cpu=800m, limited: pods=2,requests.cpu=1"
+        );
+    }
+
+    #[test]
+    fn pods_that_are_over_no_longer_count() {
+        let mut done = pod("a", "1");
+        done["status"] = json!({"phase": "Succeeded"});
+        let objects = quota(json!({"hard": {"pods": "1"}})).with("", "pods", done);
+        assert!(create("pods", pod("b", "1"), &objects).is_ok());
+    }
+
+    #[test]
+    fn where_cpu_is_counted_every_container_says_how_much() {
+        let objects = quota(json!({"hard": {"requests.cpu": "1", "limits.memory": "1Gi"}}));
+        let silent = json!({"metadata": {"name": "p", "namespace": "dev"}, "spec": {"containers": [{"name": "a"}, {"name": "b"}]}});
+        assert_eq!(
+            create("pods", silent, &objects).unwrap_err().message,
+            "pods \"p\" is forbidden: failed quota: q: must specify limits.memory for: a,b; requests.cpu for: a,b"
+        );
+    }
+
+    #[test]
+    fn any_kind_can_be_counted() {
+        let objects = quota(json!({"hard": {"count/configmaps": "0", "services.nodeports": "1"}}));
+        let map = json!({"metadata": {"name": "m", "namespace": "dev"}});
+        assert!(create("configmaps", map.clone(), &objects).is_err());
+        assert!(create("secrets", map, &objects).is_ok());
+        let service = json!({"metadata": {"name": "s", "namespace": "dev"}, "spec": {"type": "NodePort", "ports": [{}, {}]}});
+        assert!(create("services", service, &objects).is_err());
+    }
+
+    #[test]
+    fn a_claim_counts_by_its_class_and_only_what_it_grows_by() {
+        let claim = |size: &str| {
+            json!({"metadata": {"name": "c", "namespace": "dev"}, "spec": {
+                "storageClassName": "fast", "resources": {"requests": {"storage": size}},
+            }})
+        };
+        let objects =
+            quota(json!({"hard": {"fast.storageclass.storage.k8s.io/requests.storage": "3Gi"}}))
+                .with("", "persistentvolumeclaims", claim("2Gi"));
+        let grow = |size: &str| {
+            Write::update("", "persistentvolumeclaims", &claim("2Gi"), claim(size))
+                .pass(|review| validate(review, &objects))
+        };
+        assert!(grow("3Gi").is_ok());
+        assert!(grow("4Gi").is_err());
+    }
+
+    #[test]
+    fn a_quota_with_a_scope_counts_only_such_pods() {
+        let objects = quota(json!({"hard": {"pods": "0"}, "scopes": ["BestEffort"]}));
+        assert!(create("pods", pod("a", "1"), &objects).is_ok());
+        let best_effort = json!({"metadata": {"name": "b", "namespace": "dev"}, "spec": {"containers": [{"name": "a"}]}});
+        assert!(create("pods", best_effort, &objects).is_err());
+    }
+
+    #[test]
+    fn an_init_container_counts_as_far_as_it_is_larger_than_the_rest() {
+        let resources = |cpu: &str| json!({"requests": {"cpu": cpu}});
+        let pod = json!({"spec": {
+            "containers": [{"resources": resources("1")}, {"resources": resources("1")}],
+            "initContainers": [
+                {"resources": resources("500m"), "restartPolicy": "Always"},
+                {"resources": resources("3")},
+            ],
+        }});
+        assert_eq!(pod_amounts(&pod, "requests")["cpu"].canonical(), "3500m");
+    }
+}

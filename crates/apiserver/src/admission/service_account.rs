@@ -97,3 +97,107 @@ fn token_volume(name: &str) -> Value {
         ],
     }})
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::test_review::Write;
+    use super::*;
+    use crate::lookup::Fixed;
+
+    fn accounts() -> Fixed {
+        let account = |name: &str, more: Value| {
+            let mut account = json!({"metadata": {"name": name, "namespace": "dev"}});
+            account
+                .as_object_mut()
+                .unwrap()
+                .extend(more.as_object().unwrap().clone());
+            account
+        };
+        Fixed::default()
+            .with("", "serviceaccounts", account("default", json!({})))
+            .with(
+                "",
+                "serviceaccounts",
+                account("quiet", json!({"automountServiceAccountToken": false})),
+            )
+            .with(
+                "",
+                "serviceaccounts",
+                account(
+                    "puller",
+                    json!({"imagePullSecrets": [{"name": "registry"}]}),
+                ),
+            )
+    }
+
+    fn admitted(spec: Value) -> Value {
+        let pod = json!({"metadata": {"name": "p", "namespace": "dev"}, "spec": spec});
+        let mut write = Write::create("", "pods", pod);
+        write.pass(|review| admit(review, &accounts())).unwrap();
+        write.object["spec"].clone()
+    }
+
+    #[test]
+    fn a_pod_that_names_no_account_is_the_default_one_and_finds_its_token() {
+        let spec =
+            admitted(json!({"containers": [{"name": "a"}], "initContainers": [{"name": "i"}]}));
+        assert_eq!(
+            (&spec["serviceAccountName"], &spec["serviceAccount"]),
+            (&json!("default"), &json!("default"))
+        );
+        let volume = &spec["volumes"][0];
+        let name = volume["name"].as_str().unwrap();
+        assert!(name.starts_with("kube-api-access-") && name.len() == "kube-api-access-".len() + 5);
+        assert_eq!(
+            volume["projected"]["sources"][0],
+            json!({"serviceAccountToken": {"expirationSeconds": 3607, "path": "token"}})
+        );
+        for kind in ["containers", "initContainers"] {
+            assert_eq!(
+                spec[kind][0]["volumeMounts"],
+                json!([{"name": name, "readOnly": true, "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount"}])
+            );
+        }
+    }
+
+    #[test]
+    fn an_account_that_does_not_exist_is_named() {
+        let pod = json!({"metadata": {"name": "p", "namespace": "dev"}, "spec": {"serviceAccountName": "gone"}});
+        let status = Write::create("", "pods", pod)
+            .pass(|review| admit(review, &accounts()))
+            .unwrap_err();
+        assert_eq!(
+            status.message,
+            "pods \"p\" is forbidden: error looking up service account dev/gone: serviceaccount \"gone\" not found"
+        );
+    }
+
+    #[test]
+    fn pod_and_account_may_refuse_the_token_and_the_pod_has_the_last_word() {
+        let container = json!([{"name": "a"}]);
+        let no = admitted(json!({"containers": container, "automountServiceAccountToken": false}));
+        assert!(no.get("volumes").is_none());
+        let no = admitted(json!({"containers": container, "serviceAccountName": "quiet"}));
+        assert!(no.get("volumes").is_none());
+        let yes = admitted(
+            json!({"containers": container, "serviceAccountName": "quiet", "automountServiceAccountToken": true}),
+        );
+        assert_eq!(yes["volumes"].as_array().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_container_that_mounts_something_there_is_left_alone() {
+        let own = json!([{"name": "mine", "mountPath": FOLDER}]);
+        let spec = admitted(
+            json!({"containers": [{"name": "a", "volumeMounts": own}], "volumes": [{"name": "mine"}]}),
+        );
+        assert_eq!(spec["containers"][0]["volumeMounts"], own);
+        assert_eq!(spec["volumes"], json!([{"name": "mine"}]));
+    }
+
+    #[test]
+    fn pull_secrets_of_the_account_are_the_pods() {
+        let spec = admitted(json!({"containers": [], "serviceAccountName": "puller"}));
+        assert_eq!(spec["imagePullSecrets"], json!([{"name": "registry"}]));
+    }
+}
