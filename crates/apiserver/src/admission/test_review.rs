@@ -65,7 +65,12 @@ impl Write {
             operation: self.operation,
             user: &self.user,
             group: self.group,
-            kind: "",
+            kind: match self.resource {
+                "deployments" => "Deployment",
+                "replicasets" => "ReplicaSet",
+                "pods" => "Pod",
+                other => other,
+            },
             resource: self.resource,
             subresource: self.subresource,
             namespace: meta::namespace(&about),

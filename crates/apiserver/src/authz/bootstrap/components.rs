@@ -10,8 +10,19 @@ use super::{
 const READ: &str = "get list watch";
 
 pub(super) fn objects() -> Vec<Object> {
-    let scheduler = user("system:kube-scheduler");
-    let manager = user("system:kube-controller-manager");
+    // Each under its own name, and as the service account that our processes use.
+    let scheduler = || {
+        vec![
+            user("system:kube-scheduler"),
+            service_account("kube-system", "kube-scheduler"),
+        ]
+    };
+    let manager = || {
+        vec![
+            user("system:kube-controller-manager"),
+            service_account("kube-system", "kube-controller-manager"),
+        ]
+    };
     vec![
         // Nodes get these rules from the node authoriser, which narrows them; nobody is bound to the role.
         cluster_role("system:node", node()),
@@ -20,19 +31,19 @@ pub(super) fn objects() -> Vec<Object> {
         cluster_role_binding(
             "system:kube-scheduler",
             "system:kube-scheduler",
-            vec![scheduler.clone()],
+            scheduler(),
         ),
         cluster_role("system:volume-scheduler", volume_scheduler()),
         cluster_role_binding(
             "system:volume-scheduler",
             "system:volume-scheduler",
-            vec![scheduler.clone()],
+            scheduler(),
         ),
         cluster_role("system:kube-controller-manager", kube_controller_manager()),
         cluster_role_binding(
             "system:kube-controller-manager",
             "system:kube-controller-manager",
-            vec![manager.clone()],
+            manager(),
         ),
         cluster_role(
             "system:auth-delegator",
@@ -106,16 +117,13 @@ pub(super) fn objects() -> Vec<Object> {
         role_binding(
             "kube-system",
             "system::leader-locking-kube-controller-manager",
-            vec![
-                manager,
-                service_account("kube-system", "kube-controller-manager"),
-            ],
+            manager(),
         ),
         leader_role("system::leader-locking-kube-scheduler", "kube-scheduler"),
         role_binding(
             "kube-system",
             "system::leader-locking-kube-scheduler",
-            vec![scheduler, service_account("kube-system", "kube-scheduler")],
+            scheduler(),
         ),
     ]
 }
@@ -129,7 +137,9 @@ pub(super) fn node() -> Vec<Value> {
             "authorization.k8s.io",
             "localsubjectaccessreviews subjectaccessreviews",
         ),
+        // Services and their endpoints, because our node also does what kube-proxy does.
         allow(READ, "", "services"),
+        allow(READ, "discovery.k8s.io", "endpointslices"),
         allow("create get list watch update patch", "", "nodes"),
         allow("update patch", "", "nodes/status"),
         events(),

@@ -1,5 +1,7 @@
 //! One role per controller, bound to the controller's service account in `kube-system`, and to the
 //! controller manager's own name for those controllers that run under it.
+//!
+//! Upstream's controllers write by update; ours also write by patch, so who may update may patch here.
 
 use serde_json::Value;
 
@@ -10,7 +12,8 @@ const READ: &str = "get list watch";
 pub(super) fn objects() -> Vec<Object> {
     controllers()
         .into_iter()
-        .flat_map(|(name, rules)| {
+        .flat_map(|(name, mut rules)| {
+            rules.iter_mut().for_each(let_patch_what_may_update);
             let role = format!("system:controller:{name}");
             let subjects = vec![
                 service_account("kube-system", name),
@@ -22,6 +25,15 @@ pub(super) fn objects() -> Vec<Object> {
             ]
         })
         .collect()
+}
+
+fn let_patch_what_may_update(rule: &mut Value) {
+    if let Some(verbs) = rule["verbs"].as_array_mut()
+        && verbs.iter().any(|verb| verb == "update")
+        && !verbs.iter().any(|verb| verb == "patch")
+    {
+        verbs.push("patch".into());
+    }
 }
 
 fn controllers() -> Vec<(&'static str, Vec<Value>)> {
@@ -265,4 +277,20 @@ fn revisions() -> Value {
         "apps",
         "controllerrevisions",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_may_update_may_patch() {
+        for object in objects() {
+            for rule in object.object["rules"].as_array().into_iter().flatten() {
+                let verbs = rule["verbs"].as_array().unwrap();
+                let has = |verb: &str| verbs.iter().any(|own| own == verb);
+                assert!(!has("update") || has("patch"), "{rule}");
+            }
+        }
+    }
 }
