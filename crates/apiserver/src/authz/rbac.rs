@@ -12,7 +12,6 @@ use super::{Attributes, Decision, Rule, aggregated_rules};
 use crate::authn::User;
 
 /// Who a binding is for.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Subject {
     User(String),
     Group(String),
@@ -36,7 +35,8 @@ struct Grant {
 /// All roles and bindings at one moment.
 #[derive(Debug, Default)]
 pub struct Rbac {
-    grants: HashMap<Subject, Vec<Grant>>,
+    of_users: HashMap<String, Vec<Grant>>,
+    of_groups: HashMap<String, Vec<Grant>>,
     roles: HashMap<(String, String), Arc<[Rule]>>,
 }
 
@@ -97,7 +97,11 @@ impl Rbac {
             let Some((key, shown)) = read_subject(subject, namespace) else {
                 continue;
             };
-            self.grants.entry(key).or_default().push(Grant {
+            let grants = match key {
+                Subject::User(name) => self.of_users.entry(name),
+                Subject::Group(name) => self.of_groups.entry(name),
+            };
+            grants.or_default().push(Grant {
                 namespace: namespace.map(ToOwned::to_owned),
                 binding: binding_name.clone(),
                 role: format!("{kind} {role_name:?}"),
@@ -145,19 +149,25 @@ impl Rbac {
             .cloned()
     }
 
-    fn grants_of<'a>(&'a self, user: &User, namespace: &str) -> impl Iterator<Item = &'a Grant> {
-        let user_key = Subject::User(user.name.clone());
-        let groups = user.groups.iter().cloned().map(Subject::Group);
-        let namespace = namespace.to_owned();
-        std::iter::once(user_key)
-            .chain(groups.collect::<Vec<_>>())
-            .filter_map(|subject| self.grants.get(&subject))
+    fn grants_of<'a>(
+        &'a self,
+        user: &'a User,
+        namespace: &'a str,
+    ) -> impl Iterator<Item = &'a Grant> {
+        let of_groups = user
+            .groups
+            .iter()
+            .filter_map(|group| self.of_groups.get(group));
+        self.of_users
+            .get(&user.name)
+            .into_iter()
+            .chain(of_groups)
             .flatten()
             .filter(move |grant| {
                 grant
                     .namespace
                     .as_ref()
-                    .is_none_or(|own| !namespace.is_empty() && *own == namespace)
+                    .is_none_or(|own| !namespace.is_empty() && own == namespace)
             })
     }
 }

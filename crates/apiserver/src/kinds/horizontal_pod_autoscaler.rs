@@ -4,7 +4,7 @@ use objects::FieldError;
 use serde_json::{Value, json};
 
 use super::Strategy;
-use super::fields::{fill, is_empty, spec};
+use super::fields::{Fields, at, fill, fill_text, is_empty, spec};
 
 pub(super) struct HorizontalPodAutoscaler;
 
@@ -20,6 +20,9 @@ impl Strategy for HorizontalPodAutoscaler {
                     "name": "cpu", "target": {"type": "Utilization", "averageUtilization": 80},
                 }}]),
             );
+        }
+        if let Some(behavior) = at(spec, "behavior") {
+            default_behavior(behavior);
         }
     }
 
@@ -58,5 +61,67 @@ impl Strategy for HorizontalPodAutoscaler {
             }
         }
         errors
+    }
+}
+
+/// Who says something about how to scale says the rest by leaving it out: up fast, down at once and to any size.
+fn default_behavior(behavior: &mut Fields) {
+    let percent = json!({"type": "Percent", "value": 100, "periodSeconds": 15});
+    let pods = json!({"type": "Pods", "value": 4, "periodSeconds": 15});
+    for (direction, policies) in [
+        ("scaleUp", json!([pods, percent])),
+        ("scaleDown", json!([percent])),
+    ] {
+        let Some(rules) = at(behavior, direction) else {
+            continue;
+        };
+        if direction == "scaleUp" {
+            fill(rules, "stabilizationWindowSeconds", 0);
+        }
+        fill_text(rules, "selectPolicy", "Max");
+        if rules.get("policies").is_none_or(is_empty) {
+            rules.insert("policies".into(), policies);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_autoscaler_that_names_no_metric_watches_the_cpu() {
+        let mut autoscaler = json!({"spec": {"maxReplicas": 3, "behavior": {"scaleUp": {}}}});
+        HorizontalPodAutoscaler.default(&mut autoscaler);
+        let spec = &autoscaler["spec"];
+        assert_eq!(spec["minReplicas"], 1);
+        assert_eq!(
+            spec["metrics"][0]["resource"]["target"]["averageUtilization"],
+            80
+        );
+        assert_eq!(
+            spec["behavior"]["scaleUp"]["policies"]
+                .as_array()
+                .unwrap()
+                .len(),
+            2
+        );
+    }
+
+    #[test]
+    fn an_autoscaler_has_a_target_and_a_sensible_range() {
+        let autoscaler = json!({"spec": {"minReplicas": 3, "maxReplicas": 2, "scaleTargetRef": {"kind": "Deployment"}}});
+        let errors: Vec<String> = HorizontalPodAutoscaler
+            .validate_create(&autoscaler)
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(
+            errors,
+            [
+                "spec.maxReplicas: Invalid value: 2: must be greater than or equal to `minReplicas`",
+                "spec.scaleTargetRef.name: Required value",
+            ]
+        );
     }
 }

@@ -10,6 +10,7 @@ mod metadata;
 
 pub mod pod;
 mod pod_spec;
+mod pod_template;
 mod pod_update;
 mod pod_validation;
 
@@ -22,9 +23,12 @@ mod replication_controller;
 mod stateful_set;
 mod workload;
 
+mod controller_revision;
+
 mod endpoint_slice;
 mod endpoints;
 mod ingress;
+mod ingress_class;
 mod network_policy;
 pub mod service;
 
@@ -32,6 +36,7 @@ mod config_map;
 mod secret;
 mod service_account;
 
+mod csi_driver;
 mod persistent_volume;
 mod persistent_volume_claim;
 mod storage_class;
@@ -44,6 +49,7 @@ mod resource_quota;
 
 mod rbac;
 
+mod admission_policy;
 mod custom_resource_definition;
 mod webhook;
 
@@ -134,6 +140,8 @@ pub fn strategy(group: &str, kind: &str) -> &'static dyn Strategy {
         ("", "ResourceQuota") => &resource_quota::ResourceQuota,
         ("", "LimitRange") => &limit_range::LimitRange,
         ("" | "events.k8s.io", "Event") => &event::Event,
+        ("", "PodTemplate") => &pod_template::PodTemplate,
+        ("apps", "ControllerRevision") => &controller_revision::ControllerRevision,
         ("apps", "Deployment") => &deployment::Deployment,
         ("apps", "ReplicaSet") => &replica_set::ReplicaSet,
         ("apps", "StatefulSet") => &stateful_set::StatefulSet,
@@ -145,10 +153,12 @@ pub fn strategy(group: &str, kind: &str) -> &'static dyn Strategy {
         }
         ("policy", "PodDisruptionBudget") => &pod_disruption_budget::PodDisruptionBudget,
         ("networking.k8s.io", "Ingress") => &ingress::Ingress,
+        ("networking.k8s.io", "IngressClass") => &ingress_class::IngressClass,
         ("networking.k8s.io", "NetworkPolicy") => &network_policy::NetworkPolicy,
         ("discovery.k8s.io", "EndpointSlice") => &endpoint_slice::EndpointSlice,
         ("coordination.k8s.io", "Lease") => &lease::Lease,
         ("storage.k8s.io", "StorageClass") => &storage_class::StorageClass,
+        ("storage.k8s.io", "CSIDriver") => &csi_driver::CsiDriver,
         ("scheduling.k8s.io", "PriorityClass") => &priority_class::PriorityClass,
         ("rbac.authorization.k8s.io", "Role" | "ClusterRole") => &rbac::Role,
         ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding") => &rbac::Binding,
@@ -159,6 +169,10 @@ pub fn strategy(group: &str, kind: &str) -> &'static dyn Strategy {
             "admissionregistration.k8s.io",
             "MutatingWebhookConfiguration" | "ValidatingWebhookConfiguration",
         ) => &webhook::Webhooks,
+        (
+            "admissionregistration.k8s.io",
+            "ValidatingAdmissionPolicy" | "ValidatingAdmissionPolicyBinding",
+        ) => &admission_policy::AdmissionPolicy,
         _ => &Plain,
     }
 }
@@ -245,7 +259,7 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
-    const KINDS: [(&str, &str); 33] = [
+    const KINDS: [(&str, &str); 38] = [
         ("", "Pod"),
         ("", "Service"),
         ("", "Endpoints"),
@@ -281,6 +295,11 @@ mod tests {
             "admissionregistration.k8s.io",
             "MutatingWebhookConfiguration",
         ),
+        ("", "PodTemplate"),
+        ("apps", "ControllerRevision"),
+        ("networking.k8s.io", "IngressClass"),
+        ("storage.k8s.io", "CSIDriver"),
+        ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy"),
         ("example.com", "Widget"),
     ];
 

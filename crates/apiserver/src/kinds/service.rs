@@ -132,14 +132,21 @@ impl Strategy for Service {
     }
 }
 
-/// This cluster speaks IPv4.
+/// This cluster speaks IPv4. A Service without address and selector may list endpoints of either family.
 fn default_families(spec: &mut Fields, kind: &str) {
     if kind == "ExternalName" {
         return;
     }
-    fill_text(spec, "ipFamilyPolicy", "SingleStack");
+    let has_no_selector = spec.get("selector").is_none_or(is_empty);
+    let is_list = spec.get("clusterIP") == Some(&json!("None")) && has_no_selector;
+    let (policy, families) = if is_list {
+        ("RequireDualStack", json!(["IPv4", "IPv6"]))
+    } else {
+        ("SingleStack", json!(["IPv4"]))
+    };
+    fill_text(spec, "ipFamilyPolicy", policy);
     if spec.get("ipFamilies").is_none_or(is_empty) {
-        spec.insert("ipFamilies".into(), json!(["IPv4"]));
+        spec.insert("ipFamilies".into(), families);
     }
     let single = spec
         .get("clusterIP")
