@@ -12,6 +12,7 @@ pub mod metrics;
 pub mod owners;
 pub mod queue;
 pub mod worker;
+pub mod write;
 
 pub use cache::{Cache, Change};
 pub use events::Recorder;
@@ -19,3 +20,4 @@ pub use informer::Informer;
 pub use key::Key;
 pub use queue::Queue;
 pub use worker::{Controller, Next};
+pub use write::Writer;

@@ -1,0 +1,157 @@
+//! One watch per kind, shared by every controller, with the indexes they look objects up by.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use control::Informer;
+use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::{
+    ConfigMap, Endpoints, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, Service,
+    ServiceAccount,
+};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::storage::v1::StorageClass;
+use kube::{Api, Client, ResourceExt};
+use tokio_util::sync::CancellationToken;
+
+use crate::pods::state;
+use crate::templated::Templated;
+
+/// Index of pods by the node they are bound to.
+pub const BY_NODE: &str = "node";
+/// Index of pods by `namespace/claim` for each claim they mount.
+pub const BY_CLAIM: &str = "claim";
+/// Index of endpoint slices by `namespace/service`.
+pub const BY_SERVICE: &str = "service";
+
+/// All shared watches.
+pub struct Watches {
+    /// Namespaces.
+    pub namespaces: Arc<Informer<Namespace>>,
+    /// Service accounts.
+    pub service_accounts: Arc<Informer<ServiceAccount>>,
+    /// Config maps of the name `kube-root-ca.crt` alone are acted on, all are seen.
+    pub config_maps: Arc<Informer<ConfigMap>>,
+    /// Pods, by node and by claim.
+    pub pods: Arc<Informer<Pod>>,
+    /// Nodes.
+    pub nodes: Arc<Informer<Node>>,
+    /// Leases, of which those of nodes are their heartbeats.
+    pub leases: Arc<Informer<Lease>>,
+    /// Deployments.
+    pub deployments: Arc<Informer<Templated<Deployment>>>,
+    /// Replica sets.
+    pub replica_sets: Arc<Informer<Templated<ReplicaSet>>>,
+    /// Jobs.
+    pub jobs: Arc<Informer<Templated<Job>>>,
+    /// Services.
+    pub services: Arc<Informer<Service>>,
+    /// Endpoints.
+    pub endpoints: Arc<Informer<Endpoints>>,
+    /// Endpoint slices, by service.
+    pub endpoint_slices: Arc<Informer<EndpointSlice>>,
+    /// Persistent volume claims.
+    pub claims: Arc<Informer<PersistentVolumeClaim>>,
+    /// Persistent volumes.
+    pub volumes: Arc<Informer<PersistentVolume>>,
+    /// Storage classes.
+    pub storage_classes: Arc<Informer<StorageClass>>,
+}
+
+impl Watches {
+    /// Watches that have not started.
+    pub fn new() -> Self {
+        Self {
+            namespaces: Informer::new(Vec::new()),
+            service_accounts: Informer::new(Vec::new()),
+            config_maps: Informer::new(Vec::new()),
+            pods: Informer::new(vec![
+                (BY_NODE, |pod| {
+                    state::node(pod).map(str::to_owned).into_iter().collect()
+                }),
+                (BY_CLAIM, claims_of),
+            ]),
+            nodes: Informer::new(Vec::new()),
+            leases: Informer::new(Vec::new()),
+            deployments: Informer::new(Vec::new()),
+            replica_sets: Informer::new(Vec::new()),
+            jobs: Informer::new(Vec::new()),
+            services: Informer::new(Vec::new()),
+            endpoints: Informer::new(Vec::new()),
+            endpoint_slices: Informer::new(vec![(BY_SERVICE, |slice| {
+                let service = slice.labels().get("kubernetes.io/service-name");
+                service
+                    .map(|name| index_value(slice.metadata.namespace.as_deref(), name))
+                    .into_iter()
+                    .collect()
+            })]),
+            claims: Informer::new(Vec::new()),
+            volumes: Informer::new(Vec::new()),
+            storage_classes: Informer::new(Vec::new()),
+        }
+    }
+
+    /// The futures that watch, one per kind, until shut down.
+    pub fn run(
+        &self,
+        client: &Client,
+        shutdown: &CancellationToken,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        macro_rules! watch {
+            ($($kind:ident),* $(,)?) => {
+                futures::future::join_all([$(
+                    Box::pin(self.$kind.clone().run(Api::all(client.clone()), shutdown.clone()))
+                        as std::pin::Pin<Box<dyn Future<Output = ()> + Send>>,
+                )*])
+            };
+        }
+        let all = watch!(
+            namespaces,
+            service_accounts,
+            config_maps,
+            pods,
+            nodes,
+            leases,
+            deployments,
+            replica_sets,
+            jobs,
+            services,
+            endpoints,
+            endpoint_slices,
+            claims,
+            volumes,
+            storage_classes,
+        );
+        async move {
+            all.await;
+        }
+    }
+}
+
+/// `namespace/name`, as the indexes spell it.
+pub fn index_value(namespace: Option<&str>, name: &str) -> String {
+    format!("{}/{name}", namespace.unwrap_or_default())
+}
+
+/// The claims a pod mounts, those of ephemeral volumes included.
+pub fn claims_of(pod: &Pod) -> Vec<String> {
+    let volumes = pod.spec.as_ref().and_then(|spec| spec.volumes.as_ref());
+    let namespace = pod.metadata.namespace.as_deref();
+    let name_of = |volume: &k8s_openapi::api::core::v1::Volume| {
+        if let Some(source) = &volume.persistent_volume_claim {
+            return Some(source.claim_name.clone());
+        }
+        volume
+            .ephemeral
+            .as_ref()
+            .map(|_| format!("{}-{}", pod.name_any(), volume.name))
+    };
+    volumes
+        .into_iter()
+        .flatten()
+        .filter_map(name_of)
+        .map(|name| index_value(namespace, &name))
+        .collect()
+}
