@@ -124,6 +124,25 @@ impl Writer {
         self.client.request(request).await
     }
 
+    /// Changes an object's status by a strategic merge patch: list entries with the keys given are changed or added, the
+    /// others stay. Only for built-in kinds.
+    pub async fn patch_status_by_key<K>(&self, key: &Key, patch: Value) -> kube::Result<K>
+    where
+        K: Resource + DeserializeOwned + Clone + std::fmt::Debug,
+        K::DynamicType: Default,
+    {
+        let request = self
+            .request::<K>(&key.namespace)
+            .patch_subresource(
+                "status",
+                &key.name,
+                &self.patch_params(),
+                &Patch::Strategic(patch),
+            )
+            .map_err(kube::Error::BuildRequest)?;
+        self.client.request(request).await
+    }
+
     /// Deletes exactly this object, not a successor of the same name. `None` if it was gone already; otherwise its
     /// state while it goes, where the server tells.
     pub async fn delete<K>(

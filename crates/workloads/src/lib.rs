@@ -22,17 +22,24 @@ mod service_accounts;
 mod deployments;
 mod replica_sets;
 
+mod endpoints;
+
+mod scheduler;
+
 pub use setup::ClientFactory;
 
 /// The identities (service accounts of `kube-system`) that clients are asked for. `kube-controller-manager` only
 /// watches; it must be able to list and watch everything.
 pub const IDENTITIES: &[&str] = &[
     "kube-controller-manager",
+    "kube-scheduler",
     "namespace-controller",
     "service-account-controller",
     "root-ca-cert-publisher",
     "deployment-controller",
     "replicaset-controller",
+    "endpoint-controller",
+    "endpointslice-controller",
 ];
 
 /// What the controllers need to know of their home.
@@ -77,6 +84,8 @@ pub async fn run_with_metrics(
     service_accounts::start(&mut setup);
     replica_sets::start(&mut setup);
     deployments::start(&mut setup);
+    endpoints::start(&mut setup);
+    scheduler::start(&mut setup);
 
     // Last, so that every handler sees every object.
     let watches = setup.watches.clone();
