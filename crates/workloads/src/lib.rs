@@ -22,8 +22,13 @@ mod service_accounts;
 mod deployments;
 mod replica_sets;
 
+mod jobs;
+
 mod endpoints;
 
+mod volumes;
+
+mod nodes;
 mod scheduler;
 
 pub use setup::ClientFactory;
@@ -38,8 +43,13 @@ pub const IDENTITIES: &[&str] = &[
     "root-ca-cert-publisher",
     "deployment-controller",
     "replicaset-controller",
+    "job-controller",
     "endpoint-controller",
     "endpointslice-controller",
+    "persistent-volume-binder",
+    "pvc-protection-controller",
+    "pv-protection-controller",
+    "node-controller",
 ];
 
 /// What the controllers need to know of their home.
@@ -84,7 +94,10 @@ pub async fn run_with_metrics(
     service_accounts::start(&mut setup);
     replica_sets::start(&mut setup);
     deployments::start(&mut setup);
+    jobs::start(&mut setup);
     endpoints::start(&mut setup);
+    volumes::start(&mut setup);
+    nodes::start(&mut setup);
     scheduler::start(&mut setup);
 
     // Last, so that every handler sees every object.

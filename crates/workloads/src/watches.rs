@@ -23,6 +23,8 @@ use crate::templated::Templated;
 pub const BY_NODE: &str = "node";
 /// Index of pods by `namespace/claim` for each claim they mount.
 pub const BY_CLAIM: &str = "claim";
+/// Index of pods and replica sets without a controlling owner, by namespace.
+pub const ORPHANS: &str = "orphans";
 /// Index of endpoint slices by `namespace/service`.
 pub const BY_SERVICE: &str = "service";
 
@@ -72,11 +74,12 @@ impl Watches {
                     state::node(pod).map(str::to_owned).into_iter().collect()
                 }),
                 (BY_CLAIM, claims_of),
+                (ORPHANS, orphan_in),
             ]),
             nodes: Informer::new(Vec::new()),
             leases: Informer::new(Vec::new()),
             deployments: Informer::new(Vec::new()),
-            replica_sets: Informer::new(Vec::new()),
+            replica_sets: Informer::new(vec![(ORPHANS, orphan_in)]),
             jobs: Informer::new(Vec::new()),
             services: Informer::new(Vec::new()),
             endpoints: Informer::new(Vec::new()),
@@ -128,6 +131,15 @@ impl Watches {
             all.await;
         }
     }
+}
+
+/// The namespace of an object that no owner controls.
+fn orphan_in<K: ResourceExt>(object: &K) -> Vec<String> {
+    let is_orphan = control::owners::controller_of(object).is_none();
+    is_orphan
+        .then(|| object.namespace().unwrap_or_default())
+        .into_iter()
+        .collect()
 }
 
 /// `namespace/name`, as the indexes spell it.

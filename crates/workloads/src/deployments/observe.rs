@@ -76,7 +76,7 @@ pub async fn observe(
     let cache = context.watches.replica_sets.cache();
     let is_deleted = deployment.metadata.deletion_timestamp.is_some();
     let split = claim::claim(
-        cache.in_namespace(&namespace),
+        claim::candidates(cache, &namespace, &owner.uid),
         &owner.uid,
         is_deleted,
         &spec.selector,

@@ -19,6 +19,17 @@ pub struct Claim<K> {
     pub release: Vec<Arc<K>>,
 }
 
+/// Everything an owner could claim: what it controls, and what nobody does.
+pub fn candidates<K: ResourceExt>(
+    cache: &control::Cache<K>,
+    namespace: &str,
+    owner_uid: &str,
+) -> Vec<Arc<K>> {
+    let mut candidates = cache.controlled_by(owner_uid);
+    candidates.extend(cache.by_index(crate::watches::ORPHANS, namespace));
+    candidates
+}
+
 /// Splits candidates for an owner; one that is being deleted neither adopts nor releases.
 pub fn claim<K: ResourceExt>(
     candidates: impl IntoIterator<Item = Arc<K>>,
@@ -79,6 +90,15 @@ pub fn release<K: ResourceExt>(object: &K, owner_uid: &str) -> Value {
         .filter(|held| held.uid != owner_uid)
         .collect();
     json!({"metadata": {"uid": object.uid(), "resourceVersion": object.resource_version(), "ownerReferences": owners}})
+}
+
+/// As [`release`], where the object was just changed by ourselves.
+pub fn disown<K: ResourceExt>(object: &K, owner_uid: &str) -> Value {
+    let mut patch = release(object, owner_uid);
+    if let Some(metadata) = patch["metadata"].as_object_mut() {
+        metadata.remove("resourceVersion");
+    }
+    patch
 }
 
 #[cfg(test)]

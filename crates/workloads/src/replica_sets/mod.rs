@@ -96,7 +96,7 @@ async fn reconcile(key: Key, context: Arc<Context>) -> kube::Result<control::Nex
     let owner = owners::controller_reference(set.as_ref(), "apps/v1", "ReplicaSet");
     let is_deleted = set.metadata.deletion_timestamp.is_some();
 
-    let candidates = context.watches.pods.cache().in_namespace(&key.namespace);
+    let candidates = claim::candidates(context.watches.pods.cache(), &key.namespace, &owner.uid);
     let active = candidates.into_iter().filter(|pod| state::is_active(pod));
     let split = claim::claim(active, &owner.uid, is_deleted, &spec.selector);
     let pods = settle_claim(&context, split, &owner).await?;
