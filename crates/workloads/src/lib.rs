@@ -9,6 +9,7 @@ use control::metrics::Metrics;
 use kube::Client;
 use tokio_util::sync::CancellationToken;
 
+mod discovery;
 mod setup;
 mod watches;
 
@@ -18,6 +19,8 @@ mod templated;
 
 mod namespaces;
 mod service_accounts;
+
+mod garbage;
 
 mod deployments;
 mod replica_sets;
@@ -41,6 +44,7 @@ pub const IDENTITIES: &[&str] = &[
     "namespace-controller",
     "service-account-controller",
     "root-ca-cert-publisher",
+    "generic-garbage-collector",
     "deployment-controller",
     "replicaset-controller",
     "job-controller",
@@ -92,6 +96,7 @@ pub async fn run_with_metrics(
     let mut setup = setup::Setup::new(Arc::new(clients), config, metrics, shutdown.clone());
     namespaces::start(&mut setup);
     service_accounts::start(&mut setup);
+    garbage::start(&mut setup);
     replica_sets::start(&mut setup);
     deployments::start(&mut setup);
     jobs::start(&mut setup);

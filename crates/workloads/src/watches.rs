@@ -13,7 +13,8 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::storage::v1::StorageClass;
-use kube::{Api, Client, ResourceExt};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::{Api, Client, Resource, ResourceExt};
 use tokio_util::sync::CancellationToken;
 
 use crate::pods::state;
@@ -27,6 +28,41 @@ pub const BY_CLAIM: &str = "claim";
 pub const ORPHANS: &str = "orphans";
 /// Index of endpoint slices by `namespace/service`.
 pub const BY_SERVICE: &str = "service";
+
+/// Applies a macro to the names of all watches, so that none is forgotten anywhere.
+macro_rules! for_each_kind {
+    ($apply:ident) => {
+        $apply!(
+            namespaces,
+            service_accounts,
+            config_maps,
+            pods,
+            nodes,
+            leases,
+            deployments,
+            replica_sets,
+            jobs,
+            services,
+            endpoints,
+            endpoint_slices,
+            claims,
+            volumes,
+            storage_classes,
+        )
+    };
+}
+
+/// Takes the `(group, plural)`, the metadata, and whether the object is gone.
+pub type MetadataObserver = Arc<dyn Fn(&(String, String), &ObjectMeta, bool) + Send + Sync>;
+
+fn resource_of<K>(_: &Arc<Informer<K>>) -> (String, String)
+where
+    K: Resource,
+    K::DynamicType: Default,
+{
+    let kind = K::DynamicType::default();
+    (K::group(&kind).into_owned(), K::plural(&kind).into_owned())
+}
 
 /// All shared watches.
 pub struct Watches {
@@ -96,13 +132,42 @@ impl Watches {
         }
     }
 
+    /// Calls `observe` with the metadata of every change of every kind watched here.
+    pub fn on_metadata(&self, observe: MetadataObserver) {
+        macro_rules! each {
+            ($($kind:ident),* $(,)?) => {$({
+                let (resource, observe) = (resource_of(&self.$kind), observe.clone());
+                self.$kind.on_change(move |change| {
+                    observe(&resource, change.latest().meta(), change.new.is_none());
+                });
+            })*};
+        }
+        for_each_kind!(each);
+    }
+
+    /// The `(group, plural)` of every kind watched here.
+    pub fn resources(&self) -> Vec<(String, String)> {
+        macro_rules! each {
+            ($($kind:ident),* $(,)?) => { vec![$(resource_of(&self.$kind)),*] };
+        }
+        for_each_kind!(each)
+    }
+
+    /// Waits until every kind has been listed once.
+    pub async fn synced(&self) {
+        macro_rules! each {
+            ($($kind:ident),* $(,)?) => {$( self.$kind.synced().await; )*};
+        }
+        for_each_kind!(each);
+    }
+
     /// The futures that watch, one per kind, until shut down.
     pub fn run(
         &self,
         client: &Client,
         shutdown: &CancellationToken,
     ) -> impl Future<Output = ()> + Send + 'static {
-        macro_rules! watch {
+        macro_rules! each {
             ($($kind:ident),* $(,)?) => {
                 futures::future::join_all([$(
                     Box::pin(self.$kind.clone().run(Api::all(client.clone()), shutdown.clone()))
@@ -110,23 +175,7 @@ impl Watches {
                 )*])
             };
         }
-        let all = watch!(
-            namespaces,
-            service_accounts,
-            config_maps,
-            pods,
-            nodes,
-            leases,
-            deployments,
-            replica_sets,
-            jobs,
-            services,
-            endpoints,
-            endpoint_slices,
-            claims,
-            volumes,
-            storage_classes,
-        );
+        let all = for_each_kind!(each);
         async move {
             all.await;
         }

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{APIResource, ListMeta};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ListMeta;
 use kube::Client;
 use kube::api::{DeleteParams, ListParams};
 use kube::core::{PartialObjectMeta, Request};
 use serde::Deserialize;
+
+use crate::discovery::{self, Resource};
 
 /// Pods, as [`Outcome::remaining`] names them.
 pub const PODS: &str = "pods.";
@@ -33,84 +35,23 @@ impl Outcome {
     }
 }
 
-/// One namespaced resource that can be listed and deleted.
-#[derive(Clone, Debug)]
-pub struct Deletable {
-    /// `resource.group`, as in [`Outcome::remaining`].
-    pub name: String,
-    path: String,
-    can_delete_collection: bool,
-}
-
-/// Every namespaced resource in its preferred version, and the groups that could not be asked about.
-pub async fn deletable(client: &Client) -> (Vec<Deletable>, Vec<String>) {
-    let mut found = Vec::new();
-    let mut failures = Vec::new();
-    match client.list_core_api_resources("v1").await {
-        Ok(list) => collect(&mut found, "/api/v1", "", &list.resources),
-        Err(error) => failures.push(format!("v1: {error}")),
-    }
-    match client.list_api_groups().await {
-        Err(error) => failures.push(format!("groups: {error}")),
-        Ok(groups) => {
-            for group in groups.groups {
-                let Some(version) = group
-                    .preferred_version
-                    .or_else(|| group.versions.into_iter().next())
-                else {
-                    continue;
-                };
-                match client
-                    .list_api_group_resources(&version.group_version)
-                    .await
-                {
-                    Ok(list) => {
-                        let base = format!("/apis/{}", version.group_version);
-                        collect(&mut found, &base, &group.name, &list.resources);
-                    }
-                    Err(error) => failures.push(format!("{}: {error}", version.group_version)),
-                }
-            }
-        }
-    }
-    (found, failures)
-}
-
-fn collect(found: &mut Vec<Deletable>, base: &str, group: &str, resources: &[APIResource]) {
-    for resource in resources {
-        let can = |verb: &str| resource.verbs.iter().any(|held| held == verb);
-        if !resource.namespaced || resource.name.contains('/') || !can("list") || !can("delete") {
-            continue;
-        }
-        // Events are served under two groups but are one set of objects.
-        if group == "events.k8s.io" {
-            continue;
-        }
-        let name = format!("{}.{group}", resource.name);
-        found.push(Deletable {
-            name,
-            path: base.to_owned(),
-            can_delete_collection: can("deletecollection"),
-        });
-    }
-}
-
-impl Deletable {
-    fn url(&self, namespace: &str) -> String {
-        let plural = self.name.split('.').next().unwrap_or(&self.name);
-        format!("{}/namespaces/{namespace}/{plural}", self.path)
-    }
+/// A resource as [`Outcome::remaining`] names it.
+fn name_of(resource: &Resource) -> String {
+    format!("{}.{}", resource.api.plural, resource.api.group)
 }
 
 /// Deletes all content; answers what is left.
 pub async fn delete_all(client: &Client, namespace: &str) -> Outcome {
-    let (mut resources, discovery_failures) = deletable(client).await;
+    let (mut resources, discovery_failures) = discovery::discover(client).await;
+    resources.retain(|resource| {
+        resource.is_namespaced && resource.can("list") && resource.can("delete")
+    });
     let mut outcome = Outcome {
         discovery_failures,
         ..Outcome::default()
     };
     // Pods first and alone: what they still run may depend on everything else, network policies above all.
-    resources.sort_by_key(|resource| resource.name != PODS);
+    resources.sort_by_key(|resource| name_of(resource) != PODS);
     for resource in resources {
         if outcome.remaining.contains_key(PODS) {
             break;
@@ -118,7 +59,7 @@ pub async fn delete_all(client: &Client, namespace: &str) -> Outcome {
         if let Err(error) = delete_resource(client, namespace, &resource, &mut outcome).await {
             outcome
                 .deletion_failures
-                .push(format!("{}: {error}", resource.name));
+                .push(format!("{}: {error}", name_of(&resource)));
         }
     }
     outcome
@@ -135,15 +76,15 @@ struct Names {
 async fn delete_resource(
     client: &Client,
     namespace: &str,
-    resource: &Deletable,
+    resource: &Resource,
     outcome: &mut Outcome,
 ) -> kube::Result<()> {
-    let request = Request::new(resource.url(namespace));
+    let request = Request::new(resource.path(namespace));
     if list(client, &request).await?.items.is_empty() {
         return Ok(());
     }
     let params = DeleteParams::background();
-    if resource.can_delete_collection {
+    if resource.can("deletecollection") {
         let delete = request
             .delete_collection(&params, &ListParams::default())
             .map_err(kube::Error::BuildRequest)?;
@@ -164,7 +105,7 @@ async fn delete_resource(
     let count = left.items.len()
         + usize::try_from(left.metadata.remaining_item_count.unwrap_or(0)).unwrap_or(0);
     if count > 0 {
-        outcome.remaining.insert(resource.name.clone(), count);
+        outcome.remaining.insert(name_of(resource), count);
     }
     for finalizer in left
         .items
