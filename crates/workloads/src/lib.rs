@@ -20,6 +20,7 @@ mod templated;
 mod namespaces;
 mod service_accounts;
 
+mod expiry;
 mod garbage;
 
 mod deployments;
@@ -45,6 +46,8 @@ pub const IDENTITIES: &[&str] = &[
     "service-account-controller",
     "root-ca-cert-publisher",
     "generic-garbage-collector",
+    "ttl-after-finished-controller",
+    "pod-garbage-collector",
     "deployment-controller",
     "replicaset-controller",
     "job-controller",
@@ -97,6 +100,7 @@ pub async fn run_with_metrics(
     namespaces::start(&mut setup);
     service_accounts::start(&mut setup);
     garbage::start(&mut setup);
+    expiry::start(&mut setup);
     replica_sets::start(&mut setup);
     deployments::start(&mut setup);
     jobs::start(&mut setup);

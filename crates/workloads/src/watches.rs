@@ -24,6 +24,8 @@ use crate::templated::Templated;
 pub const BY_NODE: &str = "node";
 /// Index of pods by `namespace/claim` for each claim they mount.
 pub const BY_CLAIM: &str = "claim";
+/// Index of ended pods, all under the empty value.
+pub const ENDED: &str = "ended";
 /// Index of pods and replica sets without a controlling owner, by namespace.
 pub const ORPHANS: &str = "orphans";
 /// Index of endpoint slices by `namespace/service`.
@@ -111,6 +113,12 @@ impl Watches {
                 }),
                 (BY_CLAIM, claims_of),
                 (ORPHANS, orphan_in),
+                (ENDED, |pod| {
+                    state::is_terminal(pod)
+                        .then(String::new)
+                        .into_iter()
+                        .collect()
+                }),
             ]),
             nodes: Informer::new(Vec::new()),
             leases: Informer::new(Vec::new()),
