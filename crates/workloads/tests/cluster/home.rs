@@ -6,7 +6,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use futures::StreamExt;
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::{Node, Pod, ServiceAccount};
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::core::NamespaceResourceScope;
 use kube::runtime::{WatchStreamExt, watcher};
@@ -42,8 +42,17 @@ impl Home {
 
     /// A home with a changed configuration.
     pub async fn with(change: impl FnOnce(&mut workloads::Config)) -> Self {
+        let filter = tracing_subscriber::EnvFilter::from_default_env();
+        // Another test of this process may have set it already.
+        let _ = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_test_writer()
+            .try_init();
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let server = apiserver::ApiServer::open(apiserver::Config::at(folder.path()))
+        let mut config = apiserver::Config::at(folder.path());
+        // An address for documentation: nobody connects to it, and the server refuses loopback there.
+        config.advertise = ([192, 0, 2, 1], 7443).into();
+        let server = apiserver::ApiServer::open(config)
             .await
             .expect("the server opens");
         let client = server.admin_client();
@@ -66,6 +75,13 @@ impl Home {
         tokio::spawn(workloads::run(clients, config, shutdown.clone()));
         add_node(&client).await;
         tokio::spawn(kubelet(client.clone(), shutdown.clone()));
+        // Before its account is there, a namespace takes no pods.
+        let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), "default");
+        eventually(
+            || async { accounts.get_opt("default").await.expect("it is answered") },
+            Option::is_some,
+        )
+        .await;
         Self {
             client,
             shutdown,
