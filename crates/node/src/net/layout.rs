@@ -41,7 +41,11 @@ impl Cidr {
 }
 
 const fn mask_of(prefix: u8) -> u32 {
-    if prefix == 0 { 0 } else { u32::MAX << (32 - prefix) }
+    if prefix == 0 {
+        0
+    } else {
+        u32::MAX << (32 - prefix)
+    }
 }
 
 impl std::fmt::Display for Cidr {
