@@ -1,32 +1,54 @@
 //! A pod without anything but a network: enters the node's namespaces, makes its own, waits to be attached, and then
 //! obeys one command a line: `listen PORT`, `connect IP PORT`, `fetch IP PORT TEXT`, `flood IP PORT BYTES`,
-//! `udp IP PORT`, `resolve NAME`, `spoof IP`. Each is answered by one line, `ok …` or `error …`.
+//! `latency IP PORT TIMES`, `udp IP PORT`, `answer-udp PORT`, `resolve NAME`, `spoof SOURCE IP PORT`. Each is answered by one line, `ok …` or `error …`.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream, ToSocketAddrs, UdpSocket};
+use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, setns, unshare};
+use nix::sys::socket::{
+    AddressFamily, SockFlag, SockType, SockaddrIn, bind, setsockopt, socket, sockopt,
+};
 use nix::unistd::{Gid, Uid, setresgid, setresuid};
 use node::net::pod::{PodLink, configure};
 
+use crate::failure::{Context, Result, fail};
+
 pub fn run(arguments: &[String]) -> Result<()> {
-    let [user, net, ids, resolver] = arguments else { bail!("pod USER NET IDS RESOLVER") };
+    let [user, net, ids, resolver] = arguments else {
+        return fail("pod USER NET IDS RESOLVER");
+    };
     enter(user, net, ids.parse()?)?;
     if !resolver.is_empty() {
-        mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
-            .context("make mounts private")?;
-        mount(Some(resolver.as_str()), "/etc/resolv.conf", None::<&str>, MsFlags::MS_BIND, None::<&str>)
-            .context("show the pod its resolv.conf")?;
+        mount(
+            None::<&str>,
+            "/",
+            None::<&str>,
+            MsFlags::MS_REC | MsFlags::MS_PRIVATE,
+            None::<&str>,
+        )
+        .context("make mounts private")?;
+        mount(
+            Some(resolver.as_str()),
+            "/etc/resolv.conf",
+            None::<&str>,
+            MsFlags::MS_BIND,
+            None::<&str>,
+        )
+        .context("show the pod its resolv.conf")?;
     }
     println!("entered");
     let mut lines = std::io::stdin().lines();
     let start = lines.next().context("told to start")??;
     let (address, gateway) = start.split_once(' ').context("ADDRESS GATEWAY")?;
-    let link = PodLink { address: address.parse()?, gateway: gateway.parse()? };
+    let link = PodLink {
+        address: address.parse()?,
+        gateway: gateway.parse()?,
+    };
     for warning in configure(&link)? {
         eprintln!("warning: {}", warning.0);
     }
@@ -34,14 +56,10 @@ pub fn run(arguments: &[String]) -> Result<()> {
     for line in lines {
         match obey(&line?, link.address) {
             Ok(answer) => println!("ok {answer}"),
-            Err(error) => println!("error {}", one_line(&error)),
+            Err(error) => println!("error {}", error),
         }
     }
     Ok(())
-}
-
-fn one_line(error: &anyhow::Error) -> String {
-    format!("{error:#}").replace('\n', " ")
 }
 
 fn enter(user: &str, net: &str, ids: u32) -> Result<()> {
@@ -73,10 +91,11 @@ fn obey(line: &str, own: Ipv4Addr) -> Result<String> {
         ["fetch", ip, port, text] => connect(at(ip, port)?, text),
         ["flood", ip, port, bytes] => flood(at(ip, port)?, bytes.parse()?),
         ["latency", ip, port, times] => latency(at(ip, port)?, times.parse()?),
+        ["answer-udp", port] => answer_udp(port.parse()?, own),
         ["udp", ip, port] => udp(at(ip, port)?),
         ["spoof", ip, target, port] => spoof(ip.parse()?, at(target, port)?),
         ["resolve", name] => resolve(name),
-        _ => bail!("unknown command {line}"),
+        _ => fail(format!("unknown command {line}")),
     }
 }
 
@@ -107,7 +126,7 @@ fn serve(mut client: TcpStream, own: Ipv4Addr) -> Result<()> {
 fn dial(address: SocketAddrV4) -> Result<TcpStream> {
     let begun = Instant::now();
     let stream = TcpStream::connect_timeout(&address.into(), Duration::from_secs(10))
-        .with_context(|| format!("connect, after {} ms", begun.elapsed().as_millis()))?;
+        .context(format!("connect, after {} ms", begun.elapsed().as_millis()))?;
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     stream.set_nodelay(true)?;
     Ok(stream)
@@ -117,7 +136,9 @@ fn dial(address: SocketAddrV4) -> Result<TcpStream> {
 fn connect(address: SocketAddrV4, text: &str) -> Result<String> {
     let mut stream = dial(address)?;
     stream.write_all(text.as_bytes()).context("send")?;
-    stream.shutdown(std::net::Shutdown::Write).context("finish")?;
+    stream
+        .shutdown(std::net::Shutdown::Write)
+        .context("finish")?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).context("read")?;
     Ok(answer.replace('\n', "|"))
@@ -150,7 +171,10 @@ fn flood(address: SocketAddrV4, bytes: usize) -> Result<String> {
         }
     }
     sender.join().expect("the sender does not panic")?;
-    Ok(format!("{received} bytes in {} us", begun.elapsed().as_micros()))
+    Ok(format!(
+        "{received} bytes in {} us",
+        begun.elapsed().as_micros()
+    ))
 }
 
 /// The median time of connecting and reading the first byte.
@@ -167,6 +191,18 @@ fn latency(address: SocketAddrV4, times: usize) -> Result<String> {
     Ok(format!("p50 {} p99 {} us", at(50), at(99)))
 }
 
+/// Answers every datagram with who it is and whom it sees.
+fn answer_udp(port: u16, own: Ipv4Addr) -> Result<String> {
+    let socket = UdpSocket::bind(("0.0.0.0", port)).context("bind")?;
+    std::thread::spawn(move || -> Result<()> {
+        loop {
+            let (_, from) = socket.recv_from(&mut [0; 512])?;
+            socket.send_to(format!("{own} sees {}", from.ip()).as_bytes(), from)?;
+        }
+    });
+    Ok(port.to_string())
+}
+
 /// Sends a datagram and says what comes back, or how it was refused.
 fn udp(address: SocketAddrV4) -> Result<String> {
     let socket = UdpSocket::bind("0.0.0.0:0")?;
@@ -177,15 +213,20 @@ fn udp(address: SocketAddrV4) -> Result<String> {
     let mut buffer = [0; 512];
     let length = socket
         .recv(&mut buffer)
-        .with_context(|| format!("receive, after {} ms", begun.elapsed().as_millis()))?;
+        .context(format!("receive, after {} ms", begun.elapsed().as_millis()))?;
     Ok(String::from_utf8_lossy(&buffer[..length]).into_owned())
 }
 
-/// Sends a datagram with a source address that is not the pod's own.
+/// Sends a datagram with a source address that is not the pod's own, as a pod's root can.
 fn spoof(source: Ipv4Addr, target: SocketAddrV4) -> Result<String> {
-    node::net::pod::add_address_for_tests(source)?;
-    let socket = UdpSocket::bind((source, 0))?;
-    socket.send_to(b"spoofed", target)?;
+    let flags = SockFlag::empty();
+    let socket = socket(AddressFamily::Inet, SockType::Datagram, flags, None)?;
+    setsockopt(&socket, sockopt::IpTransparent, &true).context("claim any source")?;
+    bind(
+        socket.as_raw_fd(),
+        &SockaddrIn::from(SocketAddrV4::new(source, 0)),
+    )?;
+    UdpSocket::from(socket).send_to(b"spoofed", target)?;
     Ok(String::new())
 }
 
@@ -193,7 +234,7 @@ fn resolve(name: &str) -> Result<String> {
     let begun = Instant::now();
     let found = (name, 0_u16)
         .to_socket_addrs()
-        .with_context(|| format!("resolve, after {} ms", begun.elapsed().as_millis()))?;
+        .context(format!("resolve, after {} ms", begun.elapsed().as_millis()))?;
     let mut addresses: Vec<String> = found.map(|address| address.ip().to_string()).collect();
     addresses.dedup();
     Ok(addresses.join(","))

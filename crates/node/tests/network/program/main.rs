@@ -1,6 +1,7 @@
 //! The program that the network tests re-execute: as the holder, and as a pod with a network of its own that does
 //! what it is told on standard input. No threads exist before the pod is in its namespaces.
 
+mod failure;
 mod pod;
 
 use std::process::ExitCode;
@@ -14,7 +15,7 @@ fn main() -> ExitCode {
         Some((name, rest)) if name == "pod" => match pod::run(rest) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
-                println!("failed {error:#}");
+                println!("failed {error}");
                 ExitCode::FAILURE
             }
         },
