@@ -134,6 +134,11 @@ async fn pods(cluster: &Cluster) {
         "a process with its own network, attached and ready",
         percentiles(taken),
     );
+    let configured = kept.iter().map(|pod| pod.configured_in).collect();
+    report(
+        "of that, the pod's side (address, route, first answer)",
+        percentiles(configured),
+    );
     let mut taken = Vec::new();
     for pod in &kept {
         let pid = pod.process.id().expect("it runs");

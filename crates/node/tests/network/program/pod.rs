@@ -49,10 +49,11 @@ pub fn run(arguments: &[String]) -> Result<()> {
         address: address.parse()?,
         gateway: gateway.parse()?,
     };
+    let begun = Instant::now();
     for warning in configure(&link)? {
         eprintln!("warning: {}", warning.0);
     }
-    println!("ready");
+    println!("ready {}", begun.elapsed().as_micros());
     let mut held = Vec::new();
     for line in lines {
         match obey(&line?, link.address, &mut held) {
