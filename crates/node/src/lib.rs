@@ -1,1 +1,6 @@
 //! placeholder
+
+pub mod dns;
+pub mod holder;
+pub mod net;
+pub mod relay;
