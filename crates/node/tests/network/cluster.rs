@@ -1,0 +1,161 @@
+//! A node's network of a test's own, and pods in it.
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use node::net::{Config, Layout, NodeNetwork, Protocol, ServiceEntry};
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+
+/// Where the program is that tests re-execute; a copy when the tests run as another user.
+pub const PROGRAM_VARIABLE: &str = "NODE_NETWORK_TEST_PROGRAM";
+
+pub fn program() -> PathBuf {
+    std::env::var_os(PROGRAM_VARIABLE).map_or_else(
+        || env!("CARGO_BIN_EXE_node-network-test").into(),
+        PathBuf::from,
+    )
+}
+
+/// A running network whose holder ends with the test.
+pub struct Cluster {
+    pub network: NodeNetwork,
+    pub folder: TempDir,
+}
+
+impl Cluster {
+    pub async fn start() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let network = start_in(folder.path()).await;
+        Self { network, folder }
+    }
+
+    /// A pod that is attached and ready.
+    pub async fn pod(&self) -> Pod {
+        Pod::start(&self.network).await
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        // Also after a failed assertion: the holder must not outlive the test.
+        let _ = self.network.holder().shutdown();
+    }
+}
+
+pub fn config(folder: &Path) -> Config {
+    Config {
+        folder: folder.join("network"),
+        executable: program(),
+        layout: Layout::default(),
+        rejoin: None,
+    }
+}
+
+pub async fn start_in(folder: &Path) -> NodeNetwork {
+    match NodeNetwork::start(config(folder)).await {
+        Ok(network) => network,
+        Err(error) => panic!("the node's network cannot be had here: {error}"),
+    }
+}
+
+/// A process with a network namespace of its own.
+pub struct Pod {
+    pub address: Ipv4Addr,
+    pub process: Child,
+    input: ChildStdin,
+    output: Lines<BufReader<ChildStdout>>,
+}
+
+impl Pod {
+    pub async fn start(network: &NodeNetwork) -> Self {
+        Self::start_with_resolver(network, "").await
+    }
+
+    /// A pod that sees the file `resolver` as `/etc/resolv.conf`.
+    pub async fn start_with_resolver(network: &NodeNetwork, resolver: &str) -> Self {
+        let (user, net) = network.holder().namespace_paths();
+        let ids = network.holder().namespaces().ids.uids.count;
+        let mut process = Command::new(program())
+            .arg("pod")
+            .args([&user, &net])
+            .args([ids.to_string(), resolver.to_owned()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the pod starts");
+        let input = process.stdin.take().expect("piped");
+        let output = BufReader::new(process.stdout.take().expect("piped")).lines();
+        let address = network.allocate().expect("a free address");
+        let mut pod = Self {
+            address,
+            process,
+            input,
+            output,
+        };
+        assert_eq!(pod.line().await, "entered");
+        let pid = pod.process.id().expect("it runs");
+        network
+            .attach_process(address, pid)
+            .await
+            .expect("attached");
+        pod.write(&format!("{address} {}", network.layout().gateway))
+            .await;
+        assert_eq!(pod.line().await, "ready");
+        pod
+    }
+
+    async fn line(&mut self) -> String {
+        self.output
+            .next_line()
+            .await
+            .expect("readable")
+            .expect("the pod lives")
+    }
+
+    async fn write(&mut self, line: &str) {
+        self.input
+            .write_all(format!("{line}\n").as_bytes())
+            .await
+            .expect("the pod listens");
+    }
+
+    /// Has the pod do something that must work.
+    pub async fn does(&mut self, command: &str) -> String {
+        match self.tries(command).await {
+            Ok(answer) => answer,
+            Err(error) => panic!("{command}: {error}"),
+        }
+    }
+
+    /// Has the pod try something.
+    pub async fn tries(&mut self, command: &str) -> Result<String, String> {
+        self.write(command).await;
+        let line = self.line().await;
+        match line.split_once(' ') {
+            Some(("ok", answer)) => Ok(answer.to_owned()),
+            Some(("error", error)) => Err(error.to_owned()),
+            _ => panic!("{command}: {line}"),
+        }
+    }
+
+    pub async fn end(mut self) {
+        self.process.kill().await.expect("killed");
+    }
+}
+
+/// A TCP Service on 10.96.0.`last`:80 with endpoints on port 8080.
+pub fn service(last: u8, endpoints: &[Ipv4Addr]) -> ServiceEntry {
+    ServiceEntry {
+        cluster_ip: Ipv4Addr::new(10, 96, 0, last),
+        protocol: Protocol::Tcp,
+        port: 80,
+        endpoints: endpoints
+            .iter()
+            .map(|ip| SocketAddrV4::new(*ip, 8080))
+            .collect(),
+    }
+}

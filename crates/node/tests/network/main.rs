@@ -1,0 +1,8 @@
+//! The node's network with real namespaces: pods are small processes that do as they are told. Needs a machine that
+//! allows namespaces; where it does not, every test fails with the cause and the remedy.
+
+mod cluster;
+mod life;
+mod ordinary_user;
+mod pods;
+mod services;
