@@ -2,15 +2,18 @@
 //! serve in it, one shim per pod owns the pod's processes, and the kubelet gives all of it Kubernetes meaning.
 //! Knows the API only as `kube::Client`.
 
-pub mod holder;
-pub mod net;
-pub mod dns;
-pub mod relay;
-pub mod shim;
-pub mod images;
-pub mod env;
-pub mod volumes;
-pub mod probes;
-pub mod kubelet;
 pub mod builtin;
+pub mod cgroup;
+pub mod dns;
+pub mod env;
+pub mod holder;
 pub mod http;
+pub mod images;
+pub mod kubelet;
+pub mod net;
+pub mod probes;
+pub mod reexec;
+pub mod relay;
+pub mod sandbox;
+pub mod shim;
+pub mod volumes;

@@ -348,11 +348,14 @@ impl Holder {
 
     /// Ends the holder process and waits until it is gone. The namespaces go with the last pod, or at once. Blocking.
     pub fn shutdown(&self) -> Result<(), Error> {
+        let _starting = launch::lock_start(&self.0.folder)?;
         let connection = self.connection();
         match connection.ask(&Request::Shutdown) {
-            Ok(_) | Err(Error::Gone) => launch::wait_for_end(&connection.pidfd),
-            Err(error) => Err(error),
+            Ok(_) | Err(Error::Gone) => launch::wait_for_end(&connection.pidfd)?,
+            Err(error) => return Err(error),
         }
+        record::remove(&self.0.folder);
+        Ok(())
     }
 }
 

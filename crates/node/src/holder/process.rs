@@ -5,7 +5,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use nix::errno::Errno;
@@ -93,7 +93,6 @@ struct Holder {
     net: File,
     listener: OwnedFd,
     servers: Vec<OwnedFd>,
-    folder: PathBuf,
     /// Held, not read: its lock says that we live.
     _lock: Flock<File>,
 }
@@ -109,18 +108,18 @@ fn begin(start: BorrowedFd<'_>, folder: &Path) -> Result<Holder, Failure> {
     let lock = Flock::lock(lock_file, FlockArg::LockExclusiveNonblock)
         .map_err(|(_, errno)| failed(Step::Lock)(errno))?;
     let listener = bind_control(folder).map_err(failed_io(Step::Bind))?;
+    // As root we are nobody to this folder once we are in the namespace: all files are made before.
+    record::write(folder, std::process::id()).map_err(failed_io(Step::Bind))?;
 
     let ids = enter_namespaces(start)?;
     set_limits();
     let open = |path| File::open(path).map_err(failed_io(Step::NetworkNamespace));
-    record::write(folder, std::process::id()).map_err(failed_io(Step::Lock))?;
     Ok(Holder {
         ids,
         user: open("/proc/self/ns/user")?,
         net: open("/proc/self/ns/net")?,
         listener,
         servers: Vec::new(),
-        folder: folder.to_owned(),
         _lock: lock,
     })
 }
@@ -246,7 +245,7 @@ impl Holder {
                 match self.answer(index) {
                     After::Listen => {}
                     After::HangUp => drop(self.servers.remove(index)),
-                    After::End => return self.end(),
+                    After::End => return,
                 }
             }
             if new {
@@ -305,13 +304,6 @@ impl Holder {
                 reply(server, &Reply::Ending, &[]);
                 After::End
             }
-        }
-    }
-
-    fn end(&self) {
-        for name in [record::SOCKET, record::RECORD] {
-            // What a dead holder leaves is recognised by its free lock, so a file that stays is no harm.
-            let _ = std::fs::remove_file(self.folder.join(name));
         }
     }
 }

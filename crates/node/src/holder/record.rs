@@ -56,6 +56,19 @@ pub(crate) fn read(folder: &Path) -> io::Result<Process> {
     )?)?)
 }
 
+/// Removes what a holder that has ended leaves. Its lock being free already says that it is dead, so files that
+/// stay are no harm.
+pub(crate) fn remove(folder: &Path) {
+    for name in [SOCKET, RECORD] {
+        match std::fs::remove_file(folder.join(name)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(%error, "cannot remove {name} of the node's holder");
+            }
+            _ => {}
+        }
+    }
+}
+
 /// The control socket's path by way of a descriptor of its folder, short enough for a socket's name.
 pub(crate) fn socket_path(folder: &File) -> PathBuf {
     format!("/proc/self/fd/{}/{SOCKET}", folder.as_raw_fd()).into()

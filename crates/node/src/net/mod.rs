@@ -5,8 +5,8 @@
 
 mod error;
 mod layout;
-mod links;
-mod netlink;
+pub(crate) mod links;
+pub(crate) mod netlink;
 mod network;
 mod nftables;
 mod node;

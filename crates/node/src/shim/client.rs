@@ -4,18 +4,20 @@
 use std::fs::File;
 use std::io;
 use std::net::Ipv4Addr;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::io::unix::AsyncFd;
 use tokio::net::UnixStream;
 use tokio::net::unix::pipe;
 
 use super::disk;
 use super::protocol::{self, Inbox, Reply, Request};
 use super::spec::{ContainerPhase, ContainerRecord, ContainerSpec, ContainerUsage, ExecSpec};
+use crate::sandbox::passing;
 
 /// Why a shim could not be asked, or what it answered.
 #[derive(Debug, thiserror::Error)]
@@ -100,7 +102,8 @@ impl Pod {
     /// Waits until the shim has ended, however it ended. Its containers have ended with it.
     pub async fn gone(&self) -> io::Result<()> {
         let watched = self.inner.pidfd.try_clone()?;
-        let readable = tokio::io::unix::AsyncFd::with_interest(watched, Interest::READABLE)?;
+        // SAFETY: the descriptor is owned by the registration and nobody else closes it.
+        let readable = unsafe { AsyncFd::register_with_interest(watched, Interest::READABLE) }?;
         readable.readable().await.map(drop)
     }
 
@@ -415,13 +418,14 @@ impl AsyncWrite for ExecInput {
 /// The master side of a process's terminal.
 #[derive(Debug)]
 pub struct Terminal {
-    fd: tokio::io::unix::AsyncFd<OwnedFd>,
+    fd: AsyncFd<OwnedFd>,
 }
 
 impl Terminal {
     fn new(fd: OwnedFd) -> io::Result<Self> {
-        set_nonblocking(&fd)?;
-        Ok(Self { fd: tokio::io::unix::AsyncFd::new(fd)? })
+        passing::set_nonblocking(&fd)?;
+        // SAFETY: the descriptor is owned by the registration and nobody else closes it.
+        Ok(Self { fd: unsafe { AsyncFd::register(fd) }? })
     }
 
     fn try_clone(&self) -> io::Result<Self> {
@@ -491,7 +495,7 @@ impl Connection {
             while sent < frame.len() {
                 sent += self
                     .stream
-                    .async_io(Interest::WRITABLE, || protocol::send(self.stream.as_raw_fd(), &frame[sent..], fds))
+                    .async_io(Interest::WRITABLE, || passing::send(self.stream.as_raw_fd(), &frame[sent..], fds))
                     .await?;
                 fds = &[];
             }
@@ -507,15 +511,13 @@ impl Connection {
                 if let Some(reply) = self.inbox.next()? {
                     return Ok(reply);
                 }
-                let (mut buffer, mut fds) = ([0u8; 16 << 10], Vec::new());
-                let count = self
-                    .stream
-                    .async_io(Interest::READABLE, || protocol::receive(self.stream.as_raw_fd(), &mut buffer, &mut fds))
-                    .await?;
-                if count == 0 {
+                let mut buffer = [0u8; 16 << 10];
+                let received =
+                    self.stream.async_io(Interest::READABLE, || passing::receive(self.stream.as_raw_fd(), &mut buffer)).await?;
+                if received.count == 0 {
                     return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the shim closed the connection"));
                 }
-                self.inbox.push(&buffer[..count], fds);
+                self.inbox.push(&buffer[..received.count], received.fds);
             }
         };
         match attempt.await.map_err(|source| Error::Unreachable { dir: self.dir.clone(), source })? {
@@ -527,33 +529,15 @@ impl Connection {
 
 /// A pipe: the shim's end joins `theirs`, ours is returned, ready for tokio.
 fn pipe_pair(we_write: bool, theirs: &mut Vec<OwnedFd>) -> Result<OwnedFd, Error> {
-    let mut fds = [0; 2];
-    // SAFETY: the array has room for the two descriptors, which are new and owned here.
-    let (read, write) = unsafe {
-        if libc::pipe2(fds.as_mut_ptr(), libc::O_CLOEXEC) != 0 {
-            return Err(Error::Streams(io::Error::last_os_error()));
-        }
-        (OwnedFd::from_raw_fd(fds[0]), OwnedFd::from_raw_fd(fds[1]))
-    };
+    let (read, write) = passing::pipe().map_err(Error::Streams)?;
     let (ours, other) = if we_write { (write, read) } else { (read, write) };
     theirs.push(other);
-    set_nonblocking(&ours).map_err(Error::Streams)?;
+    passing::set_nonblocking(&ours).map_err(Error::Streams)?;
     Ok(ours)
 }
 
 fn boxed_reader(fd: OwnedFd) -> io::Result<Box<dyn AsyncRead + Send + Unpin>> {
     Ok(Box::new(pipe::Receiver::from_owned_fd(fd)?))
-}
-
-fn set_nonblocking(fd: &OwnedFd) -> io::Result<()> {
-    // SAFETY: plain flag changes on an open descriptor.
-    unsafe {
-        let flags = libc::fcntl(fd.as_raw_fd(), libc::F_GETFL);
-        if flags < 0 || libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags | libc::O_NONBLOCK) < 0 {
-            return Err(io::Error::last_os_error());
-        }
-    }
-    Ok(())
 }
 
 fn check(result: isize) -> io::Result<usize> {

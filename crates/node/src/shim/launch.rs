@@ -12,7 +12,7 @@ use tokio::io::AsyncReadExt;
 use super::client::{Error, Pod};
 use super::disk;
 use super::spec::{ContainerRecord, PodSpec};
-const SHIM: &str = "node-shim";
+use crate::reexec;
 
 /// Starts the shim of a pod by executing `exe` (the server's own binary) again. Returns when its namespaces exist.
 pub async fn start(exe: &Path, spec: &PodSpec) -> Result<Pod, Error> {
@@ -25,7 +25,7 @@ pub async fn start(exe: &Path, spec: &PodSpec) -> Result<Pod, Error> {
     let failed = |message: String| Error::Start { pod: pod.clone(), message };
     let mut command = tokio::process::Command::new(exe);
     command
-        .arg(SHIM)
+        .arg(reexec::SHIM)
         .arg(&spec.dir)
         .env_clear()
         .stdin(Stdio::null())

@@ -10,10 +10,12 @@ mod disk;
 mod launch;
 mod protocol;
 
+mod monitor;
 
 pub use client::{Attached, Error, Exec, ExecInput, Pod, Records};
 pub use disk::{records, remove};
 pub use launch::{Adopted, adopt, start};
+pub use monitor::main;
 pub use spec::{
     Capabilities, ContainerPhase, ContainerRecord, ContainerSpec, ContainerUsage, ExecSpec, HostIds, Isolation, Limits, LogFile, Mount,
     NodeNamespaces, PodSpec, Root, User,

@@ -5,9 +5,8 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::mem;
 use std::net::Ipv4Addr;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -20,8 +19,6 @@ pub const NEWEST: u32 = 1;
 pub const OLDEST: u32 = 1;
 /// Longest frame: a container with a full environment (2 MiB) and room to spare.
 pub const MAX_FRAME_BYTES: usize = 4 << 20;
-/// Descriptors that may ride on one frame.
-pub const MAX_FRAME_FDS: usize = 4;
 
 /// What the server asks.
 #[derive(Debug, Serialize, Deserialize)]
@@ -166,64 +163,6 @@ impl Inbox {
         let message = serde_json::from_slice(&self.bytes[4..4 + length])?;
         self.bytes.drain(..4 + length);
         Ok(Some(message))
-    }
-}
-
-/// Sends bytes with descriptors on the first of them; returns how many bytes went.
-pub fn send(socket: RawFd, bytes: &[u8], fds: &[RawFd]) -> io::Result<usize> {
-    let mut part = libc::iovec { iov_base: bytes.as_ptr() as *mut libc::c_void, iov_len: bytes.len() };
-    let mut control = [0u64; 8];
-    // SAFETY: all pointers in the header point to live locals; the control buffer is aligned and large enough for
-    // MAX_FRAME_FDS descriptors (16 + 16 bytes).
-    unsafe {
-        let mut header: libc::msghdr = mem::zeroed();
-        header.msg_iov = &mut part;
-        header.msg_iovlen = 1;
-        if !fds.is_empty() {
-            assert!(fds.len() <= MAX_FRAME_FDS, "a frame carries at most {MAX_FRAME_FDS} descriptors");
-            let payload = mem::size_of_val(fds) as u32;
-            header.msg_control = control.as_mut_ptr().cast();
-            header.msg_controllen = libc::CMSG_SPACE(payload) as _;
-            let first = libc::CMSG_FIRSTHDR(&header);
-            (*first).cmsg_level = libc::SOL_SOCKET;
-            (*first).cmsg_type = libc::SCM_RIGHTS;
-            (*first).cmsg_len = libc::CMSG_LEN(payload) as _;
-            std::ptr::copy_nonoverlapping(fds.as_ptr().cast::<u8>(), libc::CMSG_DATA(first), payload as usize);
-        }
-        match libc::sendmsg(socket, &header, libc::MSG_NOSIGNAL) {
-            -1 => Err(io::Error::last_os_error()),
-            sent => Ok(sent as usize),
-        }
-    }
-}
-
-/// Receives bytes and any descriptors riding on them (close-on-exec); 0 bytes is the end.
-pub fn receive(socket: RawFd, buffer: &mut [u8], fds: &mut Vec<OwnedFd>) -> io::Result<usize> {
-    let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
-    let mut control = [0u64; 16];
-    // SAFETY: as in `send`; received descriptors are new and owned by nobody else.
-    unsafe {
-        let mut header: libc::msghdr = mem::zeroed();
-        header.msg_iov = &mut part;
-        header.msg_iovlen = 1;
-        header.msg_control = control.as_mut_ptr().cast();
-        header.msg_controllen = mem::size_of_val(&control) as _;
-        let received = libc::recvmsg(socket, &mut header, libc::MSG_CMSG_CLOEXEC);
-        if received < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        let mut next = libc::CMSG_FIRSTHDR(&header);
-        while !next.is_null() {
-            if (*next).cmsg_level == libc::SOL_SOCKET && (*next).cmsg_type == libc::SCM_RIGHTS {
-                let count = ((*next).cmsg_len as usize - libc::CMSG_LEN(0) as usize) / mem::size_of::<RawFd>();
-                let data = libc::CMSG_DATA(next).cast::<RawFd>();
-                for index in 0..count {
-                    fds.push(OwnedFd::from_raw_fd(data.add(index).read_unaligned()));
-                }
-            }
-            next = libc::CMSG_NXTHDR(&header, next);
-        }
-        Ok(received as usize)
     }
 }
 

@@ -152,11 +152,17 @@ fn refuse_unknown() -> impl Iterator<Item = Expressions> {
     .into_iter()
 }
 
-/// The same for what the server sends itself; here loopback also leads to the node's own addresses.
+/// The same for what the server sends itself; here loopback also leads to the node's own addresses. What was meant
+/// for a Service still counts as leaving by loopback here, so pods are told by their addresses.
 fn refuse_own_unknown() -> impl Iterator<Item = Expressions> {
-    let to_pods = Expressions::new()
+    let to_links = Expressions::new()
         .load_output_device(R0)
         .differs(R0, &LOOPBACK.to_ne_bytes())
+        .accept();
+    let to_pods = Expressions::new()
+        .load_destination(R0)
+        .load_destination(R1)
+        .in_set(Set::Hairpin.name(), R0, true)
         .accept();
     let to_loopback = Expressions::new()
         .load_destination(R0)
@@ -166,7 +172,7 @@ fn refuse_own_unknown() -> impl Iterator<Item = Expressions> {
         .load_destination(R0)
         .in_set(Set::Local.name(), R0, true)
         .accept();
-    [to_pods, to_loopback, to_own]
+    [to_links, to_pods, to_loopback, to_own]
         .into_iter()
         .chain(refuse(Expressions::new))
 }

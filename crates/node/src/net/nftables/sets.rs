@@ -15,7 +15,7 @@ const ELEMENTS_PER_MESSAGE: usize = 1000;
 pub(crate) enum Set {
     /// Device . address: what each pod may send as.
     Pods,
-    /// Address . address: a pod that reaches itself through a Service.
+    /// Address . address, the same twice, of every pod: one that reaches itself through a Service.
     Hairpin,
     /// Address: the node's own, built-in pods included.
     Local,
