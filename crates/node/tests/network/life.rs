@@ -108,8 +108,6 @@ async fn a_killed_holder_is_replaced_and_pods_keep_their_network() {
     let (mut a, mut b) = (cluster.pod().await, cluster.pod().await);
     b.does("listen 8080").await;
     let namespace = namespace_of(&cluster.network);
-    let shutdown = tokio_util::sync::CancellationToken::new();
-    let keeper = tokio::spawn(cluster.network.clone().keep_holder(shutdown.clone()));
 
     let (_, old) = cluster.network.holder().namespace_paths();
     let pid = old
@@ -130,8 +128,6 @@ async fn a_killed_holder_is_replaced_and_pods_keep_their_network() {
     // New pods can still be made: the user namespace is the old one too.
     let mut c = cluster.pod().await;
     c.does(&format!("connect {} 8080", b.address)).await;
-    shutdown.cancel();
-    keeper.await.expect("ended");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,6 @@
 //! A pod without anything but a network: enters the node's namespaces, makes its own, waits to be attached, and then
 //! obeys one command a line: `listen PORT`, `connect IP PORT`, `fetch IP PORT TEXT`, `flood IP PORT BYTES`,
-//! `latency IP PORT TIMES`, `udp IP PORT`, `answer-udp PORT`, `resolve NAME`, `spoof SOURCE IP PORT`. Each is answered by one line, `ok …` or `error …`.
+//! `latency IP PORT TIMES`, `hold IP PORT`, `udp IP PORT`, `answer-udp PORT`, `resolve NAME`, `spoof SOURCE IP PORT`. Each is answered by one line, `ok …` or `error …`.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -53,8 +53,9 @@ pub fn run(arguments: &[String]) -> Result<()> {
         eprintln!("warning: {}", warning.0);
     }
     println!("ready");
+    let mut held = Vec::new();
     for line in lines {
-        match obey(&line?, link.address) {
+        match obey(&line?, link.address, &mut held) {
             Ok(answer) => println!("ok {answer}"),
             Err(error) => println!("error {}", error),
         }
@@ -80,7 +81,7 @@ fn enter(user: &str, net: &str, ids: u32) -> Result<()> {
     std::fs::write("/proc/self/gid_map", "0 0 1").context("map groups")
 }
 
-fn obey(line: &str, own: Ipv4Addr) -> Result<String> {
+fn obey(line: &str, own: Ipv4Addr, held: &mut Vec<TcpStream>) -> Result<String> {
     let words: Vec<&str> = line.split(' ').collect();
     let at = |ip: &str, port: &str| -> Result<SocketAddrV4> {
         Ok(SocketAddrV4::new(ip.parse()?, port.parse()?))
@@ -90,6 +91,10 @@ fn obey(line: &str, own: Ipv4Addr) -> Result<String> {
         ["connect", ip, port] => connect(at(ip, port)?, ""),
         ["fetch", ip, port, text] => connect(at(ip, port)?, text),
         ["flood", ip, port, bytes] => flood(at(ip, port)?, bytes.parse()?),
+        ["hold", ip, port] => {
+            held.push(dial(at(ip, port)?)?);
+            Ok(String::new())
+        }
         ["latency", ip, port, times] => latency(at(ip, port)?, times.parse()?),
         ["answer-udp", port] => answer_udp(port.parse()?, own),
         ["udp", ip, port] => udp(at(ip, port)?),
