@@ -11,9 +11,12 @@ pub mod http;
 pub mod images;
 pub mod kubelet;
 pub mod net;
+mod node;
 pub mod probes;
 pub mod reexec;
 pub mod relay;
 pub mod sandbox;
 pub mod shim;
 pub mod volumes;
+
+pub use node::{Config, Dependencies, Dialer, Error, Node, images as images_of};

@@ -95,7 +95,7 @@ pub async fn watch(client: Client, index: ServiceIndex, network: Option<NodeNetw
                 index.services.store(Arc::new(all.clone()));
                 if let Some(network) = &network {
                     let pods = index.lock_pods().clone();
-                    network.set_records(records(&all, &slices, &pods));
+                    network.set_records(&records(&all, &slices, &pods));
                     if let Err(error) = network.set_services(entries(&all, &slices)).await {
                         tracing::error!(error = &error as &dyn std::error::Error, "telling the network about Services failed");
                     }
