@@ -5,13 +5,13 @@ use std::collections::{HashMap, VecDeque};
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Event, EventSource, ObjectReference, Pod};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use kube::{Client, ResourceExt};
 use serde_json::json;
 use tokio::sync::mpsc;
 
-use super::record::whole_seconds;
+use super::record::api_time;
 
 /// Says things about pods. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -108,7 +108,7 @@ async fn write(client: Client, node: String, mut said: mpsc::Receiver<Said>) {
         };
         if let Some((name, count)) = known.get_mut(&key) {
             *count += 1;
-            let again = json!({"count": *count, "lastTimestamp": Time(whole_seconds(event.at))});
+            let again = json!({"count": *count, "lastTimestamp": api_time(event.at)});
             if events.patch(name, &PatchParams::default(), &Patch::Merge(&again)).await.is_ok() {
                 continue;
             }
@@ -133,7 +133,7 @@ async fn write(client: Client, node: String, mut said: mpsc::Receiver<Said>) {
 }
 
 fn object(event: &Said, namespace: &str, node: &str) -> Event {
-    let at = Time(whole_seconds(event.at));
+    let at = api_time(event.at);
     let source = EventSource { component: Some("kubelet".into()), host: Some(node.to_owned()) };
     Event {
         metadata: ObjectMeta {

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Container, Pod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde::{Deserialize, Serialize};
 
 use super::backoff::Backoff;
@@ -213,6 +214,11 @@ pub fn is_sidecar(container: &Container) -> bool {
 /// The time that API objects carry: whole seconds.
 pub fn whole_seconds(time: Timestamp) -> Timestamp {
     Timestamp::from_second(time.as_second()).unwrap_or(time)
+}
+
+/// A time as API objects carry it. (The API's types use a time library of their own.)
+pub fn api_time(time: Timestamp) -> Time {
+    Time(k8s_openapi::jiff::Timestamp::from_second(time.as_second()).unwrap_or_default())
 }
 
 /// `time` plus some seconds, saturating.

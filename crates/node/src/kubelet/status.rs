@@ -8,11 +8,10 @@ use k8s_openapi::api::core::v1::{
     Container, ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting,
     ContainerStatus, HostIP, Pod, PodCondition, PodIP, PodStatus, VolumeMountStatus,
 };
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::plan::restart_policy;
 use super::record::{ContainerRecord, Finished, PodRecord, State, app_containers, init_containers, is_sidecar};
-use super::record::whole_seconds;
+use super::record::api_time;
 
 /// The conditions that the node owns; all others on a pod are somebody else's and stay as they are.
 const CONDITIONS: [&str; 5] = ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"];
@@ -30,7 +29,7 @@ pub fn status(pod: &Pod, record: &PodRecord, host_ip: Option<IpAddr>, now: Times
     };
     let inits = of(init_containers(pod), "PodInitializing");
     let apps = of(app_containers(pod), if waits_for_init { "PodInitializing" } else { "ContainerCreating" });
-    let started_at = record.started_at.map(whole_seconds).map(Time).or(previous.start_time);
+    let started_at = record.started_at.map(api_time).or(previous.start_time);
     let host_ip = host_ip.map(|ip| ip.to_string());
     let pod_ip = record.pod_ip.map(|ip| ip.to_string());
     let foreign = previous
@@ -165,7 +164,7 @@ fn state_of(own: &ContainerRecord, waiting_reason: &str, is_over: bool) -> Conta
     let mut state = ContainerState::default();
     match &own.state {
         State::Running { started_at, .. } => {
-            state.running = Some(ContainerStateRunning { started_at: Some(Time(whole_seconds(*started_at))) });
+            state.running = Some(ContainerStateRunning { started_at: Some(api_time(*started_at)) });
         }
         State::Finished(finished) => state.terminated = Some(terminated(finished)),
         // A pod that is over has no waiting containers: those that never ran, or will not run again, say how it ended.
@@ -194,8 +193,8 @@ fn terminated(finished: &Finished) -> ContainerStateTerminated {
         signal: finished.signal,
         reason: Some(finished.reason.clone()),
         message: Some(finished.message.clone()).filter(|message| !message.is_empty()),
-        started_at: Some(Time(whole_seconds(finished.started_at.unwrap_or(finished.finished_at)))),
-        finished_at: Some(Time(whole_seconds(finished.finished_at))),
+        started_at: Some(api_time(finished.started_at.unwrap_or(finished.finished_at))),
+        finished_at: Some(api_time(finished.finished_at)),
     }
 }
 
@@ -237,7 +236,7 @@ fn condition(type_: &str, claim: Claim, previous: &[PodCondition], now: Timestam
         status: status.to_owned(),
         reason: Some(reason).filter(|reason| !reason.is_empty()),
         message: Some(message).filter(|message| !message.is_empty()),
-        last_transition_time: since.or_else(|| Some(Time(whole_seconds(now)))),
+        last_transition_time: since.or_else(|| Some(api_time(now))),
         ..PodCondition::default()
     }
 }

@@ -283,7 +283,7 @@ pub async fn request_token(
     account: &str,
     wish: &TokenWish,
 ) -> Result<(String, Timestamp), Error> {
-    let failed = |source| Error::Api { what: format!("a token of serviceaccount {account:?}"), source: Box::new(source) };
+    let failed = |source: kube::Error| Error::Api { what: format!("a token of serviceaccount {account:?}"), source: Box::new(source) };
     let request = TokenRequest {
         spec: TokenRequestSpec {
             audiences: if wish.audience.is_empty() { Vec::new() } else { vec![wish.audience.clone()] },
@@ -299,8 +299,10 @@ pub async fn request_token(
     };
     let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), namespace);
     let answer = accounts.create_token_request(account, &PostParams::default(), &request).await.map_err(failed)?;
-    let status = answer.status.unwrap_or_default();
-    Ok((status.token, status.expiration_timestamp.0))
+    let missing = || failed(kube::Error::SerdeError(serde::ser::Error::custom("the answer holds no token")));
+    let status = answer.status.ok_or_else(missing)?;
+    let expires_at = Timestamp::from_second(status.expiration_timestamp.0.as_second()).unwrap_or_default();
+    Ok((status.token, expires_at))
 }
 
 /// Fetches objects; those that do not exist are left out.

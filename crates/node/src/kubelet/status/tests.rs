@@ -49,7 +49,7 @@ fn a_pod_just_taken_up_waits_for_its_containers() {
     let pod = pod(json!({"containers": [{"name": "a", "image": "x"}]}));
     let status = computed(&pod, &PodRecord { started_at: Some(at(3)), ..PodRecord::default() });
     assert_eq!(status.phase.as_deref(), Some("Pending"));
-    assert_eq!(status.start_time, Some(Time(at(3))));
+    assert_eq!(status.start_time, Some(api_time(at(3))));
     let container = &status.container_statuses.as_ref().expect("statuses")[0];
     let waiting = container.state.as_ref().and_then(|state| state.waiting.as_ref()).expect("waiting");
     assert_eq!(waiting.reason.as_deref(), Some("ContainerCreating"));
@@ -165,8 +165,8 @@ fn a_condition_keeps_its_time_until_it_changes() {
     pod.status = Some(status(&pod, &record, None, at(10)));
     running(&mut record, "a");
     let status = status(&pod, &record, None, at(20));
-    assert_eq!(condition_of(&status, "PodScheduled").last_transition_time, Some(Time(at(10))));
-    assert_eq!(condition_of(&status, "Ready").last_transition_time, Some(Time(at(20))));
+    assert_eq!(condition_of(&status, "PodScheduled").last_transition_time, Some(api_time(at(10))));
+    assert_eq!(condition_of(&status, "Ready").last_transition_time, Some(api_time(at(20))));
 }
 
 #[test]
