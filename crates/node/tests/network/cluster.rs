@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 
 use node::dns;
 use node::net::{Config, Layout, NodeNetwork, Protocol, ServiceEntry};
@@ -114,6 +115,8 @@ async fn start(config: Config) -> NodeNetwork {
 pub struct Pod {
     pub address: Ipv4Addr,
     pub process: Child,
+    /// How long its own side of the network took.
+    pub configured_in: Duration,
     input: ChildStdin,
     output: Lines<BufReader<ChildStdout>>,
 }
@@ -142,6 +145,7 @@ impl Pod {
         let mut pod = Self {
             address,
             process,
+            configured_in: Duration::ZERO,
             input,
             output,
         };
@@ -153,7 +157,9 @@ impl Pod {
             .expect("attached");
         pod.write(&format!("{address} {}", network.layout().gateway))
             .await;
-        assert_eq!(pod.line().await, "ready");
+        let ready = pod.line().await;
+        let micros = ready.strip_prefix("ready ").expect("it is ready").parse();
+        pod.configured_in = Duration::from_micros(micros.expect("a number"));
         pod
     }
 
