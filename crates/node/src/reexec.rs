@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 /// One pod's shim: `node-shim <pod folder>`.
 pub const SHIM: &str = "node-shim";
-/// A probe of what the machine allows: `node-sandbox-probe`.
+/// A probe of what the machine allows: `node-sandbox-probe <folder>`.
 pub const PROBE: &str = "node-sandbox-probe";
 
 /// Runs the hidden subcommand in `args` (the program's name first), if it is one. Call it first thing in `main`.
@@ -19,7 +19,16 @@ pub fn dispatch(args: impl IntoIterator<Item = OsString>) -> Option<ExitCode> {
             Some(dir) => crate::shim::main(&PathBuf::from(dir)),
             None => ExitCode::from(2),
         }),
-        PROBE => Some(crate::sandbox::probe_main()),
+        PROBE => Some(match args.next() {
+            Some(folder) => crate::sandbox::probe_main(&PathBuf::from(folder)),
+            None => ExitCode::from(2),
+        }),
+        crate::holder::process::SUBCOMMAND => {
+            let rest: Vec<String> = args
+                .map(|argument| argument.to_string_lossy().into_owned())
+                .collect();
+            Some(crate::holder::process::main(&rest))
+        }
         _ => None,
     }
 }

@@ -21,16 +21,28 @@ impl Sample {
         let mut waiting = roots.to_vec();
         while let Some(pid) = waiting.pop() {
             // A process that ends meanwhile is simply not counted.
-            let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { continue };
+            let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else {
+                continue;
+            };
             if !sample.pids.insert(pid) {
                 continue;
             }
-            let Some(figures) = parse(&stat) else { continue };
+            let Some(figures) = parse(&stat) else {
+                continue;
+            };
             sample.cpu_nanos += figures.cpu_ticks * 1_000_000_000 / ticks_per_second();
             sample.resident_bytes += figures.resident_pages * page_bytes();
-            for task in fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
+            for task in fs::read_dir(format!("/proc/{pid}/task"))
+                .into_iter()
+                .flatten()
+                .flatten()
+            {
                 let children = fs::read_to_string(task.path().join("children")).unwrap_or_default();
-                waiting.extend(children.split_whitespace().filter_map(|child| child.parse::<i32>().ok()));
+                waiting.extend(
+                    children
+                        .split_whitespace()
+                        .filter_map(|child| child.parse::<i32>().ok()),
+                );
             }
         }
         sample
@@ -41,7 +53,12 @@ impl Sample {
         let of = |pid: &i32| {
             let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
             let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"))?;
-            line.trim().trim_end_matches("kB").trim().parse::<u64>().ok().map(|kib| kib << 10)
+            line.trim()
+                .trim_end_matches("kB")
+                .trim()
+                .parse::<u64>()
+                .ok()
+                .map(|kib| kib << 10)
         };
         let shares: Option<Vec<u64>> = self.pids.iter().map(of).collect();
         // Where that is not to be seen, what is resident has to do.
@@ -59,7 +76,10 @@ fn parse(stat: &str) -> Option<Figures> {
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
     let number = |field: usize| fields.get(field - 3)?.parse::<u64>().ok();
     let cpu_ticks = (14..=17).map(number).sum::<Option<u64>>()?;
-    Some(Figures { cpu_ticks, resident_pages: number(24)? })
+    Some(Figures {
+        cpu_ticks,
+        resident_pages: number(24)?,
+    })
 }
 
 fn ticks_per_second() -> u64 {
@@ -78,7 +98,8 @@ mod tests {
 
     #[test]
     fn a_process_name_with_spaces_and_parentheses_does_not_shift_the_fields() {
-        let stat = "42 (a) b (c) S 1 42 42 0 -1 4194560 1 2 3 4 10 20 30 40 20 0 1 0 12345 1000 250 1844";
+        let stat =
+            "42 (a) b (c) S 1 42 42 0 -1 4194560 1 2 3 4 10 20 30 40 20 0 1 0 12345 1000 250 1844";
         let figures = parse(stat).expect("parses");
         assert_eq!((figures.cpu_ticks, figures.resident_pages), (100, 250));
     }

@@ -26,7 +26,9 @@ impl Folders {
     /// Makes the folders below this process's own cgroups and sets the limits. `None` where that is not allowed.
     pub fn create(own: &str, name: &str, limits: &Limits) -> io::Result<Option<Self>> {
         let made = |controller: &str| -> io::Result<Option<PathBuf>> {
-            let Some(path) = folder(own, controller, name) else { return Ok(None) };
+            let Some(path) = folder(own, controller, name) else {
+                return Ok(None);
+            };
             match fs::create_dir_all(&path) {
                 Ok(()) => Ok(Some(path)),
                 Err(error) if is_refusal(&error) => Ok(None),
@@ -47,9 +49,15 @@ impl Folders {
         {
             fs::write(path.join("cpu.cfs_period_us"), PERIOD_MICROS.to_string())?;
             // A thousandth of a core is a hundred microseconds of the period; the kernel takes no less than 1 ms.
-            fs::write(path.join("cpu.cfs_quota_us"), (millis * PERIOD_MICROS / 1000).max(1000).to_string())?;
+            fs::write(
+                path.join("cpu.cfs_quota_us"),
+                (millis * PERIOD_MICROS / 1000).max(1000).to_string(),
+            )?;
             if let Some(request) = limits.cpu_request_millis {
-                fs::write(path.join("cpu.shares"), (request * 1024 / 1000).max(2).to_string())?;
+                fs::write(
+                    path.join("cpu.shares"),
+                    (request * 1024 / 1000).max(2).to_string(),
+                )?;
             }
             folders.cpu = Some(path);
         }
@@ -64,23 +72,41 @@ impl Folders {
     }
 
     fn all(&self) -> impl Iterator<Item = &PathBuf> {
-        [&self.memory, &self.cpu, &self.cpuacct, &self.pids].into_iter().flatten()
+        [&self.memory, &self.cpu, &self.cpuacct, &self.pids]
+            .into_iter()
+            .flatten()
     }
 
     pub(super) fn doors(&self) -> io::Result<Vec<OwnedFd>> {
-        self.all().map(|path| fs::OpenOptions::new().write(true).open(path.join("cgroup.procs")).map(OwnedFd::from)).collect()
+        self.all()
+            .map(|path| {
+                fs::OpenOptions::new()
+                    .write(true)
+                    .open(path.join("cgroup.procs"))
+                    .map(OwnedFd::from)
+            })
+            .collect()
     }
 
     pub(super) fn oom_kills(&self) -> u64 {
-        self.memory.as_ref().and_then(|path| value_in(&path.join("memory.oom_control"), "oom_kill")).unwrap_or(0)
+        self.memory
+            .as_ref()
+            .and_then(|path| value_in(&path.join("memory.oom_control"), "oom_kill"))
+            .unwrap_or(0)
     }
 
     pub(super) fn figures(&self) -> Figures {
         let memory_bytes = self.memory.as_ref().and_then(|path| {
             let used = number(&path.join("memory.usage_in_bytes"))?;
-            Some(used.saturating_sub(value_in(&path.join("memory.stat"), "total_inactive_file").unwrap_or(0)))
+            Some(used.saturating_sub(
+                value_in(&path.join("memory.stat"), "total_inactive_file").unwrap_or(0),
+            ))
         });
-        Figures { cpu_nanos: None, memory_bytes, processes: None }
+        Figures {
+            cpu_nanos: None,
+            memory_bytes,
+            processes: None,
+        }
     }
 
     pub(super) fn limits_memory(&self) -> bool {
@@ -104,13 +130,24 @@ fn folder(own: &str, controller: &str, name: &str) -> Option<PathBuf> {
     let path = own.lines().find_map(|line| {
         let mut fields = line.splitn(3, ':');
         let controllers = fields.nth(1)?;
-        controllers.split(',').any(|known| known == controller).then(|| fields.next())?
+        controllers
+            .split(',')
+            .any(|known| known == controller)
+            .then(|| fields.next())?
     })?;
-    Some(Path::new(MOUNT).join(controller).join(path.trim_start_matches('/')).join(name))
+    Some(
+        Path::new(MOUNT)
+            .join(controller)
+            .join(path.trim_start_matches('/'))
+            .join(name),
+    )
 }
 
 fn is_refusal(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::EACCES | libc::EPERM | libc::EROFS | libc::ENOENT))
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EACCES | libc::EPERM | libc::EROFS | libc::ENOENT)
+    )
 }
 
 fn number(path: &Path) -> Option<u64> {
@@ -119,7 +156,8 @@ fn number(path: &Path) -> Option<u64> {
 
 fn value_in(path: &Path, key: &str) -> Option<u64> {
     let text = fs::read_to_string(path).ok()?;
-    text.lines().find_map(|line| line.strip_prefix(key)?.trim().parse().ok())
+    text.lines()
+        .find_map(|line| line.strip_prefix(key)?.trim().parse().ok())
 }
 
 #[cfg(test)]
@@ -130,10 +168,17 @@ mod tests {
 
     #[test]
     fn a_containers_cgroup_lies_below_our_own() {
-        let at = |controller| folder(OWN, controller, "pods/p").map(|path| path.display().to_string());
-        assert_eq!(at("memory").as_deref(), Some("/sys/fs/cgroup/memory/jobs/a/pods/p"));
+        let at =
+            |controller| folder(OWN, controller, "pods/p").map(|path| path.display().to_string());
+        assert_eq!(
+            at("memory").as_deref(),
+            Some("/sys/fs/cgroup/memory/jobs/a/pods/p")
+        );
         assert_eq!(at("pids").as_deref(), Some("/sys/fs/cgroup/pids/pods/p"));
-        assert_eq!(at("cpuacct").as_deref(), Some("/sys/fs/cgroup/cpuacct/x/pods/p"));
+        assert_eq!(
+            at("cpuacct").as_deref(),
+            Some("/sys/fs/cgroup/cpuacct/x/pods/p")
+        );
         assert_eq!(at("hugetlb"), None);
     }
 }

@@ -21,9 +21,14 @@ impl Folder {
     /// Makes the folder beside this process's own cgroup and sets the limits. `None` where the memory controller is not
     /// ours to use.
     pub fn create(own: &str, name: &str, limits: &Limits) -> io::Result<Option<Self>> {
-        let Some(parent) = delegated(own) else { return Ok(None) };
+        let Some(parent) = delegated(own) else {
+            return Ok(None);
+        };
         let available = fs::read_to_string(parent.join("cgroup.controllers")).unwrap_or_default();
-        if !available.split_whitespace().any(|controller| controller == "memory") {
+        if !available
+            .split_whitespace()
+            .any(|controller| controller == "memory")
+        {
             return Ok(None);
         }
         let path = parent.join(name);
@@ -46,11 +51,17 @@ impl Folder {
             let _ = fs::write(path.join("memory.oom.group"), "1");
         }
         if let Some(millis) = limits.cpu_millis {
-            fs::write(path.join("cpu.max"), format!("{} 100000", (millis * 100).max(1000)))?;
+            fs::write(
+                path.join("cpu.max"),
+                format!("{} 100000", (millis * 100).max(1000)),
+            )?;
         }
         if let Some(request) = limits.cpu_request_millis {
             let shares = (request * 1024 / 1000).clamp(2, 262_144);
-            fs::write(path.join("cpu.weight"), (1 + (shares - 2) * 9999 / 262_142).to_string())?;
+            fs::write(
+                path.join("cpu.weight"),
+                (1 + (shares - 2) * 9999 / 262_142).to_string(),
+            )?;
         }
         if let Some(processes) = limits.processes {
             fs::write(path.join("pids.max"), processes.to_string())?;
@@ -59,7 +70,12 @@ impl Folder {
     }
 
     pub(super) fn doors(&self) -> io::Result<Vec<OwnedFd>> {
-        Ok(vec![fs::OpenOptions::new().write(true).open(self.path.join("cgroup.procs"))?.into()])
+        Ok(vec![
+            fs::OpenOptions::new()
+                .write(true)
+                .open(self.path.join("cgroup.procs"))?
+                .into(),
+        ])
     }
 
     pub(super) fn oom_kills(&self) -> u64 {
@@ -67,10 +83,18 @@ impl Folder {
     }
 
     pub(super) fn figures(&self) -> Figures {
-        let number = |file: &str| fs::read_to_string(self.path.join(file)).ok()?.trim().parse::<u64>().ok();
+        let number = |file: &str| {
+            fs::read_to_string(self.path.join(file))
+                .ok()?
+                .trim()
+                .parse::<u64>()
+                .ok()
+        };
         let inactive = self.value("memory.stat", "inactive_file").unwrap_or(0);
         Figures {
-            cpu_nanos: self.value("cpu.stat", "usage_usec").map(|micros| micros * 1000),
+            cpu_nanos: self
+                .value("cpu.stat", "usage_usec")
+                .map(|micros| micros * 1000),
             memory_bytes: number("memory.current").map(|used| used.saturating_sub(inactive)),
             processes: number("pids.current"),
         }
@@ -86,7 +110,8 @@ impl Folder {
 
     fn value(&self, file: &str, key: &str) -> Option<u64> {
         let text = fs::read_to_string(self.path.join(file)).ok()?;
-        text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.parse().ok())
+        text.lines()
+            .find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.parse().ok())
     }
 }
 
@@ -108,8 +133,10 @@ mod tests {
     #[test]
     fn only_a_machine_with_version_2_alone_is_served_by_it() {
         assert_eq!(delegated("4:memory:/a\n0::/\n"), None);
-        let scope = "0::/user.slice/user-1000.slice/user@1000.service/app.slice/kfctl.scope/server\n";
-        let parent = "/sys/fs/cgroup/user.slice/user-1000.slice/user@1000.service/app.slice/kfctl.scope";
+        let scope =
+            "0::/user.slice/user-1000.slice/user@1000.service/app.slice/kfctl.scope/server\n";
+        let parent =
+            "/sys/fs/cgroup/user.slice/user-1000.slice/user@1000.service/app.slice/kfctl.scope";
         assert_eq!(delegated(scope), Some(PathBuf::from(parent)));
     }
 }

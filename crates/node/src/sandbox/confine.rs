@@ -2,7 +2,8 @@
 //! host (the program that set the container up, a descriptor that leaked) open nothing.
 
 use landlock::{
-    ABI, Access, AccessFs, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetStatus,
+    ABI, Access, AccessFs, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr,
+    RulesetCreatedAttr, RulesetStatus,
 };
 
 use super::failure::{Failure, While};
@@ -20,8 +21,15 @@ pub fn to_root() -> Result<bool, Failure> {
     }
     let everything = AccessFs::from_all(RULES);
     let root = PathFd::new("/").during(step)?;
-    let ruleset = Ruleset::default().set_compatibility(CompatLevel::BestEffort).handle_access(everything).during(step)?;
-    let ruleset = ruleset.create().during(step)?.add_rule(PathBeneath::new(root, everything)).during(step)?;
+    let ruleset = Ruleset::default()
+        .set_compatibility(CompatLevel::BestEffort)
+        .handle_access(everything)
+        .during(step)?;
+    let ruleset = ruleset
+        .create()
+        .during(step)?
+        .add_rule(PathBeneath::new(root, everything))
+        .during(step)?;
     Ok(ruleset.restrict_self().during(step)?.ruleset != RulesetStatus::NotEnforced)
 }
 
@@ -29,5 +37,12 @@ pub fn to_root() -> Result<bool, Failure> {
 pub fn version() -> i64 {
     const ASK_VERSION: libc::c_uint = 1;
     // SAFETY: asks for a number; nothing is read or written.
-    unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, std::ptr::null::<libc::c_void>(), 0usize, ASK_VERSION) }
+    unsafe {
+        libc::syscall(
+            libc::SYS_landlock_create_ruleset,
+            std::ptr::null::<libc::c_void>(),
+            0usize,
+            ASK_VERSION,
+        )
+    }
 }

@@ -30,7 +30,11 @@ pub struct Stdio {
 impl Stdio {
     /// Raw numbers, for keeping them open.
     pub fn raw_fds(&self) -> Vec<RawFd> {
-        [&self.stdin, &self.stdout, &self.stderr].into_iter().flatten().map(AsRawFd::as_raw_fd).collect()
+        [&self.stdin, &self.stdout, &self.stderr]
+            .into_iter()
+            .flatten()
+            .map(AsRawFd::as_raw_fd)
+            .collect()
     }
 }
 
@@ -68,7 +72,9 @@ pub fn start(start: Start<'_>) -> Result<i32, Failure> {
 
 /// The first process: in the pod's namespaces, but not in its PID namespace.
 fn enter(start: Start<'_>) -> Result<Infallible, Failure> {
-    let pause = start.pause.ok_or_else(|| Failure("the pod has no namespaces".to_owned()))?;
+    let pause = start
+        .pause
+        .ok_or_else(|| Failure("the pod has no namespaces".to_owned()))?;
     let mut keep = vec![start.report.as_raw_fd()];
     keep.extend(start.stdio.raw_fds());
     keep.extend(start.cgroups.iter().map(AsRawFd::as_raw_fd));
@@ -83,22 +89,33 @@ fn enter(start: Start<'_>) -> Result<Infallible, Failure> {
         // SAFETY: the original is never dropped here; this process ends by `exit`.
         unsafe { libc::close(writer.as_raw_fd()) };
         let report = start.report.try_clone();
-        if let (Err(failure), Ok(report)) = (become_container(start, pause.ids, early, &container), report) {
+        if let (Err(failure), Ok(report)) = (
+            become_container(start, pause.ids, early, &container),
+            report,
+        ) {
             let _ = report::send(report.as_fd(), &Report::SetupFailed(failure.0), &[]);
         }
         process::exit(1)
     };
-    let cgroups: Vec<OwnedFd> =
-        start.cgroups.iter().map(|fd| fd.try_clone()).collect::<Result<_, _>>().during(|| "keeping the cgroups open")?;
+    let cgroups: Vec<OwnedFd> = start
+        .cgroups
+        .iter()
+        .map(|fd| fd.try_clone())
+        .collect::<Result<_, _>>()
+        .during(|| "keeping the cgroups open")?;
     if shares_pids {
-        process::clone(libc::CLONE_PARENT, || third(start, early)).during(|| "forking the container's process")?;
+        process::clone(libc::CLONE_PARENT, || third(start, early))
+            .during(|| "forking the container's process")?;
     } else {
         // Only a process that is inside of the pod's PID namespace can make another below it.
         process::clone(libc::CLONE_PARENT, || {
             let report = start.report.try_clone();
-            let made = process::clone(libc::CLONE_PARENT | libc::CLONE_NEWPID, || third(start, early));
+            let made = process::clone(libc::CLONE_PARENT | libc::CLONE_NEWPID, || {
+                third(start, early)
+            });
             if let (Err(error), Ok(report)) = (made, report) {
-                let failed = Report::SetupFailed(format!("making the container's PID namespace: {error}"));
+                let failed =
+                    Report::SetupFailed(format!("making the container's PID namespace: {error}"));
                 let _ = report::send(report.as_fd(), &failed, &[]);
             }
             process::exit(0)
@@ -107,8 +124,7 @@ fn enter(start: Start<'_>) -> Result<Infallible, Failure> {
     }
     drop(container);
     serve_maps(&writer, &cgroups)?;
-    process::exit(0);
-    unreachable!("the process has ended")
+    match process::exit(0) {}
 }
 
 /// What the container's process asks of the one outside.
@@ -124,24 +140,34 @@ enum Ask {
 fn serve_maps(writer: &OwnedFd, cgroups: &[OwnedFd]) -> Result<(), Failure> {
     loop {
         let mut buffer = [0; 1024];
-        let received = passing::receive(writer.as_raw_fd(), &mut buffer).during(|| "listening to the container's process")?;
+        let received = passing::receive(writer.as_raw_fd(), &mut buffer)
+            .during(|| "listening to the container's process")?;
         if received.count == 0 {
             // It failed and has said why.
             return Ok(());
         }
-        let pid = received.sender.ok_or_else(|| Failure("the container's process is unknown".to_owned()))?;
-        match serde_json::from_slice(&buffer[..received.count]).during(|| "reading the container's request")? {
+        let pid = received
+            .sender
+            .ok_or_else(|| Failure("the container's process is unknown".to_owned()))?;
+        match serde_json::from_slice(&buffer[..received.count])
+            .during(|| "reading the container's request")?
+        {
             Ask::Move => {
                 for cgroup in cgroups {
-                    write_all(cgroup.as_fd(), pid.to_string().as_bytes()).during(|| "moving the container into its cgroup")?;
+                    write_all(cgroup.as_fd(), pid.to_string().as_bytes())
+                        .during(|| "moving the container into its cgroup")?;
                 }
             }
             Ask::Map(users, groups) => {
                 let one = |text: &str| {
-                    ids::parse(text).first().copied().ok_or_else(|| Failure("the container asked for no map".to_owned()))
+                    ids::parse(text)
+                        .first()
+                        .copied()
+                        .ok_or_else(|| Failure("the container asked for no map".to_owned()))
                 };
                 ids::write(&pid.to_string(), one(&users)?, one(&groups)?)?;
-                passing::send(writer.as_raw_fd(), b"mapped", &[]).during(|| "answering the container's process")?;
+                passing::send(writer.as_raw_fd(), b"mapped", &[])
+                    .during(|| "answering the container's process")?;
                 return Ok(());
             }
         }
@@ -150,7 +176,10 @@ fn serve_maps(writer: &OwnedFd, cgroups: &[OwnedFd]) -> Result<(), Failure> {
 
 fn write_all(fd: BorrowedFd<'_>, bytes: &[u8]) -> std::io::Result<()> {
     // SAFETY: the slice is valid for its length. Control files take one write.
-    super::failure::check(unsafe { libc::write(fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len()) } as i64).map(drop)
+    super::failure::check(
+        unsafe { libc::write(fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len()) } as i64,
+    )
+    .map(drop)
 }
 
 /// The third process: builds the container around itself and executes its command.
@@ -184,7 +213,8 @@ fn become_container(
     process::set_dumpable(true);
     ask(&Ask::Map(users.to_string(), groups.to_string()))?;
     let mut buffer = [0; 16];
-    let answer = passing::receive(outside.as_raw_fd(), &mut buffer).during(|| "waiting for maps")?;
+    let answer =
+        passing::receive(outside.as_raw_fd(), &mut buffer).during(|| "waiting for maps")?;
     if answer.count == 0 {
         // The process outside has told the shim why.
         process::exit(1);
@@ -196,13 +226,25 @@ fn become_container(
         .map(|kind| std::fs::File::open(format!("/proc/self/ns/{kind}")).map(OwnedFd::from))
         .collect::<Result<_, _>>()
         .during(|| "opening the container's namespaces")?;
-    let terminal = if spec.tty { Some(devices::open_terminal().during(|| "opening a terminal")?) } else { None };
+    let terminal = if spec.tty {
+        Some(devices::open_terminal().during(|| "opening a terminal")?)
+    } else {
+        None
+    };
     let mut carried: Vec<_> = namespaces.iter().map(AsFd::as_fd).collect();
     carried.extend(terminal.as_ref().map(|(master, _)| master.as_fd()));
-    report::send(start.report.as_fd(), &Report::Ready(identity.clone()), &carried).during(|| "reporting to the shim")?;
+    report::send(
+        start.report.as_fd(),
+        &Report::Ready(identity.clone()),
+        &carried,
+    )
+    .during(|| "reporting to the shim")?;
     drop(namespaces);
     let slave = terminal.map(|(_, slave)| slave);
-    let program = Program::of(spec, &environment(spec, &identity, &start.plan.pod.hostname))?;
+    let program = Program::of(
+        spec,
+        &environment(spec, &identity, &start.plan.pod.hostname),
+    )?;
     shed(spec, &identity, pod_ids.is_range())?;
     run(start, program, slave)
 }
@@ -216,12 +258,25 @@ fn without_isolation(start: Start<'_>) -> Result<Infallible, Failure> {
     // SAFETY: plain system calls.
     let (uid, gid) = unsafe { (libc::geteuid(), libc::getegid()) };
     let home = Some(start.plan.scratch.display().to_string());
-    let identity = Identity { uid, gid, groups: Vec::new(), home };
+    let identity = Identity {
+        uid,
+        gid,
+        groups: Vec::new(),
+        home,
+    };
     let env = environment(spec, &identity, &start.plan.pod.hostname);
-    let cwd = spec.cwd.as_deref().filter(|cwd| cwd.is_dir()).unwrap_or(start.plan.scratch);
+    let cwd = spec
+        .cwd
+        .as_deref()
+        .filter(|cwd| cwd.is_dir())
+        .unwrap_or(start.plan.scratch);
     std::env::set_current_dir(cwd).during(|| format!("entering {}", cwd.display()))?;
-    let program = Program { cwd: None, ..Program::of(spec, &env)? };
-    report::send(start.report.as_fd(), &Report::Ready(identity), &[]).during(|| "reporting to the shim")?;
+    let program = Program {
+        cwd: None,
+        ..Program::of(spec, &env)?
+    };
+    report::send(start.report.as_fd(), &Report::Ready(identity), &[])
+        .during(|| "reporting to the shim")?;
     privileges::limit(&spec.limits)?;
     privileges::forbid_gaining()?;
     run(start, program, None)
@@ -242,7 +297,8 @@ pub fn shed(spec: &ContainerSpec, identity: &Identity, is_range: bool) -> Result
     if is_range {
         let mut groups = identity.groups.clone();
         groups.retain(|group| *group != identity.gid);
-        process::become_user(identity.uid, identity.gid, Some(&groups)).during(|| format!("becoming user {}", identity.uid))?;
+        process::become_user(identity.uid, identity.gid, Some(&groups))
+            .during(|| format!("becoming user {}", identity.uid))?;
     }
     process::set_dumpable(false);
     privileges::keep_only(if identity.uid == 0 { &kept } else { &[] })?;
@@ -251,7 +307,12 @@ pub fn shed(spec: &ContainerSpec, identity: &Identity, is_range: bool) -> Result
 
 /// Executes the program: as this process, or below a small init.
 fn run(start: Start<'_>, program: Program, slave: Option<OwnedFd>) -> Result<Infallible, Failure> {
-    let Start { plan, stdio, report, .. } = start;
+    let Start {
+        plan,
+        stdio,
+        report,
+        ..
+    } = start;
     if plan.container.init || plan.pod.isolation == Isolation::HostProcess {
         return init::run(program, stdio, slave, report);
     }
@@ -261,12 +322,15 @@ fn run(start: Start<'_>, program: Program, slave: Option<OwnedFd>) -> Result<Inf
     process::close_all_but(&keep).during(|| "closing descriptors")?;
     let failed = program.execute(stdio, slave);
     let _ = report::send(report.as_fd(), &failed, &[]);
-    process::exit(1);
-    unreachable!("the process has ended")
+    match process::exit(1) {}
 }
 
 /// The whole environment of the command: what the spec says, and the few variables every program may count on.
-pub fn environment(spec: &ContainerSpec, identity: &Identity, hostname: &str) -> Vec<(String, String)> {
+pub fn environment(
+    spec: &ContainerSpec,
+    identity: &Identity,
+    hostname: &str,
+) -> Vec<(String, String)> {
     let mut env = spec.env.clone();
     let mut add = |name: &str, value: &str| {
         if !env.iter().any(|(known, _)| known == name) {
@@ -297,19 +361,36 @@ pub struct Program {
 impl Program {
     /// A container's own command.
     pub fn of(spec: &ContainerSpec, env: &[(String, String)]) -> Result<Self, Failure> {
-        Self::new(&spec.command, env, spec.cwd.as_deref().unwrap_or(Path::new("/")))
+        Self::new(
+            &spec.command,
+            env,
+            spec.cwd.as_deref().unwrap_or(Path::new("/")),
+        )
     }
 
     /// Any command.
     pub fn new(command: &[String], env: &[(String, String)], cwd: &Path) -> Result<Self, Failure> {
         if command.is_empty() {
-            return Err(Failure("no command given, and the image has none".to_owned()));
+            return Err(Failure(
+                "no command given, and the image has none".to_owned(),
+            ));
         }
-        let c_string = |text: &str| CString::new(text).during(|| "reading the command and its environment");
+        let c_string =
+            |text: &str| CString::new(text).during(|| "reading the command and its environment");
         Ok(Self {
-            arguments: command.iter().map(|argument| c_string(argument)).collect::<Result<_, _>>()?,
-            env: env.iter().map(|(name, value)| c_string(&format!("{name}={value}"))).collect::<Result<_, _>>()?,
-            path: env.iter().rfind(|(name, _)| name == "PATH").map_or(DEFAULT_PATH, |(_, value)| value).to_owned(),
+            arguments: command
+                .iter()
+                .map(|argument| c_string(argument))
+                .collect::<Result<_, _>>()?,
+            env: env
+                .iter()
+                .map(|(name, value)| c_string(&format!("{name}={value}")))
+                .collect::<Result<_, _>>()?,
+            path: env
+                .iter()
+                .rfind(|(name, _)| name == "PATH")
+                .map_or(DEFAULT_PATH, |(_, value)| value)
+                .to_owned(),
             cwd: Some(c_string(&cwd.display().to_string())?),
         })
     }
@@ -330,32 +411,55 @@ impl Program {
         let candidates: Vec<CString> = if name.contains('/') {
             vec![self.arguments[0].clone()]
         } else {
-            self.path.split(':').filter_map(|folder| CString::new(format!("{folder}/{name}")).ok()).collect()
+            self.path
+                .split(':')
+                .filter_map(|folder| CString::new(format!("{folder}/{name}")).ok())
+                .collect()
         };
         let mut worst = libc::ENOENT;
         for candidate in &candidates {
             if is_this_program(candidate) {
-                return Report::CommandFailed(format!("exec: {name:?} is the program that sets containers up"), 126);
+                return Report::CommandFailed(
+                    format!("exec: {name:?} is the program that sets containers up"),
+                    126,
+                );
             }
             // SAFETY: both arrays end with a null pointer and their strings live on.
             unsafe { libc::execve(candidate.as_ptr(), arguments.as_ptr(), env.as_ptr()) };
-            let errno = std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO);
+            let errno = std::io::Error::last_os_error()
+                .raw_os_error()
+                .unwrap_or(libc::EIO);
             if errno != libc::ENOENT && errno != libc::ENOTDIR {
                 worst = errno;
                 break;
             }
         }
         if worst == libc::ENOENT {
-            let place = if name.contains('/') { "no such file or directory" } else { "executable file not found in $PATH" };
+            let place = if name.contains('/') {
+                "no such file or directory"
+            } else {
+                "executable file not found in $PATH"
+            };
             return Report::CommandFailed(format!("exec: {name:?}: {place}"), 127);
         }
-        Report::CommandFailed(format!("exec: {name:?}: {}", std::io::Error::from_raw_os_error(worst)), 126)
+        Report::CommandFailed(
+            format!(
+                "exec: {name:?}: {}",
+                std::io::Error::from_raw_os_error(worst)
+            ),
+            126,
+        )
     }
 
     /// Makes the streams 0, 1 and 2, and enters the working folder.
     fn connect(&self, stdio: Stdio, slave: Option<OwnedFd>) -> Result<(), Failure> {
         let step = || "connecting the streams";
-        let null = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null").map(OwnedFd::from).during(step)?;
+        let null = std::fs::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open("/dev/null")
+            .map(OwnedFd::from)
+            .during(step)?;
         let streams = match &slave {
             Some(slave) => {
                 // SAFETY: plain system calls on an open descriptor.
@@ -365,19 +469,33 @@ impl Program {
                 }
                 [Some(slave), Some(slave), Some(slave)]
             }
-            None => [stdio.stdin.as_ref(), stdio.stdout.as_ref(), stdio.stderr.as_ref()],
+            None => [
+                stdio.stdin.as_ref(),
+                stdio.stdout.as_ref(),
+                stdio.stderr.as_ref(),
+            ],
         };
         // Moved above 2 first, so that no stream overwrites another that is still to be moved.
         let moved: Vec<i64> = streams
             .iter()
             // SAFETY: plain system call on an open descriptor.
-            .map(|stream| unsafe { libc::fcntl(stream.unwrap_or(&null).as_raw_fd(), libc::F_DUPFD_CLOEXEC, 3) }.into())
+            .map(|stream| {
+                unsafe {
+                    libc::fcntl(
+                        stream.unwrap_or(&null).as_raw_fd(),
+                        libc::F_DUPFD_CLOEXEC,
+                        3,
+                    )
+                }
+                .into()
+            })
             .map(super::failure::check)
             .collect::<Result<_, _>>()
             .during(step)?;
         for (number, fd) in moved.into_iter().enumerate() {
             // SAFETY: plain system call on an open descriptor.
-            super::failure::check(unsafe { libc::dup2(fd as i32, number as i32) }.into()).during(step)?;
+            super::failure::check(unsafe { libc::dup2(fd as i32, number as i32) }.into())
+                .during(step)?;
         }
         if let Some(cwd) = &self.cwd {
             // SAFETY: the string outlives the call.

@@ -9,7 +9,14 @@ use super::host_tree::place;
 use super::mount::{self, NO_EXEC, NO_SETUID};
 use super::places;
 
-const NODES: &[&str] = &["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty"];
+const NODES: &[&str] = &[
+    "/dev/null",
+    "/dev/zero",
+    "/dev/full",
+    "/dev/random",
+    "/dev/urandom",
+    "/dev/tty",
+];
 const LINKS: &[(&str, &str)] = &[
     ("fd", "/proc/self/fd"),
     ("stdin", "/proc/self/fd/0"),
@@ -44,24 +51,32 @@ pub fn furnish(
     has_tty_group: bool,
 ) -> Result<(), Failure> {
     let options = [("mode", Some("755")), ("size", Some("64k"))];
-    let dev = mount::new_filesystem("tmpfs", &options, NO_SETUID | NO_EXEC).during(|| "making /dev")?;
+    let dev =
+        mount::new_filesystem("tmpfs", &options, NO_SETUID | NO_EXEC).during(|| "making /dev")?;
     for (path, node) in nodes {
         let inner = path.strip_prefix("/dev").unwrap_or(path);
         place(dev.as_fd(), inner, node.as_fd()).during(|| format!("binding {}", path.display()))?;
     }
     for (name, to) in LINKS {
-        places::link(&dev, Path::new(name), Path::new(to)).during(|| format!("linking /dev/{name}"))?;
+        places::link(&dev, Path::new(name), Path::new(to))
+            .during(|| format!("linking /dev/{name}"))?;
     }
-    let mut options = vec![("newinstance", None), ("ptmxmode", Some("0666")), ("mode", Some("620"))];
+    let mut options = vec![
+        ("newinstance", None),
+        ("ptmxmode", Some("0666")),
+        ("mode", Some("620")),
+    ];
     if has_tty_group {
         options.push(("gid", Some("5")));
     }
-    let terminals = mount::new_filesystem("devpts", &options, NO_SETUID | NO_EXEC).during(|| "making /dev/pts")?;
+    let terminals = mount::new_filesystem("devpts", &options, NO_SETUID | NO_EXEC)
+        .during(|| "making /dev/pts")?;
     place(dev.as_fd(), Path::new("pts"), terminals.as_fd()).during(|| "mounting /dev/pts")?;
     place(dev.as_fd(), Path::new("shm"), shared_memory).during(|| "mounting /dev/shm")?;
     // Not every kernel has message queues, and hardly a program needs them.
     if let Ok(queues) = mount::new_filesystem("mqueue", &[], NO_SETUID | NO_EXEC) {
-        place(dev.as_fd(), Path::new("mqueue"), queues.as_fd()).during(|| "mounting /dev/mqueue")?;
+        place(dev.as_fd(), Path::new("mqueue"), queues.as_fd())
+            .during(|| "mounting /dev/mqueue")?;
     }
     place(root, Path::new("/dev"), dev.as_fd()).during(|| "mounting /dev")
 }
@@ -74,7 +89,9 @@ pub fn open_terminal() -> io::Result<(OwnedFd, OwnedFd)> {
     // SAFETY: strings and out-parameters outlive the calls; returned descriptors are new.
     unsafe {
         let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
-        let master = OwnedFd::from_raw_fd(check(libc::open(c"/dev/pts/ptmx".as_ptr(), flags).into())? as i32);
+        let master = OwnedFd::from_raw_fd(check(
+            libc::open(c"/dev/pts/ptmx".as_ptr(), flags).into(),
+        )? as i32);
         let mut unlocked: libc::c_int = 0;
         check(libc::ioctl(master.as_raw_fd(), libc::TIOCSPTLCK as _, &mut unlocked).into())?;
         let slave = check(libc::ioctl(master.as_raw_fd(), libc::TIOCGPTPEER as _, flags).into())?;

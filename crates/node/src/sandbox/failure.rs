@@ -22,5 +22,9 @@ impl<T, E: Display> While<T> for Result<T, E> {
 
 /// The result of a system call that answers -1 on failure.
 pub fn check(result: i64) -> io::Result<i64> {
-    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(result) }
+    if result == -1 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result)
+    }
 }

@@ -4,7 +4,10 @@
 
 use std::collections::BTreeMap;
 
-use seccompiler::{BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule};
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+    SeccompRule,
+};
 
 use super::failure::{Failure, While};
 
@@ -86,28 +89,50 @@ const NEW_NAMESPACES: &[i32] = &[
 
 /// Both filters, compiled: the refusals, and the one call that must seem not to exist.
 pub fn compile() -> Result<Vec<BpfProgram>, Failure> {
-    let mut denied: BTreeMap<i64, Vec<SeccompRule>> = DENIED.iter().map(|call| (*call, Vec::new())).collect();
+    let mut denied: BTreeMap<i64, Vec<SeccompRule>> =
+        DENIED.iter().map(|call| (*call, Vec::new())).collect();
     let flag = |argument: u8, flag: u64| {
-        let condition = SeccompCondition::new(argument, SeccompCmpArgLen::Qword, SeccompCmpOp::MaskedEq(flag), flag);
-        condition.and_then(|condition| SeccompRule::new(vec![condition])).during(|| "building the system call filter")
+        let condition = SeccompCondition::new(
+            argument,
+            SeccompCmpArgLen::Qword,
+            SeccompCmpOp::MaskedEq(flag),
+            flag,
+        );
+        condition
+            .and_then(|condition| SeccompRule::new(vec![condition]))
+            .during(|| "building the system call filter")
     };
-    let clone_rules = NEW_NAMESPACES.iter().map(|kind| flag(0, *kind as u64)).collect::<Result<_, _>>()?;
+    let clone_rules = NEW_NAMESPACES
+        .iter()
+        .map(|kind| flag(0, *kind as u64))
+        .collect::<Result<_, _>>()?;
     denied.insert(libc::SYS_clone, clone_rules);
     // Typing into the terminal of somebody else.
     let mut ioctl_rules = Vec::new();
     for request in [libc::TIOCSTI, libc::TIOCLINUX] {
-        let condition = SeccompCondition::new(1, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, request);
-        ioctl_rules
-            .push(condition.and_then(|condition| SeccompRule::new(vec![condition])).during(|| "building the system call filter")?);
+        let condition =
+            SeccompCondition::new(1, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, request);
+        ioctl_rules.push(
+            condition
+                .and_then(|condition| SeccompRule::new(vec![condition]))
+                .during(|| "building the system call filter")?,
+        );
     }
     denied.insert(libc::SYS_ioctl, ioctl_rules);
     let absent = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
     [(denied, libc::EPERM), (absent, libc::ENOSYS)]
         .into_iter()
         .map(|(rules, errno)| {
-            let architecture = std::env::consts::ARCH.try_into().during(|| "naming this machine's architecture")?;
-            let filter = SeccompFilter::new(rules, SeccompAction::Allow, SeccompAction::Errno(errno as u32), architecture)
-                .during(|| "building the system call filter")?;
+            let architecture = std::env::consts::ARCH
+                .try_into()
+                .during(|| "naming this machine's architecture")?;
+            let filter = SeccompFilter::new(
+                rules,
+                SeccompAction::Allow,
+                SeccompAction::Errno(errno as u32),
+                architecture,
+            )
+            .during(|| "building the system call filter")?;
             BpfProgram::try_from(filter).during(|| "compiling the system call filter")
         })
         .collect()
@@ -115,7 +140,9 @@ pub fn compile() -> Result<Vec<BpfProgram>, Failure> {
 
 /// Puts the filters over this process and its children, for good. Needs `no_new_privs`.
 pub fn apply(filters: &[BpfProgram]) -> Result<(), Failure> {
-    filters.iter().try_for_each(|filter| seccompiler::apply_filter(filter).during(|| "applying the system call filter"))
+    filters.iter().try_for_each(|filter| {
+        seccompiler::apply_filter(filter).during(|| "applying the system call filter")
+    })
 }
 
 #[cfg(test)]

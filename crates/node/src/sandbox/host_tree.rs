@@ -87,7 +87,10 @@ fn collect_one(path: &Path) -> Result<Shown, Failure> {
     let step = || format!("showing the host's {} to the pod", path.display());
     let metadata = fs::symlink_metadata(path).during(step)?;
     if metadata.is_symlink() {
-        return Ok(Shown::Link(path.to_owned(), fs::read_link(path).during(step)?));
+        return Ok(Shown::Link(
+            path.to_owned(),
+            fs::read_link(path).during(step)?,
+        ));
     }
     let tree = mount::clone_tree(mount::open_path(path).during(step)?.as_fd()).during(step)?;
     mount::restrict(tree.as_fd(), READ_ONLY | NO_SETUID | NO_DEVICES).during(step)?;
@@ -112,11 +115,19 @@ pub fn furnish(root: BorrowedFd<'_>, shown: &[Shown], user: &User) -> Result<(),
         User::Named(_) => (0, 0),
     };
     let (passwd, group) = accounts(uid, gid);
-    let home = if uid == 0 { None } else { Some(Path::new("/home/user")) };
+    let home = if uid == 0 {
+        None
+    } else {
+        Some(Path::new("/home/user"))
+    };
     if let Some(home) = home {
         make_folder(root, home, 0o777).during(|| "making the home folder")?;
     }
-    let files = [("/etc/passwd", passwd.as_str()), ("/etc/group", group.as_str()), ("/etc/nsswitch.conf", NSSWITCH)];
+    let files = [
+        ("/etc/passwd", passwd.as_str()),
+        ("/etc/group", group.as_str()),
+        ("/etc/nsswitch.conf", NSSWITCH),
+    ];
     for (path, content) in files {
         places::write(root, Path::new(path), content).during(|| format!("writing {path}"))?;
     }
@@ -125,11 +136,16 @@ pub fn furnish(root: BorrowedFd<'_>, shown: &[Shown], user: &User) -> Result<(),
 
 /// Puts a tree at a path of the root, which is made as a file or folder as the tree is.
 pub fn place(root: BorrowedFd<'_>, path: &Path, tree: BorrowedFd<'_>) -> std::io::Result<()> {
-    let target = if is_folder(tree)? { places::folder(root, path)? } else { places::file(root, path)? };
+    let target = if is_folder(tree)? {
+        places::folder(root, path)?
+    } else {
+        places::file(root, path)?
+    };
     mount::attach(tree, target.as_fd())
 }
 
-fn is_folder(tree: BorrowedFd<'_>) -> std::io::Result<bool> {
+/// Whether a descriptor names a folder.
+pub fn is_folder(tree: BorrowedFd<'_>) -> std::io::Result<bool> {
     use std::os::fd::AsRawFd;
     // SAFETY: the structure is plain data, filled by the call.
     unsafe {
@@ -150,7 +166,9 @@ const NSSWITCH: &str = "passwd: files\ngroup: files\nshadow: files\nhosts: files
 
 /// The accounts of a pod without an image: root, nobody, and whoever it runs as.
 fn accounts(uid: u32, gid: u32) -> (String, String) {
-    let mut passwd = "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/bin/false\n".to_owned();
+    let mut passwd =
+        "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/bin/false\n"
+            .to_owned();
     let mut group = "root:x:0:\ntty:x:5:\nnogroup:x:65534:\n".to_owned();
     if uid != 0 && uid != 65_534 {
         passwd.push_str(&format!("user:x:{uid}:{gid}:user:/home/user:/bin/sh\n"));
@@ -167,7 +185,19 @@ mod tests {
 
     #[test]
     fn home_folders_and_keys_are_not_on_the_list() {
-        for forbidden in ["/root", "/home", "/etc", "/etc/ssl", "/etc/ssh", "/etc/ssl/private", "/etc/shadow", "/var", "/run", "/opt", "/"] {
+        for forbidden in [
+            "/root",
+            "/home",
+            "/etc",
+            "/etc/ssl",
+            "/etc/ssh",
+            "/etc/ssl/private",
+            "/etc/shadow",
+            "/var",
+            "/run",
+            "/opt",
+            "/",
+        ] {
             assert!(!SHOWN.contains(&forbidden), "{forbidden}");
         }
     }

@@ -7,12 +7,17 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use super::container::{Program, Stdio};
 use super::failure::{Failure, While};
+use super::passing;
 use super::process::{self, Ended};
 use super::report::{self, Report};
-use super::passing;
 
 /// Forks the command and watches over it until it ends.
-pub fn run(program: Program, stdio: Stdio, slave: Option<OwnedFd>, report: OwnedFd) -> Result<Infallible, Failure> {
+pub fn run(
+    program: Program,
+    stdio: Stdio,
+    slave: Option<OwnedFd>,
+    report: OwnedFd,
+) -> Result<Infallible, Failure> {
     // SAFETY: plain system calls.
     let is_first = unsafe {
         libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
@@ -33,8 +38,13 @@ pub fn run(program: Program, stdio: Stdio, slave: Option<OwnedFd>, report: Owned
     .during(|| "forking the command")?;
     process::set_name(c"init");
     // The closures above moved what they captured into the child only; here everything but two descriptors goes.
-    process::close_all_but(&[report.as_raw_fd(), signals.as_raw_fd(), executed.as_raw_fd()]).during(|| "closing descriptors")?;
-    detach_streams();
+    process::close_all_but(&[
+        report.as_raw_fd(),
+        signals.as_raw_fd(),
+        executed.as_raw_fd(),
+    ])
+    .during(|| "closing descriptors")?;
+    process::detach_streams();
     match report::receive(executed.as_fd()) {
         Ok(Some(message)) => {
             let _ = report::send(report.as_fd(), &message.report, &[]);
@@ -54,8 +64,7 @@ pub fn run(program: Program, stdio: Stdio, slave: Option<OwnedFd>, report: Owned
 }
 
 fn finish(code: i32) -> Result<Infallible, Failure> {
-    process::exit(code);
-    unreachable!("the process has ended")
+    match process::exit(code) {}
 }
 
 const FORWARDED: [i32; 12] = [
@@ -90,23 +99,17 @@ fn watch(command: i32, signals: &OwnedFd) -> Ended {
     }
 }
 
-/// The command's streams must end when the command and its children end, not when this process does.
-fn detach_streams() {
-    if let Ok(null) = fs::OpenOptions::new().read(true).write(true).open("/dev/null") {
-        for number in 0..3 {
-            // SAFETY: plain system call on an open descriptor.
-            unsafe { libc::dup2(null.as_raw_fd(), number) };
-        }
-    }
-}
-
 /// Kills what the command left behind; orphans have become children of this process.
 fn end_descendants() {
     // SAFETY: plain system call.
     let own = unsafe { libc::getpid() };
     loop {
-        let children = fs::read_to_string(format!("/proc/self/task/{own}/children")).unwrap_or_default();
-        let pids: Vec<i32> = children.split_whitespace().filter_map(|pid| pid.parse().ok()).collect();
+        let children =
+            fs::read_to_string(format!("/proc/self/task/{own}/children")).unwrap_or_default();
+        let pids: Vec<i32> = children
+            .split_whitespace()
+            .filter_map(|pid| pid.parse().ok())
+            .collect();
         if pids.is_empty() {
             return;
         }

@@ -52,19 +52,28 @@ fn enter(join: Join<'_>) -> Result<Infallible, Failure> {
     process::set_dumpable(false);
     let mut keep = vec![join.report.as_raw_fd()];
     keep.extend(join.stdio.raw_fds());
-    keep.extend(join.cgroups.iter().chain(join.namespaces).map(AsRawFd::as_raw_fd));
+    keep.extend(
+        join.cgroups
+            .iter()
+            .chain(join.namespaces)
+            .map(AsRawFd::as_raw_fd),
+    );
     keep.extend(join.pause.map(Pause::raw_fds).unwrap_or_default());
     process::close_all_but(&keep).during(|| "closing descriptors")?;
     for cgroup in &join.cgroups {
         // SAFETY: a static string; 0 is the writer itself.
-        super::failure::check(unsafe { libc::write(cgroup.as_raw_fd(), c"0".as_ptr().cast(), 1) } as i64)
-            .during(|| "joining the container's cgroup")?;
+        super::failure::check(
+            unsafe { libc::write(cgroup.as_raw_fd(), c"0".as_ptr().cast(), 1) } as i64,
+        )
+        .during(|| "joining the container's cgroup")?;
     }
     let (Some(pause), [user, mounts, pids]) = (join.pause, join.namespaces) else {
         return execute(join, None, false);
     };
     // Network, IPC and host name belong to the pod's user namespace, the rest to the container's below it.
-    pause.enter_only(libc::CLONE_NEWUSER | libc::CLONE_NEWNET | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS)?;
+    pause.enter_only(
+        libc::CLONE_NEWUSER | libc::CLONE_NEWNET | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS,
+    )?;
     let step = || "entering the container's namespaces";
     process::enter(pids.as_fd(), libc::CLONE_NEWPID).during(step)?;
     process::enter(user.as_fd(), libc::CLONE_NEWUSER).during(step)?;
@@ -78,8 +87,7 @@ fn enter(join: Join<'_>) -> Result<Infallible, Failure> {
         process::exit(1)
     })
     .during(|| "forking into the container")?;
-    process::exit(0);
-    unreachable!("the process has ended")
+    match process::exit(0) {}
 }
 
 fn become_member(join: Join<'_>, is_range: bool) -> Result<Infallible, Failure> {
@@ -88,14 +96,24 @@ fn become_member(join: Join<'_>, is_range: bool) -> Result<Infallible, Failure> 
         libc::setsid();
         libc::umask(0o022);
     }
-    let terminal = if join.exec.tty { Some(devices::open_terminal().during(|| "opening a terminal")?) } else { None };
+    let terminal = if join.exec.tty {
+        Some(devices::open_terminal().during(|| "opening a terminal")?)
+    } else {
+        None
+    };
     shed(join.container, join.identity, is_range)?;
     execute(join, terminal, true)
 }
 
-fn execute(join: Join<'_>, terminal: Option<(OwnedFd, OwnedFd)>, is_inside: bool) -> Result<Infallible, Failure> {
+fn execute(
+    join: Join<'_>,
+    terminal: Option<(OwnedFd, OwnedFd)>,
+    is_inside: bool,
+) -> Result<Infallible, Failure> {
     if join.exec.tty && !is_inside {
-        return Err(Failure("a terminal needs a sandbox, which this pod does not have".to_owned()));
+        return Err(Failure(
+            "a terminal needs a sandbox, which this pod does not have".to_owned(),
+        ));
     }
     let mut env = join.env.to_vec();
     for (name, value) in &join.exec.env {
@@ -105,10 +123,16 @@ fn execute(join: Join<'_>, terminal: Option<(OwnedFd, OwnedFd)>, is_inside: bool
     if join.exec.tty && !env.iter().any(|(name, _)| name == "TERM") {
         env.push(("TERM".to_owned(), "xterm".to_owned()));
     }
-    let cwd = join.exec.cwd.as_deref().or(join.container.cwd.as_deref()).unwrap_or(Path::new("/"));
+    let cwd = join
+        .exec
+        .cwd
+        .as_deref()
+        .or(join.container.cwd.as_deref())
+        .unwrap_or(Path::new("/"));
     let program = Program::new(&join.exec.command, &env, cwd)?;
     let carried: Vec<_> = terminal.iter().map(|(master, _)| master.as_fd()).collect();
-    report::send(join.report.as_fd(), &Report::Here, &carried).during(|| "reporting to the shim")?;
+    report::send(join.report.as_fd(), &Report::Here, &carried)
+        .during(|| "reporting to the shim")?;
     let slave = terminal.map(|(_, slave)| slave);
     let mut keep = vec![join.report.as_raw_fd()];
     keep.extend(join.stdio.raw_fds());
@@ -116,6 +140,5 @@ fn execute(join: Join<'_>, terminal: Option<(OwnedFd, OwnedFd)>, is_inside: bool
     process::close_all_but(&keep).during(|| "closing descriptors")?;
     let outcome = program.execute(join.stdio, slave);
     let _ = report::send(join.report.as_fd(), &outcome, &[]);
-    process::exit(1);
-    unreachable!("the process has ended")
+    match process::exit(1) {}
 }

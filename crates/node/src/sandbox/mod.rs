@@ -26,10 +26,12 @@ mod filter;
 mod init;
 mod join;
 mod privileges;
+mod probe;
 
 pub use container::{Start, Stdio, environment, start as start_container};
-pub use failure::{Failure, While};
+pub use failure::{Failure, While, check};
 pub use join::{Join, start as start_exec};
 pub use pause::{Pause, start as start_pause};
+pub use probe::{Ability, Refusal, main as probe_main, probe};
 pub use rootfs::Plan;
 pub use user::Identity;

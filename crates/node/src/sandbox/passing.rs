@@ -12,7 +12,10 @@ pub const MAX_FDS: usize = 8;
 
 /// Sends bytes with descriptors on the first of them; returns how many bytes went.
 pub fn send(socket: RawFd, bytes: &[u8], fds: &[RawFd]) -> io::Result<usize> {
-    let mut part = libc::iovec { iov_base: bytes.as_ptr() as *mut libc::c_void, iov_len: bytes.len() };
+    let mut part = libc::iovec {
+        iov_base: bytes.as_ptr() as *mut libc::c_void,
+        iov_len: bytes.len(),
+    };
     let mut control = [0u64; 8];
     // SAFETY: all pointers in the header point to live locals; the control buffer is aligned, and 64 bytes hold the
     // 16 of the header and MAX_FDS descriptors.
@@ -21,15 +24,22 @@ pub fn send(socket: RawFd, bytes: &[u8], fds: &[RawFd]) -> io::Result<usize> {
         header.msg_iov = &mut part;
         header.msg_iovlen = 1;
         if !fds.is_empty() {
-            assert!(fds.len() <= MAX_FDS, "a message carries at most {MAX_FDS} descriptors");
-            let payload = mem::size_of_val(fds) as u32;
+            assert!(
+                fds.len() <= MAX_FDS,
+                "a message carries at most {MAX_FDS} descriptors"
+            );
+            let payload = size_of_val(fds) as u32;
             header.msg_control = control.as_mut_ptr().cast();
             header.msg_controllen = libc::CMSG_SPACE(payload) as _;
             let first = libc::CMSG_FIRSTHDR(&header);
             (*first).cmsg_level = libc::SOL_SOCKET;
             (*first).cmsg_type = libc::SCM_RIGHTS;
             (*first).cmsg_len = libc::CMSG_LEN(payload) as _;
-            std::ptr::copy_nonoverlapping(fds.as_ptr().cast::<u8>(), libc::CMSG_DATA(first), payload as usize);
+            std::ptr::copy_nonoverlapping(
+                fds.as_ptr().cast::<u8>(),
+                libc::CMSG_DATA(first),
+                payload as usize,
+            );
         }
         check(libc::sendmsg(socket, &header, libc::MSG_NOSIGNAL) as i64).map(|sent| sent as usize)
     }
@@ -48,7 +58,10 @@ pub struct Received {
 
 /// Receives bytes and what rides on them.
 pub fn receive(socket: RawFd, buffer: &mut [u8]) -> io::Result<Received> {
-    let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+    let mut part = libc::iovec {
+        iov_base: buffer.as_mut_ptr().cast(),
+        iov_len: buffer.len(),
+    };
     let mut control = [0u64; 16];
     let mut received = Received::default();
     // SAFETY: as in `send`; received descriptors are new and owned by nobody else.
@@ -57,8 +70,9 @@ pub fn receive(socket: RawFd, buffer: &mut [u8]) -> io::Result<Received> {
         header.msg_iov = &mut part;
         header.msg_iovlen = 1;
         header.msg_control = control.as_mut_ptr().cast();
-        header.msg_controllen = mem::size_of_val(&control) as _;
-        received.count = check(libc::recvmsg(socket, &mut header, libc::MSG_CMSG_CLOEXEC) as i64)? as usize;
+        header.msg_controllen = size_of_val(&control) as _;
+        received.count =
+            check(libc::recvmsg(socket, &mut header, libc::MSG_CMSG_CLOEXEC) as i64)? as usize;
         let mut next = libc::CMSG_FIRSTHDR(&header);
         while !next.is_null() {
             let data = libc::CMSG_DATA(next);
@@ -66,12 +80,15 @@ pub fn receive(socket: RawFd, buffer: &mut [u8]) -> io::Result<Received> {
             match ((*next).cmsg_level, (*next).cmsg_type) {
                 (libc::SOL_SOCKET, libc::SCM_RIGHTS) => {
                     let fds = data.cast::<RawFd>();
-                    for index in 0..length / mem::size_of::<RawFd>() {
-                        received.fds.push(OwnedFd::from_raw_fd(fds.add(index).read_unaligned()));
+                    for index in 0..length / size_of::<RawFd>() {
+                        received
+                            .fds
+                            .push(OwnedFd::from_raw_fd(fds.add(index).read_unaligned()));
                     }
                 }
                 (libc::SOL_SOCKET, libc::SCM_CREDENTIALS) => {
-                    received.sender = Some(data.cast::<libc::ucred>().read_unaligned().pid).filter(|pid| *pid > 0);
+                    received.sender = Some(data.cast::<libc::ucred>().read_unaligned().pid)
+                        .filter(|pid| *pid > 0);
                 }
                 _ => {}
             }
@@ -87,10 +104,27 @@ pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     let one: libc::c_int = 1;
     // SAFETY: the array has room for the two new descriptors; the option value outlives the call.
     unsafe {
-        check(libc::socketpair(libc::AF_UNIX, libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC, 0, fds.as_mut_ptr()).into())?;
+        check(
+            libc::socketpair(
+                libc::AF_UNIX,
+                libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC,
+                0,
+                fds.as_mut_ptr(),
+            )
+            .into(),
+        )?;
         let (ours, theirs) = (OwnedFd::from_raw_fd(fds[0]), OwnedFd::from_raw_fd(fds[1]));
-        let size = mem::size_of_val(&one) as libc::socklen_t;
-        check(libc::setsockopt(ours.as_raw_fd(), libc::SOL_SOCKET, libc::SO_PASSCRED, (&raw const one).cast(), size).into())?;
+        let size = size_of_val(&one) as libc::socklen_t;
+        check(
+            libc::setsockopt(
+                ours.as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_PASSCRED,
+                (&raw const one).cast(),
+                size,
+            )
+            .into(),
+        )?;
         Ok((ours, theirs))
     }
 }

@@ -28,7 +28,8 @@ pub fn file(root: impl AsFd, path: &Path) -> io::Result<OwnedFd> {
     let c_name = mount::c_string(Path::new(name))?;
     // SAFETY: the name outlives the call; the returned descriptor is new.
     unsafe {
-        let flags = libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW | libc::O_WRONLY | libc::O_CLOEXEC;
+        let flags =
+            libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW | libc::O_WRONLY | libc::O_CLOEXEC;
         let made = check(libc::openat(parent.as_raw_fd(), c_name.as_ptr(), flags, 0o644).into())?;
         drop(OwnedFd::from_raw_fd(made as i32));
     }
@@ -39,7 +40,12 @@ pub fn file(root: impl AsFd, path: &Path) -> io::Result<OwnedFd> {
 pub fn write(root: impl AsFd, path: &Path, content: &str) -> io::Result<()> {
     let root = root.as_fd();
     drop(file(root, path)?);
-    let opened = mount::open_below(root, &inside(path)?, libc::O_WRONLY | libc::O_TRUNC, Resolve::InRoot)?;
+    let opened = mount::open_below(
+        root,
+        &inside(path)?,
+        libc::O_WRONLY | libc::O_TRUNC,
+        Resolve::InRoot,
+    )?;
     io::Write::write_all(&mut std::fs::File::from(opened), content.as_bytes())
 }
 
@@ -61,12 +67,20 @@ pub fn link(root: impl AsFd, path: &Path, to: &Path) -> io::Result<()> {
 pub fn sub_path(volume: impl AsFd, path: &Path) -> io::Result<OwnedFd> {
     let volume = volume.as_fd();
     if path.is_absolute() || path.components().any(|part| part == Component::ParentDir) {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "a subPath must be relative and without `..`"));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "a subPath must be relative and without `..`",
+        ));
     }
     match mount::open_below(volume, &inside(path)?, libc::O_PATH, Resolve::Beneath) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => walk(volume, path, Resolve::Beneath),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            walk(volume, path, Resolve::Beneath)
+        }
         found => found.map_err(|error| match error.raw_os_error() {
-            Some(libc::EXDEV) => io::Error::new(io::ErrorKind::PermissionDenied, "it leads out of the volume by a link"),
+            Some(libc::EXDEV) => io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                "it leads out of the volume by a link",
+            ),
             _ => error,
         }),
     }
@@ -109,7 +123,10 @@ fn inside(path: &Path) -> io::Result<PathBuf> {
 }
 
 fn invalid(path: &Path) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, format!("{} is not a path inside a container", path.display()))
+    io::Error::new(
+        io::ErrorKind::InvalidInput,
+        format!("{} is not a path inside a container", path.display()),
+    )
 }
 
 #[cfg(test)]
@@ -125,7 +142,9 @@ mod tests {
 
     impl Tree {
         fn new() -> Self {
-            Self { dir: tempfile::tempdir().expect("a temporary folder") }
+            Self {
+                dir: tempfile::tempdir().expect("a temporary folder"),
+            }
         }
 
         fn root(&self) -> OwnedFd {
@@ -164,7 +183,10 @@ mod tests {
         let root = tree.root();
         write(&root, Path::new("/etc/deep/hosts"), "one").expect("write");
         file(&root, Path::new("/etc/deep/hosts")).expect("found");
-        assert_eq!(fs::read_to_string(tree.at("root/etc/deep/hosts")).expect("read"), "one");
+        assert_eq!(
+            fs::read_to_string(tree.at("root/etc/deep/hosts")).expect("read"),
+            "one"
+        );
     }
 
     #[test]
@@ -174,7 +196,14 @@ mod tests {
         fs::create_dir(tree.at("secret")).expect("create");
         symlink("../secret", tree.at("root/relative")).expect("link");
         symlink(tree.at("secret"), tree.at("root/absolute")).expect("link");
-        for path in ["relative", "absolute", "relative/new", "../secret", "/etc", "a/../../secret"] {
+        for path in [
+            "relative",
+            "absolute",
+            "relative/new",
+            "../secret",
+            "/etc",
+            "a/../../secret",
+        ] {
             sub_path(&volume, Path::new(path)).expect_err(path);
         }
         assert_eq!(fs::read_dir(tree.at("secret")).expect("read").count(), 0);

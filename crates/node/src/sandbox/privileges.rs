@@ -44,12 +44,18 @@ pub fn capability_set(wanted: &Capabilities) -> Vec<Capability> {
     let named = |names: &[String], capability: &Capability| {
         names.iter().any(|name| {
             let name = name.to_ascii_uppercase();
-            name == "ALL" || capability.to_string().trim_start_matches("CAP_") == name.trim_start_matches("CAP_")
+            name == "ALL"
+                || capability.to_string().trim_start_matches("CAP_")
+                    == name.trim_start_matches("CAP_")
         })
     };
     // An explicit name beats `ALL` on the other side, as in Kubernetes.
     let explicit = |names: &[String], capability: &Capability| {
-        let rest: Vec<String> = names.iter().filter(|name| !name.eq_ignore_ascii_case("ALL")).cloned().collect();
+        let rest: Vec<String> = names
+            .iter()
+            .filter(|name| !name.eq_ignore_ascii_case("ALL"))
+            .cloned()
+            .collect();
         named(&rest, capability)
     };
     DEFAULT
@@ -74,7 +80,8 @@ pub fn bound(kept: &[Capability]) -> Result<(), Failure> {
     let kept: CapsHashSet = kept.iter().copied().collect();
     let bounding = caps::read(None, CapSet::Bounding).during(|| "reading capabilities")?;
     for capability in bounding.difference(&kept) {
-        caps::drop(None, CapSet::Bounding, *capability).during(|| format!("dropping {capability}"))?;
+        caps::drop(None, CapSet::Bounding, *capability)
+            .during(|| format!("dropping {capability}"))?;
     }
     caps::clear(None, CapSet::Ambient).during(|| "clearing ambient capabilities")?;
     caps::clear(None, CapSet::Inheritable).during(|| "clearing inheritable capabilities")
@@ -92,7 +99,9 @@ pub fn keep_only(kept: &[Capability]) -> Result<(), Failure> {
 /// Nothing executed from now on gains rights by set-id bits or file capabilities.
 pub fn forbid_gaining() -> Result<(), Failure> {
     // SAFETY: plain system call.
-    check(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }.into()).during(|| "setting no_new_privs").map(drop)
+    check(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }.into())
+        .during(|| "setting no_new_privs")
+        .map(drop)
 }
 
 /// Sets the limits that need no cgroup. Inside the container's own user namespace the limit on processes counts the
@@ -115,16 +124,24 @@ fn set_limit(resource: i32, value: u64, what: &str) -> Result<(), Failure> {
     // SAFETY: the structure outlives both calls.
     unsafe {
         let mut now: libc::rlimit = std::mem::zeroed();
-        check(libc::getrlimit(resource as _, &mut now).into()).during(|| format!("reading the limit of {what}"))?;
+        check(libc::getrlimit(resource as _, &mut now).into())
+            .during(|| format!("reading the limit of {what}"))?;
         let value = value.min(now.rlim_max);
-        let new = libc::rlimit { rlim_cur: value, rlim_max: value };
-        check(libc::setrlimit(resource as _, &new).into()).during(|| format!("limiting {what} to {value}")).map(drop)
+        let new = libc::rlimit {
+            rlim_cur: value,
+            rlim_max: value,
+        };
+        check(libc::setrlimit(resource as _, &new).into())
+            .during(|| format!("limiting {what} to {value}"))
+            .map(drop)
     }
 }
 
 /// Makes the kernel choose this process earlier when memory runs out. Lowering would need rights and is ignored.
 pub fn raise_oom_score(score: i32) {
-    let now = std::fs::read_to_string("/proc/self/oom_score_adj").ok().and_then(|text| text.trim().parse::<i32>().ok());
+    let now = std::fs::read_to_string("/proc/self/oom_score_adj")
+        .ok()
+        .and_then(|text| text.trim().parse::<i32>().ok());
     if now.is_some_and(|now| now < score) {
         // Advice only.
         let _ = std::fs::write("/proc/self/oom_score_adj", score.min(1000).to_string());
@@ -137,13 +154,24 @@ mod tests {
 
     fn set(add: &[&str], drop: &[&str]) -> Vec<Capability> {
         let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-        capability_set(&Capabilities { add: owned(add), drop: owned(drop) })
+        capability_set(&Capabilities {
+            add: owned(add),
+            drop: owned(drop),
+        })
     }
 
     #[test]
     fn nothing_that_undoes_the_sandbox_is_ever_given() {
-        let all = set(&["ALL", "SYS_ADMIN", "CAP_SYS_MODULE", "NET_ADMIN", "BPF"], &[]);
-        for never in [Capability::CAP_SYS_ADMIN, Capability::CAP_SYS_MODULE, Capability::CAP_NET_ADMIN, Capability::CAP_BPF] {
+        let all = set(
+            &["ALL", "SYS_ADMIN", "CAP_SYS_MODULE", "NET_ADMIN", "BPF"],
+            &[],
+        );
+        for never in [
+            Capability::CAP_SYS_ADMIN,
+            Capability::CAP_SYS_MODULE,
+            Capability::CAP_NET_ADMIN,
+            Capability::CAP_BPF,
+        ] {
             assert!(!all.contains(&never), "{never}");
         }
         assert!(all.contains(&Capability::CAP_SYS_PTRACE));
@@ -151,7 +179,10 @@ mod tests {
 
     #[test]
     fn dropping_all_but_one_leaves_one() {
-        assert_eq!(set(&["NET_BIND_SERVICE"], &["ALL"]), [Capability::CAP_NET_BIND_SERVICE]);
+        assert_eq!(
+            set(&["NET_BIND_SERVICE"], &["ALL"]),
+            [Capability::CAP_NET_BIND_SERVICE]
+        );
         assert_eq!(set(&[], &["all"]), []);
     }
 

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
 use super::failure::{Failure, While};
-use super::host_tree::place;
+use super::host_tree::{is_folder, place};
 use super::mount::{self, NO_DEVICES, NO_EXEC, NO_SETUID, READ_ONLY, Resolve};
 
 /// Shown empty.
@@ -32,10 +32,21 @@ const MASKED: &[&str] = &[
 ];
 
 /// Shown, but not to be written.
-const READ_ONLY_PATHS: &[&str] = &["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+const READ_ONLY_PATHS: &[&str] = &[
+    "/proc/bus",
+    "/proc/fs",
+    "/proc/irq",
+    "/proc/sys",
+    "/proc/sysrq-trigger",
+];
 
-/// Builds `/proc` and `/sys` in `root`. Must run in the PID and network namespaces they are to show.
-pub fn furnish(root: BorrowedFd<'_>, null: BorrowedFd<'_>) -> Result<(), Failure> {
+/// Builds `/proc` and `/sys` in `root`. Must run in the PID and network namespaces they are to show. `null` is the host's
+/// `/dev/null`, `base` a mounted folder outside of the root: only what is mounted somewhere can be cloned as a cover.
+pub fn furnish(
+    root: BorrowedFd<'_>,
+    null: BorrowedFd<'_>,
+    base: BorrowedFd<'_>,
+) -> Result<(), Failure> {
     let attributes = NO_SETUID | NO_DEVICES | NO_EXEC;
     let proc = mount::new_filesystem("proc", &[], attributes).map_err(|error| match error.raw_os_error() {
         Some(libc::EPERM) => Failure(
@@ -53,8 +64,13 @@ pub fn furnish(root: BorrowedFd<'_>, null: BorrowedFd<'_>) -> Result<(), Failure
     for path in READ_ONLY_PATHS {
         protect(root, Path::new(path), attributes).during(|| format!("protecting {path}"))?;
     }
-    let empty = mount::new_filesystem("tmpfs", &[("mode", Some("555")), ("size", Some("0"))], attributes | READ_ONLY)
-        .during(|| "making an empty folder")?;
+    let empty = mount::new_filesystem(
+        "tmpfs",
+        &[("mode", Some("555")), ("size", Some("0"))],
+        attributes | READ_ONLY,
+    )
+    .during(|| "making an empty folder")?;
+    place(base, Path::new("empty"), empty.as_fd()).during(|| "mounting an empty folder")?;
     for path in MASKED {
         mask(root, Path::new(path), null, empty.as_fd()).during(|| format!("masking {path}"))?;
     }
@@ -63,7 +79,12 @@ pub fn furnish(root: BorrowedFd<'_>, null: BorrowedFd<'_>) -> Result<(), Failure
 
 fn open(root: BorrowedFd<'_>, path: &Path) -> io::Result<Option<std::os::fd::OwnedFd>> {
     let inner = path.strip_prefix("/").unwrap_or(path);
-    match mount::open_below(root, inner, libc::O_PATH | libc::O_NOFOLLOW, Resolve::InRoot) {
+    match mount::open_below(
+        root,
+        inner,
+        libc::O_PATH | libc::O_NOFOLLOW,
+        Resolve::InRoot,
+    ) {
         Ok(found) => Ok(Some(found)),
         Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::EACCES)) => Ok(None),
         Err(error) => Err(error),
@@ -71,20 +92,27 @@ fn open(root: BorrowedFd<'_>, path: &Path) -> io::Result<Option<std::os::fd::Own
 }
 
 fn protect(root: BorrowedFd<'_>, path: &Path, attributes: u64) -> io::Result<()> {
-    let Some(place) = open(root, path)? else { return Ok(()) };
+    let Some(place) = open(root, path)? else {
+        return Ok(());
+    };
     let tree = mount::clone_tree(place.as_fd())?;
     mount::restrict(tree.as_fd(), attributes | READ_ONLY)?;
     mount::attach(tree.as_fd(), place.as_fd())
 }
 
-fn mask(root: BorrowedFd<'_>, path: &Path, null: BorrowedFd<'_>, empty: BorrowedFd<'_>) -> io::Result<()> {
-    let Some(place) = open(root, path)? else { return Ok(()) };
-    let cover = mount::clone_tree(null)?;
-    match mount::attach(cover.as_fd(), place.as_fd()) {
-        // A file cannot cover a folder.
-        Err(error) if error.raw_os_error() == Some(libc::ENOTDIR) => {
-            mount::attach(mount::clone_tree(empty)?.as_fd(), place.as_fd())
-        }
-        covered => covered,
-    }
+fn mask(
+    root: BorrowedFd<'_>,
+    path: &Path,
+    null: BorrowedFd<'_>,
+    empty: BorrowedFd<'_>,
+) -> io::Result<()> {
+    let Some(place) = open(root, path)? else {
+        return Ok(());
+    };
+    let cover = mount::clone_tree(if is_folder(place.as_fd())? {
+        empty
+    } else {
+        null
+    })?;
+    mount::attach(cover.as_fd(), place.as_fd())
 }

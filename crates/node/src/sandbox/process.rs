@@ -42,7 +42,11 @@ pub fn unshare(flags: i32) -> io::Result<()> {
 
 /// Closes every descriptor above stderr but those given.
 pub fn close_all_but(keep: &[RawFd]) -> io::Result<()> {
-    let mut keep: Vec<u32> = keep.iter().filter(|fd| **fd > 2).map(|fd| *fd as u32).collect();
+    let mut keep: Vec<u32> = keep
+        .iter()
+        .filter(|fd| **fd > 2)
+        .map(|fd| *fd as u32)
+        .collect();
     keep.sort_unstable();
     let mut from = 3u32;
     for fd in keep {
@@ -65,7 +69,11 @@ pub fn become_user(uid: u32, gid: u32, groups: Option<&[u32]>) -> io::Result<()>
     // SAFETY: the slice is valid for its length.
     unsafe {
         if let Some(groups) = groups {
-            check(libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()))?;
+            check(libc::syscall(
+                libc::SYS_setgroups,
+                groups.len(),
+                groups.as_ptr(),
+            ))?;
         }
         check(libc::syscall(libc::SYS_setresgid, gid, gid, gid))?;
         check(libc::syscall(libc::SYS_setresuid, uid, uid, uid))?;
@@ -106,7 +114,7 @@ pub fn next_signal(fd: BorrowedFd<'_>) -> Option<i32> {
     // SAFETY: the structure is plain data and large enough for one record.
     unsafe {
         let mut record: libc::signalfd_siginfo = std::mem::zeroed();
-        let size = std::mem::size_of_val(&record);
+        let size = size_of_val(&record);
         let read = libc::read(fd.as_raw_fd(), (&raw mut record).cast(), size);
         (read == size as isize).then_some(record.ssi_signo as i32)
     }
@@ -122,6 +130,28 @@ pub fn reset_signals() {
         let mut none = std::mem::zeroed();
         libc::sigemptyset(&mut none);
         libc::sigprocmask(libc::SIG_SETMASK, &none, std::ptr::null_mut());
+    }
+}
+
+/// Lets go of the streams this process inherited: whoever reads them waits for the last holder.
+pub fn detach_streams() {
+    if let Ok(null) = std::fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/dev/null")
+    {
+        for number in 0..3 {
+            // SAFETY: plain system call on an open descriptor.
+            unsafe { libc::dup2(null.as_raw_fd(), number) };
+        }
+    }
+}
+
+/// Lets go of stdout only.
+pub fn detach_output() {
+    if let Ok(null) = std::fs::OpenOptions::new().write(true).open("/dev/null") {
+        // SAFETY: plain system call on an open descriptor.
+        unsafe { libc::dup2(null.as_raw_fd(), 1) };
     }
 }
 
@@ -144,16 +174,29 @@ pub fn reap() -> Option<(i32, Ended)> {
     }
     let ended = if libc::WIFSIGNALED(status) {
         let signal = libc::WTERMSIG(status);
-        Ended { code: 128 + signal, signal: Some(signal) }
+        Ended {
+            code: 128 + signal,
+            signal: Some(signal),
+        }
     } else {
-        Ended { code: libc::WEXITSTATUS(status), signal: None }
+        Ended {
+            code: libc::WEXITSTATUS(status),
+            signal: None,
+        }
     };
     Some((pid, ended))
 }
 
 /// Waits until one of the descriptors is readable (or closed at its other end).
 pub fn wait_readable(fds: &[RawFd]) {
-    let mut polled: Vec<_> = fds.iter().map(|fd| libc::pollfd { fd: *fd, events: libc::POLLIN, revents: 0 }).collect();
+    let mut polled: Vec<_> = fds
+        .iter()
+        .map(|fd| libc::pollfd {
+            fd: *fd,
+            events: libc::POLLIN,
+            revents: 0,
+        })
+        .collect();
     // SAFETY: the vector is valid for its length; an interruption is as good as an event to callers.
     unsafe { libc::poll(polled.as_mut_ptr(), polled.len() as libc::nfds_t, -1) };
 }

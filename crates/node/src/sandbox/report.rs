@@ -51,5 +51,9 @@ pub fn receive(from: BorrowedFd<'_>) -> io::Result<Option<Message>> {
         return Ok(None);
     }
     let report = serde_json::from_slice(&buffer[..received.count])?;
-    Ok(Some(Message { report, fds: received.fds, sender: received.sender }))
+    Ok(Some(Message {
+        report,
+        fds: received.fds,
+        sender: received.sender,
+    }))
 }

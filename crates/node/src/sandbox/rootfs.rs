@@ -31,14 +31,20 @@ impl Plan<'_> {
         for path in self.layer_folders() {
             let step = || format!("making the writable layer {}", path.display());
             fs::create_dir_all(&path).during(step)?;
-            fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).during(step)?;
+            fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+                .during(step)?;
         }
         let etc = self.pod.dir.join("etc");
         if !etc.exists() {
             fs::create_dir_all(&etc).during(|| "making the pod's /etc files")?;
             let hostname = format!("{}\n", self.pod.hostname);
-            for (name, content) in [("hosts", &self.pod.hosts_file), ("resolv.conf", &self.pod.resolv_conf), ("hostname", &hostname)] {
-                fs::write(etc.join(name), content).during(|| format!("writing the pod's /etc/{name}"))?;
+            for (name, content) in [
+                ("hosts", &self.pod.hosts_file),
+                ("resolv.conf", &self.pod.resolv_conf),
+                ("hostname", &hostname),
+            ] {
+                fs::write(etc.join(name), content)
+                    .during(|| format!("writing the pod's /etc/{name}"))?;
             }
         }
         Ok(())
@@ -57,7 +63,13 @@ impl Plan<'_> {
         let mut mounts: Vec<Mount> = ["hosts", "resolv.conf", "hostname"]
             .iter()
             .map(|name| Mount::writable(etc.join(name), Path::new("/etc").join(name)))
-            .filter(|own| !self.container.mounts.iter().any(|mount| mount.target == own.target))
+            .filter(|own| {
+                !self
+                    .container
+                    .mounts
+                    .iter()
+                    .any(|mount| mount.target == own.target)
+            })
             .chain(self.container.mounts.iter().cloned())
             .collect();
         mounts.sort_by_key(|mount| mount.target.components().count());
@@ -99,22 +111,19 @@ pub fn collect_early(plan: &Plan<'_>, pause: &Pause) -> Result<Early, Failure> {
         // This file system cannot map ids: the layer belongs to the pod's root by number instead.
         let owner = Some(plan.pod.host_ids.first);
         for folder in plan.layer_folders() {
-            chown(&folder, owner, owner).during(|| format!("giving {} to the pod", folder.display()))?;
+            chown(&folder, owner, owner)
+                .during(|| format!("giving {} to the pod", folder.display()))?;
         }
     }
     for entry in plan.mounts() {
         let is_memory = pause::memory_volume(plan.pod, &entry.source).is_some();
-        early.mounts.push(if entry.owned_by_pod && !is_memory { mapped(open_mount(plan.pod, &entry)?) } else { None });
+        early.mounts.push(if entry.owned_by_pod && !is_memory {
+            mapped(open_mount(plan.pod, &entry)?)
+        } else {
+            None
+        });
     }
     Ok(early)
-}
-
-impl Early {
-    /// Descriptors that must stay open until [`build`].
-    pub fn raw_fds(&self) -> Vec<i32> {
-        use std::os::fd::AsRawFd;
-        self.lower.iter().chain(&self.layer).chain(self.mounts.iter().flatten()).map(AsRawFd::as_raw_fd).collect()
-    }
 }
 
 fn open_source(path: &Path) -> Result<OwnedFd, Failure> {
@@ -123,11 +132,17 @@ fn open_source(path: &Path) -> Result<OwnedFd, Failure> {
 
 fn open_mount(pod: &PodSpec, entry: &Mount) -> Result<OwnedFd, Failure> {
     let path = pause::memory_volume(pod, &entry.source).unwrap_or_else(|| entry.source.clone());
-    let source = mount::open_path(&path).during(|| format!("opening the volume mounted at {}", entry.target.display()))?;
+    let source = mount::open_path(&path)
+        .during(|| format!("opening the volume mounted at {}", entry.target.display()))?;
     match &entry.sub_path {
         None => Ok(source),
-        Some(sub_path) => places::sub_path(&source, sub_path)
-            .during(|| format!("resolving subPath {} of the volume mounted at {}", sub_path.display(), entry.target.display())),
+        Some(sub_path) => places::sub_path(&source, sub_path).during(|| {
+            format!(
+                "resolving subPath {} of the volume mounted at {}",
+                sub_path.display(),
+                entry.target.display()
+            )
+        }),
     }
 }
 
@@ -135,14 +150,19 @@ fn open_mount(pod: &PodSpec, entry: &Mount) -> Result<OwnedFd, Failure> {
 /// The process is the pod's root afterwards.
 pub fn build(plan: &Plan<'_>, ids: PodIds, mut early: Early) -> Result<(), Failure> {
     // 1. While this process still has the host user's access: a descriptor for everything that is to be shown.
-    let clone = |source: OwnedFd, what: &dyn std::fmt::Display| mount::clone_tree(source.as_fd()).during(|| format!("cloning {what}"));
+    let clone = |source: OwnedFd, what: &dyn std::fmt::Display| {
+        mount::clone_tree(source.as_fd()).during(|| format!("cloning {what}"))
+    };
     let shown = match &plan.container.root {
         Root::HostReadOnly { allow } => host_tree::collect(allow)?,
         Root::Folder { .. } => Vec::new(),
     };
     let nodes = devices::collect(&plan.container.devices)?;
-    let null = clone(open_source(Path::new("/dev/null"))?, &"/dev/null")?;
-    let shared_memory = clone(open_source(&pause::shared_memory())?, &"the pod's shared memory")?;
+    let null = open_source(Path::new("/dev/null"))?;
+    let shared_memory = clone(
+        open_source(&pause::shared_memory())?,
+        &"the pod's shared memory",
+    )?;
     let layer = match early.layer.take() {
         Some(tree) => tree,
         None => clone(open_source(&plan.layer())?, &"the writable layer")?,
@@ -163,8 +183,10 @@ pub fn build(plan: &Plan<'_>, ids: PodIds, mut early: Early) -> Result<(), Failu
         mounts.push((entry, tree));
     }
     // 2. As the pod's root: put it together.
-    process::become_user(0, 0, ids.is_range().then_some(&[])).during(|| "becoming the pod's root")?;
-    let base = mount::new_filesystem("tmpfs", &[("mode", Some("755"))], NO_DEVICES).during(|| "making the root's base")?;
+    process::become_user(0, 0, ids.is_range().then_some(&[]))
+        .during(|| "becoming the pod's root")?;
+    let base = mount::new_filesystem("tmpfs", &[("mode", Some("755"))], NO_DEVICES)
+        .during(|| "making the root's base")?;
     let site = mount::open_path(pause::memory_site()).during(|| "opening the root's site")?;
     mount::attach(base.as_fd(), site.as_fd()).during(|| "mounting the root's base")?;
     let root = match &lower {
@@ -178,15 +200,22 @@ pub fn build(plan: &Plan<'_>, ids: PodIds, mut early: Early) -> Result<(), Failu
         host_tree::furnish(root.as_fd(), &shown, &plan.container.user)?;
         drop::<Vec<Shown>>(shown);
     }
-    proc::furnish(root.as_fd(), null.as_fd())?;
+    proc::furnish(root.as_fd(), null.as_fd(), base.as_fd())?;
     devices::furnish(root.as_fd(), &nodes, shared_memory.as_fd(), ids.is_range())?;
     for (entry, tree) in &mounts {
-        place(root.as_fd(), &entry.target, tree.as_fd()).during(|| format!("mounting at {}", entry.target.display()))?;
+        place(root.as_fd(), &entry.target, tree.as_fd())
+            .during(|| format!("mounting at {}", entry.target.display()))?;
     }
     let cwd = plan.container.cwd.as_deref().unwrap_or(Path::new("/"));
     places::folder(&root, cwd).during(|| format!("making the working folder {}", cwd.display()))?;
     // 3. Nothing else from here on.
-    let attributes = NO_DEVICES | NO_SETUID | if plan.container.read_only_root { READ_ONLY } else { 0 };
+    let attributes = NO_DEVICES
+        | NO_SETUID
+        | if plan.container.read_only_root {
+            READ_ONLY
+        } else {
+            0
+        };
     mount::restrict_top(root.as_fd(), attributes).during(|| "restricting the root")?;
     mount::pivot(root.as_fd()).during(|| "entering the root")
 }
@@ -194,11 +223,16 @@ pub fn build(plan: &Plan<'_>, ids: PodIds, mut early: Early) -> Result<(), Failu
 /// The image below, the layer on top, mounted at the base's `root`.
 fn overlay(base: &OwnedFd, lower: &OwnedFd, layer: &OwnedFd) -> Result<OwnedFd, Failure> {
     place(base.as_fd(), Path::new("lower"), lower.as_fd()).during(|| "mounting the image")?;
-    place(base.as_fd(), Path::new("layer"), layer.as_fd()).during(|| "mounting the writable layer")?;
-    let open = |path: &str| places::folder(layer, Path::new(path)).during(|| "opening the writable layer");
+    place(base.as_fd(), Path::new("layer"), layer.as_fd())
+        .during(|| "mounting the writable layer")?;
+    let open =
+        |path: &str| places::folder(layer, Path::new(path)).during(|| "opening the writable layer");
     let (upper, work) = (open("upper")?, open("work")?);
-    let (lower_path, upper_path, work_path) =
-        (mount::path_of(lower.as_fd()), mount::path_of(upper.as_fd()), mount::path_of(work.as_fd()));
+    let (lower_path, upper_path, work_path) = (
+        mount::path_of(lower.as_fd()),
+        mount::path_of(upper.as_fd()),
+        mount::path_of(work.as_fd()),
+    );
     let options = [
         ("lowerdir", Some(lower_path.as_str())),
         ("upperdir", Some(upper_path.as_str())),

@@ -44,21 +44,41 @@ fn resolve_in(user: &User, passwd: &str, group: &str) -> Result<Identity, Failur
             };
             let known = match user_part.parse::<u32>() {
                 Ok(uid) => passwd_entry(passwd, |entry| entry.uid == uid).or_else(|| {
-                    Some(Entry { name: String::new(), uid, gid: 0, home: "/".to_owned() })
+                    Some(Entry {
+                        name: String::new(),
+                        uid,
+                        gid: 0,
+                        home: "/".to_owned(),
+                    })
                 }),
-                Err(_) if user_part.is_empty() => passwd_entry(passwd, |entry| entry.uid == 0).or(Some(Entry::root())),
+                Err(_) if user_part.is_empty() => {
+                    passwd_entry(passwd, |entry| entry.uid == 0).or(Some(Entry::root()))
+                }
                 Err(_) => passwd_entry(passwd, |entry| entry.name == user_part),
             };
-            let entry = known.ok_or_else(|| Failure(format!("the image's /etc/passwd has no user {user_part}")))?;
+            let entry = known.ok_or_else(|| {
+                Failure(format!("the image's /etc/passwd has no user {user_part}"))
+            })?;
             let gid = match group_part {
                 None => entry.gid,
                 Some(name) => match name.parse() {
                     Ok(gid) => gid,
-                    Err(_) => group_id(group, name).ok_or_else(|| Failure(format!("the image's /etc/group has no group {name}")))?,
+                    Err(_) => group_id(group, name).ok_or_else(|| {
+                        Failure(format!("the image's /etc/group has no group {name}"))
+                    })?,
                 },
             };
-            let groups = if group_part.is_some() { Vec::new() } else { groups_of(group, &entry.name) };
-            Ok(Identity { uid: entry.uid, gid, groups, home: Some(entry.home) })
+            let groups = if group_part.is_some() {
+                Vec::new()
+            } else {
+                groups_of(group, &entry.name)
+            };
+            Ok(Identity {
+                uid: entry.uid,
+                gid,
+                groups,
+                home: Some(entry.home),
+            })
         }
     }
 }
@@ -72,7 +92,12 @@ struct Entry {
 
 impl Entry {
     fn root() -> Self {
-        Self { name: "root".to_owned(), uid: 0, gid: 0, home: "/root".to_owned() }
+        Self {
+            name: "root".to_owned(),
+            uid: 0,
+            gid: 0,
+            home: "/root".to_owned(),
+        }
     }
 }
 
@@ -83,7 +108,11 @@ fn passwd_entry(passwd: &str, wanted: impl Fn(&Entry) -> bool) -> Option<Entry> 
             name: (*fields.first()?).to_owned(),
             uid: fields.get(2)?.parse().ok()?,
             gid: fields.get(3)?.parse().ok()?,
-            home: fields.get(5).filter(|home| !home.is_empty()).map_or("/", |home| home).to_owned(),
+            home: fields
+                .get(5)
+                .filter(|home| !home.is_empty())
+                .map_or("/", |home| home)
+                .to_owned(),
         };
         wanted(&entry).then_some(entry)
     })
@@ -92,7 +121,9 @@ fn passwd_entry(passwd: &str, wanted: impl Fn(&Entry) -> bool) -> Option<Entry> 
 fn group_id(group: &str, name: &str) -> Option<u32> {
     group.lines().find_map(|line| {
         let mut fields = line.split(':');
-        (fields.next()? == name).then(|| fields.nth(1)?.parse().ok()).flatten()
+        (fields.next()? == name)
+            .then(|| fields.nth(1)?.parse().ok())
+            .flatten()
     })
 }
 
@@ -111,7 +142,8 @@ fn groups_of(group: &str, user: &str) -> Vec<u32> {
 mod tests {
     use super::*;
 
-    const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\njovyan:x:1000:100::/home/jovyan:/bin/bash\nbad line\n";
+    const PASSWD: &str =
+        "root:x:0:0:root:/root:/bin/sh\njovyan:x:1000:100::/home/jovyan:/bin/bash\nbad line\n";
     const GROUP: &str = "root:x:0:\nusers:x:100:\ndocker:x:999:jovyan,other\n";
 
     fn named(text: &str) -> Result<Identity, Failure> {
@@ -121,7 +153,10 @@ mod tests {
     #[test]
     fn a_name_brings_its_group_home_and_memberships() {
         let user = named("jovyan").expect("known");
-        assert_eq!((user.uid, user.gid, user.groups, user.home.as_deref()), (1000, 100, vec![999], Some("/home/jovyan")));
+        assert_eq!(
+            (user.uid, user.gid, user.groups, user.home.as_deref()),
+            (1000, 100, vec![999], Some("/home/jovyan"))
+        );
     }
 
     #[test]
@@ -134,14 +169,36 @@ mod tests {
     fn numbers_need_no_entry() {
         let user = named("4242:77").expect("numbers");
         assert_eq!((user.uid, user.gid), (4242, 77));
-        let user = resolve_in(&User::Ids { uid: 1000, gid: None, groups: vec![5] }, PASSWD, GROUP).expect("numbers");
-        assert_eq!((user.gid, user.groups, user.home.as_deref()), (100, vec![5], Some("/home/jovyan")));
+        let user = resolve_in(
+            &User::Ids {
+                uid: 1000,
+                gid: None,
+                groups: vec![5],
+            },
+            PASSWD,
+            GROUP,
+        )
+        .expect("numbers");
+        assert_eq!(
+            (user.gid, user.groups, user.home.as_deref()),
+            (100, vec![5], Some("/home/jovyan"))
+        );
     }
 
     #[test]
     fn an_unknown_name_is_refused_in_words() {
-        assert!(named("nobody-here").expect_err("unknown").0.contains("nobody-here"));
-        assert!(named("root:nogroup").expect_err("unknown").0.contains("nogroup"));
+        assert!(
+            named("nobody-here")
+                .expect_err("unknown")
+                .0
+                .contains("nobody-here")
+        );
+        assert!(
+            named("root:nogroup")
+                .expect_err("unknown")
+                .0
+                .contains("nogroup")
+        );
     }
 
     #[test]

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::io::unix::AsyncFd;
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::UnixStream;
 use tokio::net::unix::pipe;
 
@@ -80,7 +80,13 @@ struct Inner {
 
 impl Pod {
     pub(super) fn new(dir: &Path, identity: disk::Identity, pidfd: OwnedFd) -> Self {
-        Self { inner: Arc::new(Inner { dir: dir.to_owned(), identity, pidfd }) }
+        Self {
+            inner: Arc::new(Inner {
+                dir: dir.to_owned(),
+                identity,
+                pidfd,
+            }),
+        }
     }
 
     /// The pod's folder.
@@ -99,6 +105,15 @@ impl Pod {
         self.inner.identity.pause_pid
     }
 
+    /// The node's network namespace as this shim holds it, for a new holder to join when the old one died.
+    pub fn node_network(&self) -> Option<PathBuf> {
+        let fd = self.inner.identity.node_net_fd?;
+        Some(PathBuf::from(format!(
+            "/proc/{}/fd/{fd}",
+            self.inner.identity.pid
+        )))
+    }
+
     /// Waits until the shim has ended, however it ended. Its containers have ended with it.
     pub async fn gone(&self) -> io::Result<()> {
         let watched = self.inner.pidfd.try_clone()?;
@@ -108,8 +123,13 @@ impl Pod {
     }
 
     /// Gives the pod's end of its veth its address and routes; the node's end must be attached already.
-    pub async fn configure_network(&self, address: Ipv4Addr, gateway: Ipv4Addr) -> Result<(), Error> {
-        self.ask_done(&Request::ConfigureNetwork { address, gateway }).await
+    pub async fn configure_network(
+        &self,
+        address: Ipv4Addr,
+        gateway: Ipv4Addr,
+    ) -> Result<(), Error> {
+        self.ask_done(&Request::ConfigureNetwork { address, gateway })
+            .await
     }
 
     /// Starts a container. `Ok` with phase `Exited` and reason `StartError` when its command could not be executed.
@@ -122,18 +142,30 @@ impl Pod {
 
     /// Sends a signal to a container's main process.
     pub async fn signal(&self, container: &str, signal: i32) -> Result<(), Error> {
-        self.ask_done(&Request::Signal { container: container.to_owned(), signal }).await
+        self.ask_done(&Request::Signal {
+            container: container.to_owned(),
+            signal,
+        })
+        .await
     }
 
     /// SIGTERM, up to `grace`, SIGKILL; returns when the container has ended. The shim keeps the clock, so the container
     /// ends in time even if the server dies meanwhile.
     pub async fn stop_container(&self, container: &str, grace: Duration) -> Result<(), Error> {
-        self.ask_done(&Request::Stop { container: Some(container.to_owned()), grace_ms: grace.as_millis() as u64 }).await
+        self.ask_done(&Request::Stop {
+            container: Some(container.to_owned()),
+            grace_ms: grace.as_millis() as u64,
+        })
+        .await
     }
 
     /// The same for all containers at once. The shim stays, for logs, records and further starts.
     pub async fn stop(&self, grace: Duration) -> Result<(), Error> {
-        self.ask_done(&Request::Stop { container: None, grace_ms: grace.as_millis() as u64 }).await
+        self.ask_done(&Request::Stop {
+            container: None,
+            grace_ms: grace.as_millis() as u64,
+        })
+        .await
     }
 
     /// Kills what still runs and ends the shim; returns when it is gone. Files stay until [`super::remove`].
@@ -153,7 +185,9 @@ impl Pod {
             connection.send(&Request::Exec(Box::new(spec)), &[]).await?;
             let (reply, mut fds) = connection.receive().await?;
             let pid = self.streaming(reply)?.0;
-            let master = fds.pop().ok_or_else(|| self.unexpected(&"a terminal without a descriptor"))?;
+            let master = fds
+                .pop()
+                .ok_or_else(|| self.unexpected(&"a terminal without a descriptor"))?;
             let terminal = Terminal::new(master).map_err(Error::Streams)?;
             let copy = terminal.try_clone().map_err(Error::Streams)?;
             return Ok(Exec {
@@ -161,53 +195,110 @@ impl Pod {
                 stdin: Some(ExecInput::Terminal(copy)),
                 stdout: Some(Box::new(terminal)),
                 stderr: None,
-                exit: ExecExit { connection, dir: self.inner.dir.clone() },
+                exit: ExecExit {
+                    connection,
+                    dir: self.inner.dir.clone(),
+                },
             });
         }
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-        for (wanted, is_input) in [(spec.stdin, true), (spec.stdout, false), (spec.stderr, false)] {
-            ours.push(if wanted { Some(pipe_pair(is_input, &mut theirs)?) } else { None });
+        for (wanted, is_input) in [
+            (spec.stdin, true),
+            (spec.stdout, false),
+            (spec.stderr, false),
+        ] {
+            ours.push(if wanted {
+                Some(pipe_pair(is_input, &mut theirs)?)
+            } else {
+                None
+            });
         }
         let mut connection = self.connect().await?;
-        connection.send(&Request::Exec(Box::new(spec)), &protocol::raw(&theirs)).await?;
+        connection
+            .send(&Request::Exec(Box::new(spec)), &protocol::raw(&theirs))
+            .await?;
         drop(theirs);
         let (reply, _) = connection.receive().await?;
         let pid = self.streaming(reply)?.0;
         let mut ours = ours.into_iter();
         let mut next = || ours.next().flatten();
-        let stdin = next().map(|fd| pipe::Sender::from_owned_fd(fd).map(ExecInput::Pipe)).transpose().map_err(Error::Streams)?;
+        let stdin = next()
+            .map(|fd| pipe::Sender::from_owned_fd(fd).map(ExecInput::Pipe))
+            .transpose()
+            .map_err(Error::Streams)?;
         let mut reader = || next().map(boxed_reader).transpose().map_err(Error::Streams);
-        Ok(Exec { pid, stdin, stdout: reader()?, stderr: reader()?, exit: ExecExit { connection, dir: self.inner.dir.clone() } })
+        Ok(Exec {
+            pid,
+            stdin,
+            stdout: reader()?,
+            stderr: reader()?,
+            exit: ExecExit {
+                connection,
+                dir: self.inner.dir.clone(),
+            },
+        })
     }
 
     /// Joins a running container's streams from now on.
-    pub async fn attach(&self, container: &str, stdin: bool, stdout: bool, stderr: bool) -> Result<Attached, Error> {
+    pub async fn attach(
+        &self,
+        container: &str,
+        stdin: bool,
+        stdout: bool,
+        stderr: bool,
+    ) -> Result<Attached, Error> {
         let mut theirs = Vec::new();
-        let ours_out = if stdout { Some(pipe_pair(false, &mut theirs)?) } else { None };
-        let ours_err = if stderr { Some(pipe_pair(false, &mut theirs)?) } else { None };
+        let ours_out = if stdout {
+            Some(pipe_pair(false, &mut theirs)?)
+        } else {
+            None
+        };
+        let ours_err = if stderr {
+            Some(pipe_pair(false, &mut theirs)?)
+        } else {
+            None
+        };
         let mut connection = self.connect().await?;
-        let request = Request::Attach { container: container.to_owned(), stdin, stdout, stderr };
+        let request = Request::Attach {
+            container: container.to_owned(),
+            stdin,
+            stdout,
+            stderr,
+        };
         connection.send(&request, &protocol::raw(&theirs)).await?;
         drop(theirs);
         let (reply, mut fds) = connection.receive().await?;
         let tty = self.streaming(reply)?.1;
         let stdin = match fds.pop() {
-            Some(fd) if tty => Some(ExecInput::Terminal(Terminal::new(fd).map_err(Error::Streams)?)),
-            Some(fd) => Some(ExecInput::Pipe(pipe::Sender::from_owned_fd(fd).map_err(Error::Streams)?)),
+            Some(fd) if tty => Some(ExecInput::Terminal(
+                Terminal::new(fd).map_err(Error::Streams)?,
+            )),
+            Some(fd) => Some(ExecInput::Pipe(
+                pipe::Sender::from_owned_fd(fd).map_err(Error::Streams)?,
+            )),
             None => None,
         };
         Ok(Attached {
             tty,
             stdin,
-            stdout: ours_out.map(boxed_reader).transpose().map_err(Error::Streams)?,
-            stderr: ours_err.map(boxed_reader).transpose().map_err(Error::Streams)?,
+            stdout: ours_out
+                .map(boxed_reader)
+                .transpose()
+                .map_err(Error::Streams)?,
+            stderr: ours_err
+                .map(boxed_reader)
+                .transpose()
+                .map_err(Error::Streams)?,
             _connection: connection,
         })
     }
 
     /// Closes a container's stdin.
     pub async fn close_stdin(&self, container: &str) -> Result<(), Error> {
-        self.ask_done(&Request::CloseStdin { container: container.to_owned() }).await
+        self.ask_done(&Request::CloseStdin {
+            container: container.to_owned(),
+        })
+        .await
     }
 
     /// All records now and then each change, none missed between.
@@ -215,7 +306,13 @@ impl Pod {
         let mut connection = self.connect().await?;
         connection.send(&Request::Subscribe, &[]).await?;
         match connection.receive().await? {
-            (Reply::Records(records), _) => Ok((records, Records { connection, dir: self.inner.dir.clone() })),
+            (Reply::Records(records), _) => Ok((
+                records,
+                Records {
+                    connection,
+                    dir: self.inner.dir.clone(),
+                },
+            )),
             (other, _) => Err(self.unexpected(&other)),
         }
     }
@@ -233,7 +330,10 @@ impl Pod {
                 return Ok(record);
             }
         }
-        let ended = disk::records(&self.inner.dir).map_err(|source| Error::Folder { dir: self.inner.dir.clone(), source })?;
+        let ended = disk::records(&self.inner.dir).map_err(|source| Error::Folder {
+            dir: self.inner.dir.clone(),
+            source,
+        })?;
         disk::without_shim(ended)
             .into_iter()
             .rfind(|record| record.name == container)
@@ -252,11 +352,28 @@ impl Pod {
         // Through a descriptor: a socket's address has room for 107 bytes only, a data folder's path may be longer.
         let attempt = async {
             let folder = File::open(&self.inner.dir)?;
-            UnixStream::connect(format!("/proc/self/fd/{}/{}", folder.as_raw_fd(), disk::SOCKET)).await
+            UnixStream::connect(format!(
+                "/proc/self/fd/{}/{}",
+                folder.as_raw_fd(),
+                disk::SOCKET
+            ))
+            .await
         };
         let stream = attempt.await.map_err(|source| self.unreachable(source))?;
-        let mut connection = Connection { stream, inbox: Inbox::default(), dir: self.inner.dir.clone() };
-        connection.send(&Request::Hello { oldest: protocol::OLDEST, newest: protocol::NEWEST }, &[]).await?;
+        let mut connection = Connection {
+            stream,
+            inbox: Inbox::default(),
+            dir: self.inner.dir.clone(),
+        };
+        connection
+            .send(
+                &Request::Hello {
+                    oldest: protocol::OLDEST,
+                    newest: protocol::NEWEST,
+                },
+                &[],
+            )
+            .await?;
         match connection.receive().await? {
             (Reply::Hello { .. }, _) => Ok(connection),
             (other, _) => Err(self.unexpected(&other)),
@@ -284,11 +401,17 @@ impl Pod {
     }
 
     fn unexpected(&self, answer: &dyn std::fmt::Debug) -> Error {
-        Error::Protocol { dir: self.inner.dir.clone(), answer: format!("{answer:?}") }
+        Error::Protocol {
+            dir: self.inner.dir.clone(),
+            answer: format!("{answer:?}"),
+        }
     }
 
     fn unreachable(&self, source: io::Error) -> Error {
-        Error::Unreachable { dir: self.inner.dir.clone(), source }
+        Error::Unreachable {
+            dir: self.inner.dir.clone(),
+            source,
+        }
     }
 }
 
@@ -304,7 +427,10 @@ impl Records {
     pub async fn next(&mut self) -> Result<Option<ContainerRecord>, Error> {
         match self.connection.receive().await {
             Ok((Reply::Record(record), _)) => Ok(Some(*record)),
-            Ok((other, _)) => Err(Error::Protocol { dir: self.dir.clone(), answer: format!("{other:?}") }),
+            Ok((other, _)) => Err(Error::Protocol {
+                dir: self.dir.clone(),
+                answer: format!("{other:?}"),
+            }),
             Err(Error::Unreachable { .. }) => Ok(None),
             Err(other) => Err(other),
         }
@@ -327,7 +453,9 @@ pub struct Exec {
 
 impl std::fmt::Debug for Exec {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Exec").field("pid", &self.pid).finish_non_exhaustive()
+        f.debug_struct("Exec")
+            .field("pid", &self.pid)
+            .finish_non_exhaustive()
     }
 }
 
@@ -343,7 +471,10 @@ impl ExecExit {
     pub async fn wait(mut self) -> Result<i32, Error> {
         match self.connection.receive().await? {
             (Reply::ExecEnded { exit_code }, _) => Ok(exit_code),
-            (other, _) => Err(Error::Protocol { dir: self.dir, answer: format!("{other:?}") }),
+            (other, _) => Err(Error::Protocol {
+                dir: self.dir,
+                answer: format!("{other:?}"),
+            }),
         }
     }
 }
@@ -363,7 +494,9 @@ pub struct Attached {
 
 impl std::fmt::Debug for Attached {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Attached").field("tty", &self.tty).finish_non_exhaustive()
+        f.debug_struct("Attached")
+            .field("tty", &self.tty)
+            .finish_non_exhaustive()
     }
 }
 
@@ -406,11 +539,17 @@ impl AsyncWrite for ExecInput {
         }
     }
 
-    fn poll_flush(self: std::pin::Pin<&mut Self>, _: &mut std::task::Context<'_>) -> std::task::Poll<io::Result<()>> {
+    fn poll_flush(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<io::Result<()>> {
         std::task::Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(self: std::pin::Pin<&mut Self>, _: &mut std::task::Context<'_>) -> std::task::Poll<io::Result<()>> {
+    fn poll_shutdown(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<io::Result<()>> {
         std::task::Poll::Ready(Ok(()))
     }
 }
@@ -425,7 +564,9 @@ impl Terminal {
     fn new(fd: OwnedFd) -> io::Result<Self> {
         passing::set_nonblocking(&fd)?;
         // SAFETY: the descriptor is owned by the registration and nobody else closes it.
-        Ok(Self { fd: unsafe { AsyncFd::register(fd) }? })
+        Ok(Self {
+            fd: unsafe { AsyncFd::register(fd) }?,
+        })
     }
 
     fn try_clone(&self) -> io::Result<Self> {
@@ -434,7 +575,12 @@ impl Terminal {
 
     /// Sets its size; the foreground processes get SIGWINCH.
     pub fn resize(&self, columns: u16, rows: u16) -> io::Result<()> {
-        let size = libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        let size = libc::winsize {
+            ws_row: rows,
+            ws_col: columns,
+            ws_xpixel: 0,
+            ws_ypixel: 0,
+        };
         // SAFETY: `size` outlives the call, which only reads it.
         match unsafe { libc::ioctl(self.fd.get_ref().as_raw_fd(), libc::TIOCSWINSZ, &size) } {
             0 => Ok(()),
@@ -442,11 +588,17 @@ impl Terminal {
         }
     }
 
-    fn poll_write(&self, context: &mut std::task::Context<'_>, bytes: &[u8]) -> std::task::Poll<io::Result<usize>> {
+    fn poll_write(
+        &self,
+        context: &mut std::task::Context<'_>,
+        bytes: &[u8],
+    ) -> std::task::Poll<io::Result<usize>> {
         loop {
             let mut ready = std::task::ready!(self.fd.poll_write_ready(context))?;
             // SAFETY: the slice is valid for its length.
-            let written = ready.try_io(|fd| check(unsafe { libc::write(fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len()) }));
+            let written = ready.try_io(|fd| {
+                check(unsafe { libc::write(fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len()) })
+            });
             if let Ok(result) = written {
                 return std::task::Poll::Ready(result);
             }
@@ -464,14 +616,20 @@ impl AsyncRead for Terminal {
             let mut ready = std::task::ready!(self.fd.poll_read_ready(context))?;
             let unfilled = buffer.initialize_unfilled();
             // SAFETY: the slice is valid for its length.
-            let read = ready.try_io(|fd| check(unsafe { libc::read(fd.as_raw_fd(), unfilled.as_mut_ptr().cast(), unfilled.len()) }));
+            let read = ready.try_io(|fd| {
+                check(unsafe {
+                    libc::read(fd.as_raw_fd(), unfilled.as_mut_ptr().cast(), unfilled.len())
+                })
+            });
             match read {
                 Ok(Ok(count)) => {
                     buffer.advance(count);
                     return std::task::Poll::Ready(Ok(()));
                 }
                 // The last process closed the terminal: that is its end-of-file.
-                Ok(Err(error)) if error.raw_os_error() == Some(libc::EIO) => return std::task::Poll::Ready(Ok(())),
+                Ok(Err(error)) if error.raw_os_error() == Some(libc::EIO) => {
+                    return std::task::Poll::Ready(Ok(()));
+                }
                 Ok(Err(error)) => return std::task::Poll::Ready(Err(error)),
                 Err(_would_block) => {}
             }
@@ -495,13 +653,18 @@ impl Connection {
             while sent < frame.len() {
                 sent += self
                     .stream
-                    .async_io(Interest::WRITABLE, || passing::send(self.stream.as_raw_fd(), &frame[sent..], fds))
+                    .async_io(Interest::WRITABLE, || {
+                        passing::send(self.stream.as_raw_fd(), &frame[sent..], fds)
+                    })
                     .await?;
                 fds = &[];
             }
             Ok(())
         };
-        attempt.await.map_err(|source| Error::Unreachable { dir: self.dir.clone(), source })
+        attempt.await.map_err(|source| Error::Unreachable {
+            dir: self.dir.clone(),
+            source,
+        })
     }
 
     /// The next answer; a refusal is an error. Descriptors that came so far are handed over with it.
@@ -512,15 +675,25 @@ impl Connection {
                     return Ok(reply);
                 }
                 let mut buffer = [0u8; 16 << 10];
-                let received =
-                    self.stream.async_io(Interest::READABLE, || passing::receive(self.stream.as_raw_fd(), &mut buffer)).await?;
+                let received = self
+                    .stream
+                    .async_io(Interest::READABLE, || {
+                        passing::receive(self.stream.as_raw_fd(), &mut buffer)
+                    })
+                    .await?;
                 if received.count == 0 {
-                    return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the shim closed the connection"));
+                    return Err(io::Error::new(
+                        io::ErrorKind::UnexpectedEof,
+                        "the shim closed the connection",
+                    ));
                 }
                 self.inbox.push(&buffer[..received.count], received.fds);
             }
         };
-        match attempt.await.map_err(|source| Error::Unreachable { dir: self.dir.clone(), source })? {
+        match attempt.await.map_err(|source| Error::Unreachable {
+            dir: self.dir.clone(),
+            source,
+        })? {
             Reply::Failed { message } => Err(Error::Refused(message)),
             reply => Ok((reply, self.inbox.fds.drain(..).collect())),
         }
@@ -530,7 +703,11 @@ impl Connection {
 /// A pipe: the shim's end joins `theirs`, ours is returned, ready for tokio.
 fn pipe_pair(we_write: bool, theirs: &mut Vec<OwnedFd>) -> Result<OwnedFd, Error> {
     let (read, write) = passing::pipe().map_err(Error::Streams)?;
-    let (ours, other) = if we_write { (write, read) } else { (read, write) };
+    let (ours, other) = if we_write {
+        (write, read)
+    } else {
+        (read, write)
+    };
     theirs.push(other);
     passing::set_nonblocking(&ours).map_err(Error::Streams)?;
     Ok(ours)
@@ -541,5 +718,9 @@ fn boxed_reader(fd: OwnedFd) -> io::Result<Box<dyn AsyncRead + Send + Unpin>> {
 }
 
 fn check(result: isize) -> io::Result<usize> {
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result as usize) }
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result as usize)
+    }
 }

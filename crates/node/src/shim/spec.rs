@@ -86,7 +86,10 @@ pub struct HostIds {
 
 impl Default for HostIds {
     fn default() -> Self {
-        Self { first: 100_000, count: 65_536 }
+        Self {
+            first: 100_000,
+            count: 65_536,
+        }
     }
 }
 
@@ -195,12 +198,21 @@ pub struct Mount {
 impl Mount {
     /// A writable volume.
     pub fn writable(source: impl Into<PathBuf>, target: impl Into<PathBuf>) -> Self {
-        Self { source: source.into(), sub_path: None, target: target.into(), read_only: false, owned_by_pod: true }
+        Self {
+            source: source.into(),
+            sub_path: None,
+            target: target.into(),
+            read_only: false,
+            owned_by_pod: true,
+        }
     }
 
     /// A read-only tree.
     pub fn read_only(source: impl Into<PathBuf>, target: impl Into<PathBuf>) -> Self {
-        Self { read_only: true, ..Self::writable(source, target) }
+        Self {
+            read_only: true,
+            ..Self::writable(source, target)
+        }
     }
 }
 
@@ -225,7 +237,11 @@ pub enum User {
 
 impl Default for User {
     fn default() -> Self {
-        Self::Ids { uid: 0, gid: None, groups: Vec::new() }
+        Self::Ids {
+            uid: 0,
+            gid: None,
+            groups: Vec::new(),
+        }
     }
 }
 
@@ -290,7 +306,11 @@ fn default_log_files() -> u32 {
 impl LogFile {
     /// A log with the usual rotation.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), max_bytes: default_log_bytes(), max_files: default_log_files() }
+        Self {
+            path: path.into(),
+            max_bytes: default_log_bytes(),
+            max_files: default_log_files(),
+        }
     }
 }
 
@@ -327,7 +347,10 @@ pub struct ExecSpec {
 
 impl ExecSpec {
     /// `command` in `container` with stdout and stderr, no stdin, killed when the caller lets go: what a probe needs.
-    pub fn new<S: Into<String>>(container: impl Into<String>, command: impl IntoIterator<Item = S>) -> Self {
+    pub fn new<S: Into<String>>(
+        container: impl Into<String>,
+        command: impl IntoIterator<Item = S>,
+    ) -> Self {
         Self {
             container: container.into(),
             command: command.into_iter().map(Into::into).collect(),
