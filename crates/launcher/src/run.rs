@@ -85,28 +85,27 @@ fn execute(command: &[String]) -> Result<i32, Failure> {
             problem: "the step has no command to run".to_owned(),
         });
     };
-    // Blocked before the command starts, so that none is lost between its start and the forwarding thread's; the
-    // command itself starts with an empty mask (std resets it).
+    // Blocked before the command starts, so that none is lost between its start and the forwarding thread's.
     let signals = block_signals();
-    let child = Command::new(program)
-        .args(arguments)
-        .process_group(0)
-        .spawn()
-        .map_err(|problem| {
-            let code = if problem.kind() == io::ErrorKind::PermissionDenied {
-                126
-            } else {
-                127
-            };
-            let problem = match problem.kind() {
-                io::ErrorKind::NotFound => format!("the image has no program {program:?}"),
-                io::ErrorKind::PermissionDenied => {
-                    format!("the program {program:?} may not be executed in this image")
-                }
-                _ => format!("could not start {program:?}: {problem}"),
-            };
-            Failure { code, problem }
-        })?;
+    let mut child = Command::new(program);
+    child.args(arguments).process_group(0);
+    // SAFETY: between fork and exec only sigprocmask, which is async-signal-safe, is called.
+    unsafe { child.pre_exec(unblock_signals) };
+    let child = child.spawn().map_err(|problem| {
+        let code = if problem.kind() == io::ErrorKind::PermissionDenied {
+            126
+        } else {
+            127
+        };
+        let problem = match problem.kind() {
+            io::ErrorKind::NotFound => format!("the image has no program {program:?}"),
+            io::ErrorKind::PermissionDenied => {
+                format!("the program {program:?} may not be executed in this image")
+            }
+            _ => format!("could not start {program:?}: {problem}"),
+        };
+        Failure { code, problem }
+    })?;
     let group = child.id().cast_signed();
     thread::spawn(move || forward(&signals, group));
     Ok(wait_for(group))
@@ -123,6 +122,17 @@ fn block_signals() -> libc::sigset_t {
         libc::pthread_sigmask(libc::SIG_BLOCK, &raw const signals, ptr::null_mut());
         signals
     }
+}
+
+/// The command inherits our mask, so it would never see the signals passed on to it.
+fn unblock_signals() -> io::Result<()> {
+    // SAFETY: the set is initialised before it is used.
+    unsafe {
+        let mut none: libc::sigset_t = mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut());
+    }
+    Ok(())
 }
 
 fn forward(signals: &libc::sigset_t, group: libc::pid_t) {
