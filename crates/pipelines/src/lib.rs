@@ -1,1 +1,6 @@
-//! placeholder
+//! Kubeflow Pipelines: documents, the run engine, its store and the REST API, as one component.
+//!
+//! It knows the cluster only through `kube::Client`. A run's state is in the store before any pod is made, so a crash
+//! at any point resumes. What runs in a step's pod is left to the `launcher` crate, where bytes lie to `artifacts`.
+
+pub mod ir;
