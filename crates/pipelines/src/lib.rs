@@ -3,4 +3,9 @@
 //! It knows the cluster only through `kube::Client`. A run's state is in the store before any pod is made, so a crash
 //! at any point resumes. What runs in a step's pod is left to the `launcher` crate, where bytes lie to `artifacts`.
 
+pub mod artifact;
+pub mod catalog;
 pub mod ir;
+pub mod run;
+pub mod store;
+pub mod task;

@@ -1,10 +1,13 @@
 //! `triggerPolicy.condition`: CEL over the task's resolved inputs, plus `parseJson`. A result that is not true or false,
 //! a missing key, a value that cannot be read as a number: errors, which fail the task.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use kube_cel::cel::common::ast::{Expr, operators};
 use kube_cel::cel::objects::{Key, Map as CelMap};
+use kube_cel::cel::parser::{Expression, Parser};
 use kube_cel::cel::{Context, ExecutionError, Program, Value as Cel};
 use serde_json::Value;
 
@@ -17,8 +20,10 @@ pub fn check(expression: &str) -> Result<(), String> {
 
 /// Decides a condition.
 pub fn holds(expression: &str, parameters: &BTreeMap<String, Value>) -> Result<bool, String> {
-    let program = Program::compile(expression)
+    let mut parsed = Parser::default()
+        .parse(expression)
         .map_err(|problem| format!("condition {expression:?} does not compile: {problem}"))?;
+    compare_by_value(&mut parsed);
     let mut context = Context::default();
     let values = object(
         parameters
@@ -32,10 +37,24 @@ pub fn holds(expression: &str, parameters: &BTreeMap<String, Value>) -> Result<b
             ("parameterValues".to_owned(), values),
         ]),
     );
+    context.add_function("valueEquals", |left: Cel, right: Cel| left == right);
+    context.add_function("valueDiffers", |left: Cel, right: Cel| left != right);
+    context.add_function("valueLess", |left: Cel, right: Cel| {
+        order(&left, &right).map(Ordering::is_lt)
+    });
+    context.add_function("valueLessEquals", |left: Cel, right: Cel| {
+        order(&left, &right).map(Ordering::is_le)
+    });
+    context.add_function("valueGreater", |left: Cel, right: Cel| {
+        order(&left, &right).map(Ordering::is_gt)
+    });
+    context.add_function("valueGreaterEquals", |left: Cel, right: Cel| {
+        order(&left, &right).map(Ordering::is_ge)
+    });
     context.add_function("parseJson", parse_json);
     context.add_function("int", to_int);
     context.add_function("double", to_double);
-    match program.execute(&context) {
+    match context.resolve(&parsed) {
         Ok(Cel::Bool(decided)) => Ok(decided),
         Ok(other) => Err(format!(
             "condition {expression:?} gives {other:?}, not true or false"
@@ -44,6 +63,38 @@ pub fn holds(expression: &str, parameters: &BTreeMap<String, Value>) -> Result<b
             "condition {expression:?} cannot be decided: {problem}"
         )),
     }
+}
+
+/// The interpreter compares numbers of one type only; the servers whose documents we run compare 3 and 3.0 by value.
+fn compare_by_value(expression: &mut Expression) {
+    match &mut expression.expr {
+        Expr::Call(call) => {
+            let by_value = match call.func_name.as_str() {
+                operators::EQUALS => Some("valueEquals"),
+                operators::NOT_EQUALS => Some("valueDiffers"),
+                operators::LESS => Some("valueLess"),
+                operators::LESS_EQUALS => Some("valueLessEquals"),
+                operators::GREATER => Some("valueGreater"),
+                operators::GREATER_EQUALS => Some("valueGreaterEquals"),
+                _ => None,
+            };
+            if let Some(name) = by_value {
+                name.clone_into(&mut call.func_name);
+            }
+            call.target
+                .iter_mut()
+                .for_each(|target| compare_by_value(target));
+            call.args.iter_mut().for_each(compare_by_value);
+        }
+        Expr::List(list) => list.elements.iter_mut().for_each(compare_by_value),
+        Expr::Select(select) => compare_by_value(&mut select.operand),
+        _ => {}
+    }
+}
+
+fn order(left: &Cel, right: &Cel) -> Result<Ordering, ExecutionError> {
+    left.partial_cmp(right)
+        .ok_or_else(|| ExecutionError::ValuesNotComparable(left.clone(), right.clone()))
 }
 
 fn parse_json(text: Arc<String>) -> Result<Cel, ExecutionError> {

@@ -17,7 +17,9 @@ pub struct Document {
 impl Document {
     /// Reads one or two YAML (or JSON) documents.
     pub fn parse(text: &str) -> Result<Self, Error> {
-        let documents: Vec<Value> = serde_saphyr::from_multiple(text)
+        // The compiler writes `n` and `y` unquoted and means text, so only true and false are booleans.
+        let options = serde_saphyr::options! { strict_booleans: true };
+        let documents: Vec<Value> = serde_saphyr::from_multiple_with_options(text, options)
             .map_err(|problem| Error::Syntax(first_line(&problem.to_string())))?;
         let mut documents = documents.into_iter().filter(|document| !document.is_null());
         let Some(pipeline) = documents.next() else {
@@ -108,6 +110,15 @@ mod tests {
             json!({"pipeline_spec": {"pipelineInfo": {"name": "a"}}, "platform_spec": {"platforms": {"kubernetes": {"pipelineConfig": {"x": 2}}}}})
         );
         assert_eq!(Document::from_api(document.to_api()).unwrap(), document);
+    }
+
+    #[test]
+    fn an_unquoted_n_is_text() {
+        let document = Document::parse("pipelineInfo: {name: n, description: yes}\n").unwrap();
+        assert_eq!(
+            document.pipeline,
+            json!({"pipelineInfo": {"name": "n", "description": "yes"}})
+        );
     }
 
     #[test]
