@@ -25,6 +25,9 @@ pub struct Artifact {
     /// A path outside its usual place, when the producer chose one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub custom_path: Option<String>,
+    /// Size of its object when it was recorded; none for an artifact that is only metadata.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size_bytes: Option<u64>,
     /// When it was recorded.
     pub created_at: Timestamp,
 }

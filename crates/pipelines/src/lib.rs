@@ -5,6 +5,7 @@
 
 pub mod artifact;
 pub mod catalog;
+pub mod engine;
 pub mod ir;
 pub mod run;
 pub mod store;

@@ -116,6 +116,12 @@ pub struct Attempt {
     /// The pod's uid, once known.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub pod_uid: String,
+    /// When its command began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Timestamp>,
+    /// When its outcome was recorded; an attempt without one is open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<Timestamp>,
     /// Its exit code, once known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,
@@ -225,6 +231,13 @@ impl Task {
     /// The attempt that is running or ran last.
     pub fn current_attempt(&self) -> Option<&Attempt> {
         self.attempts.last()
+    }
+
+    /// The attempt whose outcome is not recorded yet.
+    pub fn open_attempt(&self) -> Option<&Attempt> {
+        self.attempts
+            .last()
+            .filter(|attempt| attempt.ended_at.is_none())
     }
 
     /// True for tasks made of other tasks.
