@@ -3,6 +3,7 @@
 //! It knows the cluster only through `kube::Client`. A run's state is in the store before any pod is made, so a crash
 //! at any point resumes. What runs in a step's pod is left to the `launcher` crate, where bytes lie to `artifacts`.
 
+pub mod api;
 pub mod artifact;
 pub mod catalog;
 pub mod engine;

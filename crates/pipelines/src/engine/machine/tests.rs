@@ -317,7 +317,7 @@ fn what_follows_a_task_that_ignores_failures_still_runs() {
 }
 
 fn branches(value: &str) -> Sim {
-    let components = r"
+    let components = r#"
   comp-branch:
     dag:
       outputs: {parameters: {a: {valueFromParameter: {producerSubtask: n, outputParameterKey: Output}}}}
@@ -328,11 +328,11 @@ fn branches(value: &str) -> Sim {
     dag:
       outputs: {parameters: {out: {valueFromOneof: {parameterSelectors: [{producerSubtask: condition-2, outputParameterKey: a}, {producerSubtask: condition-3, outputParameterKey: a}]}}}}
       tasks:
-        condition-2: {componentRef: {name: comp-branch}, inputs: {parameters: {pipelinechannel--x: {componentInputParameter: pipelinechannel--x}}}, triggerPolicy: {condition: inputs.parameter_values['pipelinechannel--x'] == 'A'}}
-        condition-3: {componentRef: {name: comp-branch}, inputs: {parameters: {pipelinechannel--x: {componentInputParameter: pipelinechannel--x}}}, triggerPolicy: {condition: '!(inputs.parameter_values[''pipelinechannel--x''] == ''A'') && inputs.parameter_values[''pipelinechannel--x''] == ''B'''}}
+        condition-2: {componentRef: {name: comp-branch}, inputs: {parameters: {pipelinechannel--x: {componentInputParameter: pipelinechannel--x}}}, triggerPolicy: {condition: "inputs.parameter_values['pipelinechannel--x'] == 'A'"}}
+        condition-3: {componentRef: {name: comp-branch}, inputs: {parameters: {pipelinechannel--x: {componentInputParameter: pipelinechannel--x}}}, triggerPolicy: {condition: "!(inputs.parameter_values['pipelinechannel--x'] == 'A') && inputs.parameter_values['pipelinechannel--x'] == 'B'"}}
     inputDefinitions: {parameters: {pipelinechannel--x: {parameterType: STRING}}}
     outputDefinitions: {parameters: {out: {parameterType: NUMBER_INTEGER}}}
-";
+"#;
     let tasks = r"
       condition-branches-1: {componentRef: {name: comp-condition-branches-1}, inputs: {parameters: {pipelinechannel--x: {componentInputParameter: x}}}}
       use: {componentRef: {name: comp-n}, inputs: {parameters: {x: {taskOutputParameter: {producerTask: condition-branches-1, outputParameterKey: out}}}}}
