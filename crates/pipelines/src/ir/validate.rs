@@ -278,15 +278,16 @@ fn check_task(
     check_iterators(component, task, path)
 }
 
+/// The compiler forgets to declare channels that only an embedded placeholder of an inner graph uses; the engine finds
+/// those in the graphs further out, so a missing channel is no reason to refuse a document.
 fn check_outer(exists: bool, place: &str, kind: &str, name: &str) -> Result<(), Error> {
-    if exists {
-        Ok(())
-    } else {
-        Err(Error::field(
-            place,
-            format!("the enclosing component has no input {kind} {name:?}"),
-        ))
+    if exists || name.starts_with("pipelinechannel--") {
+        return Ok(());
     }
+    Err(Error::field(
+        place,
+        format!("the enclosing component has no input {kind} {name:?}"),
+    ))
 }
 
 fn check_iterators(component: &Component, task: &Task, path: &str) -> Result<(), Error> {

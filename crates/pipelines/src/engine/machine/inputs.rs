@@ -176,10 +176,7 @@ impl Machine {
         input: &InputParameter,
     ) -> Result<Result<Value, String>, String> {
         let from_outer = |outer: &String| {
-            parent
-                .inputs
-                .parameters
-                .get(outer)
+            self.outer_parameter(parent, outer)
                 .cloned()
                 .ok_or_else(|| format!("input {outer:?} of the enclosing graph has none"))
         };
@@ -209,6 +206,21 @@ impl Machine {
             (Some(expression), Ok(value)) => selector::select(expression, &value).map(Ok),
             (_, found) => Ok(found),
         }
+    }
+
+    /// An input of the enclosing graph; channels that the compiler forgot to hand down are looked for further out.
+    fn outer_parameter<'a>(&'a self, graph: &'a Task, name: &str) -> Option<&'a Value> {
+        let mut scope = Some(graph);
+        while let Some(graph) = scope {
+            if let Some(value) = graph.inputs.parameters.get(name) {
+                return Some(value);
+            }
+            scope = graph.parent_id.as_ref().and_then(|id| self.tasks.get(id));
+            if !name.starts_with("pipelinechannel--") {
+                break;
+            }
+        }
+        None
     }
 
     /// Constants may embed other inputs of the same task.
