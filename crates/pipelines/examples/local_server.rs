@@ -54,12 +54,12 @@ impl Runner for Processes {
                     send(What::Ended(outcome));
                 });
             }
-            Act::Stop { pod, .. } | Act::Remove { pod } => {
+            Act::Stop { pod, .. } => {
                 if let Some(stop) = self.running.lock().unwrap().remove(&pod) {
                     let _ = stop.send(());
                 }
             }
-            Act::Recorded { .. } | Act::Finished { .. } => {}
+            Act::Recorded { .. } | Act::Finished { .. } | Act::Deleted { .. } => {}
         }
     }
 }

@@ -8,6 +8,11 @@ pub mod artifact;
 pub mod catalog;
 pub mod engine;
 pub mod ir;
+pub mod launcher_file;
+pub mod pods;
 pub mod run;
+pub mod serve;
 pub mod store;
 pub mod task;
+
+pub use serve::{Config, serve};

@@ -331,14 +331,6 @@ impl Work {
     async fn delete(&mut self, run_id: &str) -> store::Result<()> {
         let id = run_id.to_owned();
         let lease = self.memory.lease;
-        let tasks = self
-            .memory
-            .store
-            .read({
-                let id = id.clone();
-                move |db| store::task::of_run(db, &id)
-            })
-            .await?;
         self.memory
             .store
             .write(move |tx| {
@@ -348,11 +340,9 @@ impl Work {
             .await?;
         self.machines.remove(run_id);
         self.wakes.remove(run_id);
-        for task in tasks {
-            for attempt in task.attempts {
-                self.runner.act(Act::Remove { pod: attempt.pod });
-            }
-        }
+        self.runner.act(Act::Deleted {
+            run_id: run_id.to_owned(),
+        });
         self.engine.publish(RunChange {
             run_id: run_id.to_owned(),
             run: None,

@@ -32,10 +32,10 @@ pub enum Act {
         /// The pod.
         pod: String,
     },
-    /// The run was deleted: nothing of this pod is needed any more.
-    Remove {
-        /// The pod.
-        pod: String,
+    /// The run was deleted: nothing that was made for it is needed any more.
+    Deleted {
+        /// The run.
+        run_id: String,
     },
     /// The run is final.
     Finished {
