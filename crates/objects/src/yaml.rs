@@ -110,11 +110,10 @@ impl<'input> Reader<'_, 'input> {
     fn next(&mut self) -> Result<(Event<'input>, Span), Error> {
         match self.parser.next_event() {
             Some(Ok(event)) => Ok(event),
-            Some(Err(error)) => Err(at(
-                error.marker().line(),
-                error.marker().col(),
-                error.info(),
-            )),
+            Some(Err(error)) => {
+                let place = error.marker();
+                Err(at(place.line(), place.col(), error.info()))
+            }
             None => Err(at(1, 0, "the document ends too early")),
         }
     }
@@ -242,6 +241,12 @@ fn merge_into(merged: &mut Map<String, Value>, value: Value) -> Result<(), &'sta
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn comments_are_passed_over_wherever_they_stand() {
+        let text = "# a\na: 1 # b\n# c\nb:\n  # d\n  c: 2\n  # e\nlist:\n# f\n- x\n# g\n";
+        assert_eq!(parse(text).unwrap(), serde_json::json!({"a": 1, "b": {"c": 2}, "list": ["x"]}));
+    }
     use serde_json::json;
 
     #[test]
