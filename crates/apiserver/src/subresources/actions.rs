@@ -4,15 +4,16 @@ use http::StatusCode;
 use objects::selector::LabelSelector;
 use objects::status::StatusCause;
 use objects::{FieldError, Status, meta};
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use crate::admission::Operation;
 use crate::error::ApiError;
 use crate::lookup::Lookup;
 use crate::reviews;
 use crate::store::{Decision, Encoded};
 use crate::verbs::delete::{self, Options};
 use crate::verbs::update::Failure;
-use crate::verbs::write::now;
+use crate::verbs::write::{Action, admit_action, now};
 use crate::verbs::{Call, Reply};
 
 /// `pods/binding`: a scheduler's decision.
@@ -35,6 +36,7 @@ pub(super) async fn bind_object(call: &Call, pod: String, binding: &Value) -> Re
     if !errors.is_empty() {
         return Err(Status::invalid("", "Binding", &pod, errors).into());
     }
+    post(call, "binding", &pod, binding)?;
     let pods = call.api.builtin("", "pods").clone();
     let conflict = |why: &str| ApiError::from(Status::conflict("", "pods/binding", &pod, why));
     call.api
@@ -45,20 +47,7 @@ pub(super) async fn bind_object(call: &Call, pod: String, binding: &Value) -> Re
             if !uid.is_empty() && uid != meta::uid(&object) {
                 return Err(conflict("Precondition failed: the pod is another one than was bound").into());
             }
-            if meta::is_being_deleted(&object) {
-                return Err(conflict(&format!("pod {pod} is being deleted, cannot be assigned to a host")).into());
-            }
-            if let Some(present) = object["spec"]["nodeName"].as_str().filter(|present| !present.is_empty()) {
-                return Err(conflict(&format!("pod {pod} is already assigned to node {present:?}")).into());
-            }
-            if object["spec"]["schedulingGates"].as_array().is_some_and(|gates| !gates.is_empty()) {
-                return Err(conflict(&format!("pod {pod} has non-empty .spec.schedulingGates")).into());
-            }
-            object["spec"]["nodeName"] = node.into();
-            if let Some(annotations) = meta::annotations(binding) {
-                meta::annotations_mut(&mut object).extend(annotations.clone());
-            }
-            set_scheduled(&mut object);
+            crate::kinds::pod::bind(&mut object, binding, &now()).map_err(|why| conflict(&why))?;
             Ok(Decision::Replace(Encoded::of(object)))
         })
         .await
@@ -70,14 +59,18 @@ pub(super) async fn bind_object(call: &Call, pod: String, binding: &Value) -> Re
     Ok(Reply::Value(StatusCode::CREATED, done.to_value()))
 }
 
-fn set_scheduled(pod: &mut Value) {
-    let conditions = &mut pod["status"]["conditions"];
-    if !conditions.is_array() {
-        *conditions = json!([]);
-    }
-    let Some(conditions) = conditions.as_array_mut() else { return };
-    conditions.retain(|condition| condition["type"] != "PodScheduled");
-    conditions.push(json!({"type": "PodScheduled", "status": "True", "lastProbeTime": null, "lastTransitionTime": now()}));
+/// What is posted below an object passes admission as a write does.
+fn post(call: &Call, subresource: &str, name: &str, posted: &Value) -> Result<(), ApiError> {
+    admit_action(
+        call,
+        Action {
+            operation: Operation::Create,
+            subresource,
+            name,
+            posted: posted.clone(),
+            old: None,
+        },
+    )
 }
 
 /// `pods/eviction`: a deletion that disruption budgets may refuse.
@@ -87,6 +80,7 @@ pub(super) async fn evict(call: &Call) -> Result<Reply, ApiError> {
     if !name.is_empty() && name != call.name {
         return Err(ApiError::bad_request(format!("name in URL does not match name in Eviction object: {name}")));
     }
+    post(call, "eviction", &call.name, &eviction)?;
     let pod = call.current()?;
     let is_over = matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed" | "Pending"));
     if !is_over && !meta::is_being_deleted(&pod) {
@@ -138,6 +132,7 @@ fn too_disruptive(budget: &Value) -> ApiError {
 /// `serviceaccounts/token`.
 pub(super) async fn token(call: &Call) -> Result<Reply, ApiError> {
     let request = call.decode()?.value;
+    post(call, "token", &call.name, &request)?;
     let answer = reviews::token_request(
         call.api.authenticator.signer(),
         &call.api.lookup(),

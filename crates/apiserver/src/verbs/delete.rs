@@ -7,8 +7,9 @@ use objects::{FieldError, Status, meta};
 use serde_json::{Value, json};
 
 use super::update::Failure;
-use super::write::is_released;
+use super::write::{Action, admit_action, is_released};
 use super::{Call, Reply};
+use crate::admission::Operation;
 use crate::error::ApiError;
 use crate::http::body;
 use crate::registry::Resource;
@@ -63,6 +64,16 @@ pub async fn delete(call: &Call, key: &str, options: &Options) -> Result<(bool, 
             before = Some(entry.clone());
             let old = entry.value();
             options.check(call, &old)?;
+            admit_action(
+                call,
+                Action {
+                    operation: Operation::Delete,
+                    subresource: "",
+                    name: meta::name(&old),
+                    posted: Value::Null,
+                    old: Some(&old),
+                },
+            )?;
             let mut new = old.clone();
             options.mark(&call.resource, &mut new);
             removed = is_released(&call.resource, &new);

@@ -159,7 +159,7 @@ pub fn prepare_create(call: &Call, mut object: Value, manager: &Manager) -> Resu
     admit(call, Pass::Mutating, &mut object, None, &lookup)?;
     resource.schema().prune(&mut object);
     let mut errors = kinds::validate_metadata(rules, &object, resource.namespaced);
-    errors.extend(resource.schema().validate(&object, None));
+    errors.extend(by_schema(resource, &object, None));
     if errors.is_empty() {
         errors.extend(rules.validate_create(&object));
         errors.extend(crd::validate(resource, &object, None, &call.registry));
@@ -192,7 +192,7 @@ pub fn prepare_update(call: &Call, old: &Value, mut new: Value, manager: &Manage
     admit(call, Pass::Mutating, &mut new, Some(old), &lookup)?;
     resource.schema().prune(&mut new);
     let mut errors = kinds::validate_metadata_update(rules, &new, old, resource.namespaced);
-    errors.extend(resource.schema().validate(&new, Some(old)));
+    errors.extend(by_schema(resource, &new, Some(old)));
     if errors.is_empty() {
         match call.subresource.as_str() {
             "status" => errors.extend(rules.validate_status_update(&new, old)),
@@ -216,6 +216,16 @@ pub fn prepare_update(call: &Call, old: &Value, mut new: Value, manager: &Manage
     }
     track(call, Some(old), None, &mut new, manager, &time)?;
     Ok(if is_same(old, &new) { Outcome::Same } else { Outcome::Changed(new) })
+}
+
+/// What the schema says is wrong. Built-in kinds name entries that stand twice themselves, or allow them: keys of their
+/// lists say how entries are merged, not that they are unique.
+fn by_schema(resource: &Resource, object: &Value, old: Option<&Value>) -> Vec<FieldError> {
+    let mut errors = resource.schema().validate(object, old);
+    if matches!(resource.origin, Origin::Builtin(_)) {
+        errors.retain(|error| error.kind != objects::field::FieldErrorKind::Duplicate);
+    }
+    errors
 }
 
 /// Defaults of the schema and of the kind; harmless when run twice.
@@ -410,7 +420,7 @@ fn admit(
     };
     let admitted = match pass {
         Pass::Mutating => call.api.admission.mutate(&mut review, time_of_check),
-        Pass::Validating => call.api.admission.validate(&review, time_of_check),
+        Pass::Validating => call.api.admission.validate(&mut review, time_of_check),
     };
     std::mem::take(&mut review.warnings).into_iter().for_each(|warning| call.warn(warning));
     Ok(admitted?)
@@ -420,4 +430,39 @@ fn admit(
 enum Pass {
     Mutating,
     Validating,
+}
+
+/// What is not a write of an object itself: a deletion, or a `POST` below an object.
+pub struct Action<'a> {
+    /// Whether something is deleted or posted.
+    pub operation: admission::Operation,
+    /// Where it is posted; empty for deletions.
+    pub subresource: &'a str,
+    /// The object it is done to.
+    pub name: &'a str,
+    /// What is posted; `Null` for deletions.
+    pub posted: Value,
+    /// The object that goes, for deletions.
+    pub old: Option<&'a Value>,
+}
+
+/// Lets admission refuse an action; it changes nothing.
+pub fn admit_action(call: &Call, mut action: Action<'_>) -> Result<(), ApiError> {
+    let lookup = call.api.lookup();
+    let mut review = admission::Review {
+        operation: action.operation,
+        user: &call.user,
+        group: &call.resource.group,
+        kind: &call.resource.kind,
+        resource: &call.resource.plural,
+        subresource: action.subresource,
+        namespace: &call.namespace,
+        name: action.name,
+        object: &mut action.posted,
+        old: action.old,
+        is_dry_run: call.is_dry_run()?,
+        warnings: Vec::new(),
+    };
+    call.api.admission.mutate(&mut review, &lookup)?;
+    Ok(call.api.admission.validate(&mut review, &lookup)?)
 }
