@@ -50,7 +50,11 @@ impl Network {
 
     /// The addresses to try, from a random one on, the reserved ones last.
     fn candidates(&self) -> impl Iterator<Item = Ipv4Addr> + use<> {
-        let (first, reserved, free) = (self.base + 1, self.reserved(), self.size() - self.reserved());
+        let (first, reserved, free) = (
+            self.base + 1,
+            self.reserved(),
+            self.size() - self.reserved(),
+        );
         let start: u32 = rand::random_range(0..free);
         let others = (0..free).map(move |offset| reserved + (start + offset) % free);
         others
@@ -99,7 +103,8 @@ impl Addresses {
     }
 
     pub(super) fn admit(&self, review: &mut Review<'_>, lookup: &dyn Lookup) -> Result<(), Status> {
-        let is_write = review.is(Operation::Create, "", "services") || review.is(Operation::Update, "", "services");
+        let is_write = review.is(Operation::Create, "", "services")
+            || review.is(Operation::Update, "", "services");
         if !is_write || review.object["spec"]["type"] == "ExternalName" {
             return Ok(());
         }
@@ -107,15 +112,19 @@ impl Addresses {
         let others: Vec<Arc<Value>> = lookup
             .list("", "services", "")
             .into_iter()
-            .filter(|service| meta::namespace(service) != review.namespace || meta::name(service) != name)
+            .filter(|service| {
+                meta::namespace(service) != review.namespace || meta::name(service) != name
+            })
             .collect();
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         recent.forget_old();
         let mut errors = Vec::new();
-        let address = self.address(review, &others, &recent).unwrap_or_else(|error| {
-            errors.push(error);
-            None
-        });
+        let address = self
+            .address(review, &others, &recent)
+            .unwrap_or_else(|error| {
+                errors.push(error);
+                None
+            });
         let ports = self.give_ports(review, &others, &recent, &mut errors);
         if !errors.is_empty() {
             return Err(Status::invalid("", "Service", &name, errors));
@@ -126,8 +135,12 @@ impl Addresses {
         }
         if !review.is_dry_run {
             let now = Instant::now();
-            recent.addresses.extend(address.map(|address| (address, now)));
-            recent.ports.extend(ports.into_iter().map(|port| (port, now)));
+            recent
+                .addresses
+                .extend(address.map(|address| (address, now)));
+            recent
+                .ports
+                .extend(ports.into_iter().map(|port| (port, now)));
         }
         Ok(())
     }
@@ -139,7 +152,9 @@ impl Addresses {
         others: &[Arc<Value>],
         recent: &Recent,
     ) -> Result<Option<Ipv4Addr>, FieldError> {
-        let wanted = review.object["spec"]["clusterIP"].as_str().unwrap_or_default();
+        let wanted = review.object["spec"]["clusterIP"]
+            .as_str()
+            .unwrap_or_default();
         let had = review.old.map(|old| &old["spec"]["clusterIP"]);
         if wanted == "None" || (!wanted.is_empty() && had.is_some_and(|had| had == wanted)) {
             return Ok(None);
@@ -148,7 +163,9 @@ impl Addresses {
             .iter()
             .filter_map(|service| service["spec"]["clusterIP"].as_str()?.parse().ok())
             .collect();
-        let is_free = |address: &Ipv4Addr| !taken.contains(address) && !recent.addresses.contains_key(address);
+        let is_free = |address: &Ipv4Addr| {
+            !taken.contains(address) && !recent.addresses.contains_key(address)
+        };
         let field = "spec.clusterIPs";
         if wanted.is_empty() {
             return match self.network.candidates().find(is_free) {
@@ -188,13 +205,17 @@ impl Addresses {
         let mut given = Vec::new();
         let of_service = &review.object["spec"];
         let needs_ports = of_service["type"] == "NodePort"
-            || (of_service["type"] == "LoadBalancer" && of_service["allocateLoadBalancerNodePorts"] != false);
+            || (of_service["type"] == "LoadBalancer"
+                && of_service["allocateLoadBalancerNodePorts"] != false);
         if !needs_ports {
             return given;
         }
         let (first, last) = self.ports;
         let own: HashSet<u16> = review.old.map(ports_of).unwrap_or_default();
-        let mut taken: HashSet<u16> = others.iter().flat_map(|service| ports_of(service)).collect();
+        let mut taken: HashSet<u16> = others
+            .iter()
+            .flat_map(|service| ports_of(service))
+            .collect();
         taken.extend(recent.ports.keys().filter(|port| !own.contains(port)));
         let named: HashSet<u16> = ports_of(review.object);
         let Some(spec) = spec(review.object) else {
@@ -202,15 +223,23 @@ impl Addresses {
         };
         for (index, port) in each(spec, "ports").enumerate() {
             let field = format!("spec.ports[{index}].nodePort");
-            let wanted = port.get("nodePort").and_then(Value::as_i64).unwrap_or_default();
+            let wanted = port
+                .get("nodePort")
+                .and_then(Value::as_i64)
+                .unwrap_or_default();
             if wanted != 0 {
                 let number = u16::try_from(wanted).unwrap_or_default();
                 if !(first..=last).contains(&number) {
-                    let detail =
-                        format!("provided port is not in the valid range. The range of valid ports is {first}-{last}");
+                    let detail = format!(
+                        "provided port is not in the valid range. The range of valid ports is {first}-{last}"
+                    );
                     errors.push(FieldError::invalid(field, wanted, detail));
                 } else if taken.contains(&number) {
-                    errors.push(FieldError::invalid(field, wanted, "provided port is already allocated"));
+                    errors.push(FieldError::invalid(
+                        field,
+                        wanted,
+                        "provided port is already allocated",
+                    ));
                 } else if !own.contains(&number) {
                     given.push(number);
                 }
@@ -219,8 +248,12 @@ impl Addresses {
             let count = u32::from(last - first) + 1;
             let start: u32 = rand::random_range(0..count);
             let free = (0..count)
-                .filter_map(|offset| u16::try_from(u32::from(first) + (start + offset) % count).ok())
-                .find(|number| !taken.contains(number) && !named.contains(number) && !own.contains(number));
+                .filter_map(|offset| {
+                    u16::try_from(u32::from(first) + (start + offset) % count).ok()
+                })
+                .find(|number| {
+                    !taken.contains(number) && !named.contains(number) && !own.contains(number)
+                });
             let Some(number) = free else {
                 errors.push(FieldError::invalid(
                     field,
@@ -251,7 +284,10 @@ mod tests {
     use crate::lookup::Fixed;
 
     fn addresses() -> Addresses {
-        Addresses::new(Network::new(Ipv4Addr::new(10, 96, 0, 0), 29), (30_000, 30_002))
+        Addresses::new(
+            Network::new(Ipv4Addr::new(10, 96, 0, 0), 29),
+            (30_000, 30_002),
+        )
     }
 
     fn service(name: &str, spec: Value) -> Value {
@@ -270,30 +306,65 @@ mod tests {
     fn every_service_gets_an_address_of_its_own_until_there_is_none_left() {
         let (addresses, none) = (addresses(), Fixed::default());
         let given: HashSet<String> = (0..6)
-            .map(|_| create(&addresses, &none, json!({})).unwrap()["clusterIP"].as_str().unwrap().to_owned())
+            .map(|_| {
+                create(&addresses, &none, json!({})).unwrap()["clusterIP"]
+                    .as_str()
+                    .unwrap()
+                    .to_owned()
+            })
             .collect();
         assert_eq!(given.len(), 6);
-        assert!(given.contains("10.96.0.1") && given.contains("10.96.0.6"), "{given:?}");
+        assert!(
+            given.contains("10.96.0.1") && given.contains("10.96.0.6"),
+            "{given:?}"
+        );
         let full = create(&addresses, &none, json!({})).unwrap_err();
         assert!(full.contains("range is full"), "{full}");
     }
 
     #[test]
     fn an_address_named_by_the_service_must_be_in_range_and_free() {
-        let others = Fixed::default().with("", "services", service("old", json!({"clusterIP": "10.96.0.3"})));
+        let others = Fixed::default().with(
+            "",
+            "services",
+            service("old", json!({"clusterIP": "10.96.0.3"})),
+        );
         let addresses = addresses();
         let ask = |ip: &str| create(&addresses, &others, json!({"clusterIP": ip}));
-        assert_eq!(ask("10.96.0.2").unwrap()["clusterIPs"], json!(["10.96.0.2"]));
-        assert!(ask("10.96.0.3").unwrap_err().contains("provided IP is already allocated"));
-        assert!(ask("10.96.0.2").unwrap_err().contains("provided IP is already allocated"));
-        assert!(ask("10.0.0.1").unwrap_err().contains("The range of valid IPs is 10.96.0.0/29"));
+        assert_eq!(
+            ask("10.96.0.2").unwrap()["clusterIPs"],
+            json!(["10.96.0.2"])
+        );
+        assert!(
+            ask("10.96.0.3")
+                .unwrap_err()
+                .contains("provided IP is already allocated")
+        );
+        assert!(
+            ask("10.96.0.2")
+                .unwrap_err()
+                .contains("provided IP is already allocated")
+        );
+        assert!(
+            ask("10.0.0.1")
+                .unwrap_err()
+                .contains("The range of valid IPs is 10.96.0.0/29")
+        );
     }
 
     #[test]
     fn headless_and_external_services_have_no_address_and_a_trial_takes_none() {
         let (addresses, none) = (addresses(), Fixed::default());
-        assert_eq!(create(&addresses, &none, json!({"clusterIP": "None"})).unwrap()["clusterIP"], "None");
-        assert!(create(&addresses, &none, json!({"type": "ExternalName"})).unwrap().get("clusterIP").is_none());
+        assert_eq!(
+            create(&addresses, &none, json!({"clusterIP": "None"})).unwrap()["clusterIP"],
+            "None"
+        );
+        assert!(
+            create(&addresses, &none, json!({"type": "ExternalName"}))
+                .unwrap()
+                .get("clusterIP")
+                .is_none()
+        );
         for _ in 0..20 {
             let mut trial = Write::create("", "services", service("new", json!({})));
             trial
@@ -314,16 +385,41 @@ mod tests {
             service("old", json!({"ports": [{"nodePort": 30000}]})),
         );
         let outside = |ports: Value| json!({"type": "NodePort", "ports": ports});
-        let given = create(&addresses, &others, outside(json!([{"port": 1}, {"port": 2}]))).unwrap();
-        let numbers: HashSet<i64> = list(&given["ports"]).filter_map(|port| port["nodePort"].as_i64()).collect();
+        let given = create(
+            &addresses,
+            &others,
+            outside(json!([{"port": 1}, {"port": 2}])),
+        )
+        .unwrap();
+        let numbers: HashSet<i64> = list(&given["ports"])
+            .filter_map(|port| port["nodePort"].as_i64())
+            .collect();
         assert_eq!(numbers, HashSet::from([30001, 30002]));
-        let taken = create(&addresses, &others, outside(json!([{"port": 1, "nodePort": 30000}]))).unwrap_err();
-        assert!(taken.contains("provided port is already allocated"), "{taken}");
-        let beyond = create(&addresses, &others, outside(json!([{"port": 1, "nodePort": 80}]))).unwrap_err();
-        assert!(beyond.contains("The range of valid ports is 30000-30002"), "{beyond}");
+        let taken = create(
+            &addresses,
+            &others,
+            outside(json!([{"port": 1, "nodePort": 30000}])),
+        )
+        .unwrap_err();
+        assert!(
+            taken.contains("provided port is already allocated"),
+            "{taken}"
+        );
+        let beyond = create(
+            &addresses,
+            &others,
+            outside(json!([{"port": 1, "nodePort": 80}])),
+        )
+        .unwrap_err();
+        assert!(
+            beyond.contains("The range of valid ports is 30000-30002"),
+            "{beyond}"
+        );
         let old = service("new", given);
         let mut update = Write::update("", "services", &old, old.clone());
-        update.pass(|review| addresses.admit(review, &others)).unwrap();
+        update
+            .pass(|review| addresses.admit(review, &others))
+            .unwrap();
         assert_eq!(update.object, old);
     }
 }
