@@ -23,12 +23,20 @@ pub(super) async fn bind(call: &Call) -> Result<Reply, ApiError> {
 }
 
 /// Places a pod on the node that a `Binding` names.
-pub(super) async fn bind_object(call: &Call, pod: String, binding: &Value) -> Result<Reply, ApiError> {
+pub(super) async fn bind_object(
+    call: &Call,
+    pod: String,
+    binding: &Value,
+) -> Result<Reply, ApiError> {
     let target = &binding["target"];
     let node = target["name"].as_str().unwrap_or_default();
     let mut errors = Vec::new();
     if !matches!(target["kind"].as_str(), None | Some("" | "Node")) {
-        errors.push(FieldError::not_supported("target.kind", target["kind"].clone(), &["Node", "<empty>"]));
+        errors.push(FieldError::not_supported(
+            "target.kind",
+            target["kind"].clone(),
+            &["Node", "<empty>"],
+        ));
     }
     if node.is_empty() {
         errors.push(FieldError::required("target.name", ""));
@@ -45,7 +53,9 @@ pub(super) async fn bind_object(call: &Call, pod: String, binding: &Value) -> Re
             let mut object = entry.value();
             let uid = meta::uid(binding);
             if !uid.is_empty() && uid != meta::uid(&object) {
-                return Err(conflict("Precondition failed: the pod is another one than was bound").into());
+                return Err(
+                    conflict("Precondition failed: the pod is another one than was bound").into(),
+                );
             }
             crate::kinds::pod::bind(&mut object, binding, &now()).map_err(|why| conflict(&why))?;
             Ok(Decision::Replace(Encoded::of(object)))
@@ -55,7 +65,10 @@ pub(super) async fn bind_object(call: &Call, pod: String, binding: &Value) -> Re
             Failure::Refused(refusal) => refusal,
             Failure::Store(err) => ApiError::of_store(err, &pods, &pod),
         })?;
-    let done = Status { status: "Success".into(), ..Status::failure(201, "", "") };
+    let done = Status {
+        status: "Success".into(),
+        ..Status::failure(201, "", "")
+    };
     Ok(Reply::Value(StatusCode::CREATED, done.to_value()))
 }
 
@@ -78,11 +91,16 @@ pub(super) async fn evict(call: &Call) -> Result<Reply, ApiError> {
     let eviction = call.decode()?.value;
     let name = meta::name(&eviction);
     if !name.is_empty() && name != call.name {
-        return Err(ApiError::bad_request(format!("name in URL does not match name in Eviction object: {name}")));
+        return Err(ApiError::bad_request(format!(
+            "name in URL does not match name in Eviction object: {name}"
+        )));
     }
     post(call, "eviction", &call.name, &eviction)?;
     let pod = call.current()?;
-    let is_over = matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed" | "Pending"));
+    let is_over = matches!(
+        pod["status"]["phase"].as_str(),
+        Some("Succeeded" | "Failed" | "Pending")
+    );
     if !is_over && !meta::is_being_deleted(&pod) {
         let budgets = budgets_of(call, &pod);
         if budgets.len() > 1 {
@@ -98,12 +116,18 @@ pub(super) async fn evict(call: &Call) -> Result<Reply, ApiError> {
     }
     let options = Options::from_value(call, &eviction["deleteOptions"])?;
     delete::delete(call, &call.key(), &options).await?;
-    let done = Status { status: "Success".into(), ..Status::failure(201, "", "") };
+    let done = Status {
+        status: "Success".into(),
+        ..Status::failure(201, "", "")
+    };
     Ok(Reply::Value(StatusCode::CREATED, done.to_value()))
 }
 
 fn budgets_of(call: &Call, pod: &Value) -> Vec<std::sync::Arc<Value>> {
-    let mut budgets = call.api.lookup().list("policy", "poddisruptionbudgets", &call.namespace);
+    let mut budgets = call
+        .api
+        .lookup()
+        .list("policy", "poddisruptionbudgets", &call.namespace);
     budgets.retain(|budget| {
         LabelSelector::from_json(&budget["spec"]["selector"])
             .is_ok_and(|selector| !selector.is_nothing() && selector.matches_object(pod))
@@ -116,8 +140,10 @@ fn too_disruptive(budget: &Value) -> ApiError {
         "Cannot evict pod as it would violate the pod's disruption budget.",
         0,
     );
-    let (healthy, wanted) =
-        (budget["status"]["currentHealthy"].as_i64().unwrap_or(0), budget["status"]["desiredHealthy"].as_i64().unwrap_or(0));
+    let (healthy, wanted) = (
+        budget["status"]["currentHealthy"].as_i64().unwrap_or(0),
+        budget["status"]["desiredHealthy"].as_i64().unwrap_or(0),
+    );
     status.details_mut().causes.push(StatusCause {
         reason: "DisruptionBudget".into(),
         message: format!(
