@@ -26,6 +26,7 @@ mod garbage;
 mod deployments;
 mod replica_sets;
 
+mod cron_jobs;
 mod jobs;
 
 mod endpoints;
@@ -52,6 +53,7 @@ pub const IDENTITIES: &[&str] = &[
     "deployment-controller",
     "replicaset-controller",
     "job-controller",
+    "cronjob-controller",
     "endpoint-controller",
     "endpointslice-controller",
     "persistent-volume-binder",
@@ -105,6 +107,7 @@ pub async fn run_with_metrics(
     replica_sets::start(&mut setup);
     deployments::start(&mut setup);
     jobs::start(&mut setup);
+    cron_jobs::start(&mut setup);
     endpoints::start(&mut setup);
     volumes::start(&mut setup);
     nodes::start(&mut setup);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use control::Informer;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
-use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{
     ConfigMap, Endpoints, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, Service,
@@ -44,6 +44,7 @@ macro_rules! for_each_kind {
             deployments,
             replica_sets,
             jobs,
+            cron_jobs,
             services,
             endpoints,
             endpoint_slices,
@@ -86,6 +87,8 @@ pub struct Watches {
     pub replica_sets: Arc<Informer<Templated<ReplicaSet>>>,
     /// Jobs.
     pub jobs: Arc<Informer<Templated<Job>>>,
+    /// Cron jobs.
+    pub cron_jobs: Arc<Informer<Templated<CronJob>>>,
     /// Services.
     pub services: Arc<Informer<Service>>,
     /// Endpoints.
@@ -125,6 +128,7 @@ impl Watches {
             deployments: Informer::new(Vec::new()),
             replica_sets: Informer::new(vec![(ORPHANS, orphan_in)]),
             jobs: Informer::new(Vec::new()),
+            cron_jobs: Informer::new(Vec::new()),
             services: Informer::new(Vec::new()),
             endpoints: Informer::new(Vec::new()),
             endpoint_slices: Informer::new(vec![(BY_SERVICE, |slice| {
