@@ -26,6 +26,10 @@ mod garbage;
 mod deployments;
 mod replica_sets;
 
+mod daemon_sets;
+mod revisions;
+mod stateful_sets;
+
 mod cron_jobs;
 mod jobs;
 
@@ -54,6 +58,8 @@ pub const IDENTITIES: &[&str] = &[
     "replicaset-controller",
     "job-controller",
     "cronjob-controller",
+    "statefulset-controller",
+    "daemon-set-controller",
     "endpoint-controller",
     "endpointslice-controller",
     "persistent-volume-binder",
@@ -108,6 +114,8 @@ pub async fn run_with_metrics(
     deployments::start(&mut setup);
     jobs::start(&mut setup);
     cron_jobs::start(&mut setup);
+    stateful_sets::start(&mut setup);
+    daemon_sets::start(&mut setup);
     endpoints::start(&mut setup);
     volumes::start(&mut setup);
     nodes::start(&mut setup);

@@ -4,7 +4,9 @@ use std::future::Future;
 use std::sync::Arc;
 
 use control::Informer;
-use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::api::apps::v1::{
+    ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet,
+};
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{
@@ -45,6 +47,9 @@ macro_rules! for_each_kind {
             replica_sets,
             jobs,
             cron_jobs,
+            stateful_sets,
+            daemon_sets,
+            revisions,
             services,
             endpoints,
             endpoint_slices,
@@ -89,6 +94,12 @@ pub struct Watches {
     pub jobs: Arc<Informer<Templated<Job>>>,
     /// Cron jobs.
     pub cron_jobs: Arc<Informer<Templated<CronJob>>>,
+    /// Stateful sets.
+    pub stateful_sets: Arc<Informer<Templated<StatefulSet>>>,
+    /// Daemon sets.
+    pub daemon_sets: Arc<Informer<Templated<DaemonSet>>>,
+    /// Revisions of stateful and daemon sets.
+    pub revisions: Arc<Informer<ControllerRevision>>,
     /// Services.
     pub services: Arc<Informer<Service>>,
     /// Endpoints.
@@ -129,6 +140,9 @@ impl Watches {
             replica_sets: Informer::new(vec![(ORPHANS, orphan_in)]),
             jobs: Informer::new(Vec::new()),
             cron_jobs: Informer::new(Vec::new()),
+            stateful_sets: Informer::new(Vec::new()),
+            daemon_sets: Informer::new(Vec::new()),
+            revisions: Informer::new(Vec::new()),
             services: Informer::new(Vec::new()),
             endpoints: Informer::new(Vec::new()),
             endpoint_slices: Informer::new(vec![(BY_SERVICE, |slice| {

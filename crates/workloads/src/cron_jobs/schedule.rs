@@ -1,9 +1,9 @@
 //! Cron schedules as CronJobs write them: five fields, the usual names, `@daily` and the like, `@every`, and a time
 //! zone.
 
-use k8s_openapi::jiff::civil::{Date, DateTime};
-use k8s_openapi::jiff::tz::TimeZone;
-use k8s_openapi::jiff::{SignedDuration, Timestamp, ToSpan};
+use jiff::civil::{Date, DateTime};
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp, ToSpan};
 
 /// How far ahead a next time is looked for: two leap years, for the 29th of February.
 const YEARS: i64 = 9;
@@ -73,14 +73,23 @@ impl Schedule {
         })
     }
 
-    /// The first time after `after`, if there ever is one.
-    pub fn next(&self, after: Timestamp) -> Option<Timestamp> {
+    /// The first time after `after`, if there ever is one. Objects carry an older version of the time types, without
+    /// time zones.
+    pub fn next(
+        &self,
+        after: k8s_openapi::jiff::Timestamp,
+    ) -> Option<k8s_openapi::jiff::Timestamp> {
+        let after = Timestamp::from_nanosecond(after.as_nanosecond()).ok()?;
+        k8s_openapi::jiff::Timestamp::from_nanosecond(self.next_time(after)?.as_nanosecond()).ok()
+    }
+
+    fn next_time(&self, after: Timestamp) -> Option<Timestamp> {
         match &self.when {
             When::Every(period) => {
                 Some(Timestamp::from_second((after + *period).as_second()).ok()?)
             }
             When::Fields(fields) => {
-                let local = after.to_zoned(self.zone.clone()).datetime();
+                let local = self.zone.to_datetime(after);
                 let mut from = local
                     .with()
                     .second(0)
@@ -92,12 +101,7 @@ impl Schedule {
                 loop {
                     let found = fields.next(from)?;
                     // A time that a change of clocks skips happens when the clocks have changed.
-                    let at = self
-                        .zone
-                        .to_ambiguous_zoned(found)
-                        .compatible()
-                        .ok()?
-                        .timestamp();
+                    let at = self.zone.to_ambiguous_timestamp(found).compatible().ok()?;
                     if at > after {
                         return Some(at);
                     }
