@@ -54,6 +54,10 @@ pub async fn run(api: &Arc<Api>, advertise: SocketAddr) -> Result<(), ApiError> 
         },
     });
     ensure(api, "", "services", service).await?;
+    if advertise.ip().is_loopback() {
+        // No pod could reach it there, and endpoints may not say so; the node's network knows the way by itself.
+        return Ok(());
+    }
     let slice = json!({
         "apiVersion": "discovery.k8s.io/v1",
         "kind": "EndpointSlice",

@@ -12,6 +12,7 @@ mod escalation;
 mod limit_ranger;
 mod namespace_lifecycle;
 mod node_restriction;
+mod pod_security;
 mod priority;
 mod resource_quota;
 mod service_account;
@@ -137,12 +138,13 @@ impl Admission {
         Ok(())
     }
 
-    /// Refuses what may not be. After validation, before the store.
-    pub fn validate(&self, review: &Review<'_>, lookup: &dyn Lookup) -> Result<(), Status> {
+    /// Refuses what may not be, or warns. After validation, before the store; the object stays as it is.
+    pub fn validate(&self, review: &mut Review<'_>, lookup: &dyn Lookup) -> Result<(), Status> {
         // Who may write what comes before what the write costs.
         node_restriction::validate(review, lookup)?;
         escalation::validate(review, lookup, &self.authorizer)?;
         built_in::validate(review)?;
+        pod_security::validate(review, lookup)?;
         limit_ranger::validate(review, lookup)?;
         // Here come validating policies and webhooks.
         // Last: what was refused for another reason must not count.
