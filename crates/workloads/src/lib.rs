@@ -63,6 +63,7 @@ pub const IDENTITIES: &[&str] = &[
     "endpoint-controller",
     "endpointslice-controller",
     "persistent-volume-binder",
+    "ephemeral-volume-controller",
     "pvc-protection-controller",
     "pv-protection-controller",
     "node-controller",
