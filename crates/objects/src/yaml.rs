@@ -108,16 +108,13 @@ struct Reader<'r, 'input> {
 
 impl<'input> Reader<'_, 'input> {
     fn next(&mut self) -> Result<(Event<'input>, Span), Error> {
-        loop {
-            match self.parser.next_event() {
-                Some(Ok((Event::Comment(..), _))) => {}
-                Some(Ok(event)) => return Ok(event),
-                Some(Err(error)) => {
-                    let place = error.marker();
-                    return Err(at(place.line(), place.col(), error.info()));
-                }
-                None => return Err(at(1, 0, "the document ends too early")),
+        match self.parser.next_event() {
+            Some(Ok(event)) => Ok(event),
+            Some(Err(error)) => {
+                let place = error.marker();
+                Err(at(place.line(), place.col(), error.info()))
             }
+            None => Err(at(1, 0, "the document ends too early")),
         }
     }
 
