@@ -138,7 +138,11 @@ impl AccessPolicy {
 
 fn named_caller(headers: &HeaderMap) -> Option<Caller> {
     let user = headers.get(USER_HEADER)?.to_str().ok()?.to_owned();
-    let groups = headers.get_all(GROUP_HEADER).iter().filter_map(|group| group.to_str().ok()).filter(|group| !group.is_empty());
+    let groups = headers
+        .get_all(GROUP_HEADER)
+        .iter()
+        .filter_map(|group| group.to_str().ok())
+        .filter(|group| !group.is_empty());
     let groups = groups.map(str::to_owned).collect();
     (!user.is_empty()).then_some(Caller {
         user,
