@@ -4,7 +4,7 @@ use objects::FieldError;
 use serde_json::Value;
 
 use super::Strategy;
-use super::endpoints::validate_address;
+use super::endpoints::{is_api_server, validate_address};
 use super::fields::{each, fill, fill_text, is_empty, list, text};
 
 pub(super) struct EndpointSlice;
@@ -41,7 +41,7 @@ impl Strategy for EndpointSlice {
                     "must contain at least 1 address",
                 ));
             }
-            if kind == "FQDN" {
+            if kind == "FQDN" || is_api_server(object) {
                 continue;
             }
             for (at, address) in list(&endpoint["addresses"]).enumerate() {

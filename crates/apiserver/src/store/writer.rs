@@ -8,7 +8,10 @@ use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot};
 
 use super::log::{Log, Op, checkpoint_loop};
-use super::{Collection, CollectionId, Config, Encoded, Entry, Error, Event, EventKind, Ring, Shared, Snapshot};
+use super::{
+    Collection, CollectionId, Config, Encoded, Entry, Error, Event, EventKind, Ring, Shared,
+    Snapshot,
+};
 
 /// Writes that share one commit.
 const GROUP: usize = 256;
@@ -33,9 +36,17 @@ pub(crate) struct Write {
 type Answer = oneshot::Sender<Result<Arc<Entry>, Error>>;
 
 pub(crate) enum Command {
-    Write { write: Write, answer: Answer },
-    Register { names: Vec<(String, String)>, answer: oneshot::Sender<Result<Vec<Collection>, Error>> },
-    Close { answer: oneshot::Sender<()> },
+    Write {
+        write: Write,
+        answer: Answer,
+    },
+    Register {
+        names: Vec<(String, String)>,
+        answer: oneshot::Sender<Result<Vec<Collection>, Error>>,
+    },
+    Close {
+        answer: oneshot::Sender<()>,
+    },
 }
 
 pub(crate) struct Writer {
@@ -53,7 +64,10 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    pub(crate) fn open(config: &Config, commands: mpsc::Receiver<Command>) -> Result<(Self, Arc<Shared>), Error> {
+    pub(crate) fn open(
+        config: &Config,
+        commands: mpsc::Receiver<Command>,
+    ) -> Result<(Self, Arc<Shared>), Error> {
         let mut log = Log::open(&config.path, config.durability)?;
         let mut ids = HashMap::new();
         let mut size = 0;
@@ -64,14 +78,21 @@ impl Writer {
         let recorded = log.last_revision()?.max(1);
         // A clean close lowers the lease to the last revision; otherwise what was leased may have been seen.
         let revision = log.meta("lease")?.unwrap_or(1).max(recorded);
-        let mut head = Snapshot { revision, maps: vec![Default::default(); size] };
+        let mut head = Snapshot {
+            revision,
+            maps: vec![Default::default(); size],
+        };
         log.objects(|collection, key, revision, bytes| {
             if let Some(map) = head.maps.get_mut(collection as usize) {
                 map.insert(key.into(), Arc::new(Entry::new(revision, bytes)));
             }
         })?;
         let rings = replay(&log, config.history_rows, size, recorded)?;
-        let lost = if revision > recorded { recorded + 1..revision } else { 0..0 };
+        let lost = if revision > recorded {
+            recorded + 1..revision
+        } else {
+            0..0
+        };
         let (checkpoint, wake) = std::sync::mpsc::channel();
         let path = config.path.clone();
         std::thread::Builder::new()
@@ -129,7 +150,11 @@ impl Writer {
             }
             self.commit(&mut group);
             #[cfg(test)]
-            if self.shared.crash_before_publish.load(std::sync::atomic::Ordering::SeqCst) {
+            if self
+                .shared
+                .crash_before_publish
+                .load(std::sync::atomic::Ordering::SeqCst)
+            {
                 return;
             }
             self.compact();
@@ -155,7 +180,13 @@ impl Writer {
             }
             self.shared.snapshot.store(Arc::new(self.head.clone()));
         }
-        Ok(found.into_iter().map(|id| Collection { id, ring: self.rings[id.0 as usize].clone() }).collect())
+        Ok(found
+            .into_iter()
+            .map(|id| Collection {
+                id,
+                ring: self.rings[id.0 as usize].clone(),
+            })
+            .collect())
     }
 
     fn commit(&mut self, group: &mut Vec<(Write, Answer)>) {
@@ -168,7 +199,11 @@ impl Writer {
         match self.stage(&mut staged, writes) {
             Ok(results) => {
                 #[cfg(test)]
-                if self.shared.crash_before_publish.load(std::sync::atomic::Ordering::SeqCst) {
+                if self
+                    .shared
+                    .crash_before_publish
+                    .load(std::sync::atomic::Ordering::SeqCst)
+                {
                     return;
                 }
                 self.publish(staged);
@@ -187,7 +222,11 @@ impl Writer {
     }
 
     /// Everything up to and including the commit; on an error nothing of the group is stored.
-    fn stage(&mut self, staged: &mut Staged, writes: Vec<Write>) -> Result<Vec<Result<Arc<Entry>, Error>>, Error> {
+    fn stage(
+        &mut self,
+        staged: &mut Staged,
+        writes: Vec<Write>,
+    ) -> Result<Vec<Result<Arc<Entry>, Error>>, Error> {
         if self.head.revision + writes.len() as u64 >= self.lease {
             let lease = self.head.revision + writes.len() as u64 + LEASE;
             self.log.set_meta_synced("lease", lease)?;
@@ -202,7 +241,11 @@ impl Writer {
                     Err(refused) => Err(refused),
                 });
             }
-            if staged.events.is_empty() { self.log.roll_back() } else { self.log.commit()? };
+            if staged.events.is_empty() {
+                self.log.roll_back()
+            } else {
+                self.log.commit()?
+            };
             Ok(results)
         })();
         if staging.is_err() {
@@ -219,7 +262,10 @@ impl Writer {
         self.shared.snapshot.store(Arc::new(self.head.clone()));
         let mut per_ring: HashMap<CollectionId, Vec<Arc<Event>>> = HashMap::new();
         for (collection, event) in staged.events {
-            per_ring.entry(collection).or_default().push(Arc::new(event));
+            per_ring
+                .entry(collection)
+                .or_default()
+                .push(Arc::new(event));
         }
         for (collection, events) in per_ring {
             self.rings[collection.0 as usize].push(events);
@@ -253,7 +299,10 @@ struct Staged {
 
 impl Staged {
     fn new(head: Snapshot) -> Self {
-        Self { head, events: Vec::new() }
+        Self {
+            head,
+            events: Vec::new(),
+        }
     }
 
     fn check(&self, write: &Write) -> Result<Option<Arc<Entry>>, Error> {
@@ -262,31 +311,50 @@ impl Staged {
             (None, None) => Ok(None),
             (Some(_), None) => Err(Error::Exists { key: key() }),
             (None, Some(_)) => Err(Error::NotFound { key: key() }),
-            (Some(current), Some(expected)) if current.revision == expected => Ok(Some(current.clone())),
+            (Some(current), Some(expected)) if current.revision == expected => {
+                Ok(Some(current.clone()))
+            }
             (Some(_), Some(_)) => Err(Error::Conflict { key: key() }),
         }
     }
 
-    fn write(&mut self, log: &Log, write: Write, before: Option<Arc<Entry>>) -> Result<Arc<Entry>, Error> {
+    fn write(
+        &mut self,
+        log: &Log,
+        write: Write,
+        before: Option<Arc<Entry>>,
+    ) -> Result<Arc<Entry>, Error> {
         let revision = self.head.revision + 1;
         let previous = before.as_ref().map_or(0, |entry| entry.revision);
         let map = &mut self.head.maps[write.collection.0 as usize];
         let (op, kind, bytes) = match (&write.value, &before) {
             (Some(object), None) => (Op::Create, EventKind::Added, object.at(revision)),
             (Some(object), Some(_)) => (Op::Change, EventKind::Modified, object.at(revision)),
-            (None, Some(last)) => {
-                (Op::Remove, EventKind::Deleted, Encoded::reopen(&last.bytes, last.revision).at(revision))
-            }
+            (None, Some(last)) => (
+                Op::Remove,
+                EventKind::Deleted,
+                Encoded::reopen(&last.bytes, last.revision).at(revision),
+            ),
             (None, None) => unreachable!("a removal names the revision it saw, so there is one"),
         };
-        log.record(revision, write.collection.0, &write.key, op, previous, &bytes)?;
+        log.record(
+            revision,
+            write.collection.0,
+            &write.key,
+            op,
+            previous,
+            &bytes,
+        )?;
         let entry = Arc::new(Entry::new(revision, bytes));
         match op {
             Op::Remove => map.remove(&write.key),
             Op::Create | Op::Change => map.insert(write.key.clone(), entry.clone()),
         };
         self.head.revision = revision;
-        self.events.push((write.collection, Event::new(kind, write.key, entry.clone(), before)));
+        self.events.push((
+            write.collection,
+            Event::new(kind, write.key, entry.clone(), before),
+        ));
         Ok(entry)
     }
 }
@@ -300,14 +368,22 @@ fn replay(log: &Log, rows: u64, size: usize, recorded: u64) -> Result<Vec<Arc<Ri
     for row in history {
         let entry = Arc::new(Entry::new(row.revision, row.bytes));
         let place = (row.collection, row.key);
-        let before = seen.get(&place).filter(|known| known.revision == row.previous).cloned();
+        let before = seen
+            .get(&place)
+            .filter(|known| known.revision == row.previous)
+            .cloned();
         let kind = match row.op {
             Op::Create => EventKind::Added,
             Op::Change => EventKind::Modified,
             Op::Remove => EventKind::Deleted,
         };
         if let Some(events) = events.get_mut(row.collection as usize) {
-            events.push(Arc::new(Event::new(kind, place.1.as_str().into(), entry.clone(), before)));
+            events.push(Arc::new(Event::new(
+                kind,
+                place.1.as_str().into(),
+                entry.clone(),
+                before,
+            )));
         }
         seen.insert(place, entry);
     }
