@@ -17,6 +17,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nix::sys::socket::{SockaddrIn, bind};
@@ -163,6 +164,8 @@ struct Shared {
     connection: Mutex<Arc<Connection>>,
     pool: Mutex<Vec<OwnedFd>>,
     is_adopted: bool,
+    /// Set once the holder is told to end: from then on nobody puts a new one in its place.
+    is_ending: AtomicBool,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -198,6 +201,7 @@ impl Holder {
             connection: Mutex::new(Arc::new(connection)),
             pool: Mutex::new(Vec::new()),
             is_adopted,
+            is_ending: AtomicBool::new(false),
         })))
     }
 
@@ -326,10 +330,18 @@ impl Holder {
         Ok(())
     }
 
+    /// Whether the holder was told to end.
+    pub fn is_ending(&self) -> bool {
+        self.0.is_ending.load(Ordering::SeqCst)
+    }
+
     /// Puts a new holder into the namespaces of one that has ended. Sockets and pods are not touched. Blocking.
     pub fn recover(&self) -> Result<(), Error> {
         let shared = &self.0;
         let _starting = launch::lock_start(&shared.folder)?;
+        if self.is_ending() {
+            return Ok(());
+        }
         let connection = match launch::find(&shared.folder)? {
             Some(connection) => connection,
             None => {
@@ -349,6 +361,7 @@ impl Holder {
     /// Ends the holder process and waits until it is gone. The namespaces go with the last pod, or at once. Blocking.
     pub fn shutdown(&self) -> Result<(), Error> {
         let _starting = launch::lock_start(&self.0.folder)?;
+        self.0.is_ending.store(true, Ordering::SeqCst);
         let connection = self.connection();
         match connection.ask(&Request::Shutdown) {
             Ok(_) | Err(Error::Gone) => launch::wait_for_end(&connection.pidfd)?,
