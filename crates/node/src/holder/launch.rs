@@ -289,7 +289,7 @@ fn own_ids() -> Result<IdMap, Error> {
         uid_map: &read("/proc/self/uid_map")?,
         gid_map: &read("/proc/self/gid_map")?,
     };
-    id_map::choose(&owner).ok_or_else(|| refused(Step::IdMap, Errno::EPERM))
+    id_map::choose(&owner).ok_or_else(|| refused(Step::IdMap, Errno::EINVAL))
 }
 
 fn converse(

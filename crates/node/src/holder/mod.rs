@@ -7,6 +7,7 @@
 //! pod's ids 0.. are the host's `ids.uids.outside`.. (a pod's own map is written in the node's terms: `0 0 65536`).
 
 mod diagnosis;
+mod held;
 mod id_map;
 mod launch;
 pub mod process;
@@ -25,6 +26,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
 
 pub use diagnosis::Refused;
+pub use held::network_held_by;
 pub use id_map::{IdMap, IdRange};
 use launch::{Connection, Place};
 use wire::{Reply, Request};
@@ -126,7 +128,8 @@ pub struct Options {
     pub folder: PathBuf,
     /// The program that is re-executed with [`process::SUBCOMMAND`]; usually `/proc/self/exe`.
     pub executable: PathBuf,
-    /// If no holder lives: the node's network namespace as shims of living pods hold it, to be taken over.
+    /// If no holder lives: the node's network namespace as shims of living pods hold it ([`network_held_by`]), to be
+    /// taken over.
     pub rejoin: Option<OwnedFd>,
 }
 

@@ -144,11 +144,22 @@ async fn after_holder_and_server_died_a_descriptor_of_a_shim_brings_the_network_
         .as_fd()
         .try_clone_to_owned()
         .expect("held");
+    let mut shim = tokio::process::Command::new("sleep")
+        .arg("600")
+        .stdin(held)
+        .kill_on_drop(true)
+        .spawn()
+        .expect("started");
     let namespace = namespace_of(&first);
     first.shutdown().await.expect("ended");
+    // As the next server does with each shim it finds.
+    let pid = shim.id().expect("it runs");
+    let found = node::holder::network_held_by(pid).expect("readable");
+    shim.kill().await.expect("killed");
+    assert!(found.is_some());
 
     let rejoined = NodeNetwork::start(node::net::Config {
-        rejoin: Some(held),
+        rejoin: found,
         ..config(folder.path())
     });
     let second = rejoined.await.expect("rejoined");
