@@ -121,23 +121,21 @@ impl Quantity {
     pub fn signum(&self) -> i32 {
         self.nanos.signum() as i32
     }
+}
 
-    /// The sum, in the notation of `self` unless that is zero.
+#[expect(
+    clippy::should_implement_trait,
+    reason = "the operators are there too; these need no import"
+)]
+impl Quantity {
+    /// The sum; the same as `+`.
     pub fn add(self, other: Self) -> Self {
-        let notation = if self.is_zero() {
-            other.notation
-        } else {
-            self.notation
-        };
-        Self {
-            nanos: cap(self.nanos + other.nanos),
-            notation,
-        }
+        self + other
     }
 
-    /// The difference, in the notation of `self` unless that is zero.
+    /// The difference; the same as `-`.
     pub fn sub(self, other: Self) -> Self {
-        self.add(-other)
+        self - other
     }
 }
 
@@ -152,11 +150,20 @@ impl std::ops::Neg for Quantity {
     }
 }
 
+/// The sum is in the notation of the first one, unless that is zero.
 impl std::ops::Add for Quantity {
     type Output = Self;
 
     fn add(self, other: Self) -> Self {
-        Quantity::add(self, other)
+        let notation = if self.is_zero() {
+            other.notation
+        } else {
+            self.notation
+        };
+        Self {
+            nanos: cap(self.nanos + other.nanos),
+            notation,
+        }
     }
 }
 
@@ -164,13 +171,13 @@ impl std::ops::Sub for Quantity {
     type Output = Self;
 
     fn sub(self, other: Self) -> Self {
-        Quantity::sub(self, other)
+        self + -other
     }
 }
 
 impl std::iter::Sum for Quantity {
     fn sum<I: Iterator<Item = Self>>(quantities: I) -> Self {
-        quantities.fold(Self::ZERO, Quantity::add)
+        quantities.fold(Self::ZERO, |sum, quantity| sum + quantity)
     }
 }
 

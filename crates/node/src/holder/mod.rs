@@ -25,6 +25,7 @@ use nix::sys::socket::{SockaddrIn, bind};
 use tokio::io::unix::AsyncFd;
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
 
+pub(crate) use diagnosis::Facts;
 pub use diagnosis::Refused;
 pub use held::network_held_by;
 pub use id_map::{IdMap, IdRange};
