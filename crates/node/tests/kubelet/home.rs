@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use apiserver::authn::User;
 use k8s_openapi::api::core::v1::{Event, Pod};
-use kube::api::{DeleteParams, ListParams, LogParams, PostParams};
+use kube::api::{AttachParams, DeleteParams, ListParams, LogParams, PostParams};
 use kube::{Api, Client};
 use node::builtin::{HostListeners, Table};
 use node::{Config, Dependencies, Node};
@@ -54,6 +54,8 @@ impl Home {
         tokio::spawn(workloads::run(clients, config, stop.clone()));
         let client = server.admin_client();
         let mut home = Self { data, server, node: None, components, stop, client };
+        let class = serde_json::to_vec(&workloads::default_storage_class())?;
+        home.client.request::<Value>(http::Request::post("/apis/storage.k8s.io/v1/storageclasses").body(class)?).await?;
         home.start_node().await?;
         Ok(home)
     }
@@ -63,7 +65,7 @@ impl Home {
         let token = |user: User| server.client(&server.issue(user));
         let dependencies = Dependencies {
             client: token(User::node("here")),
-            proxy_client: token(User::new("system:kube-proxy", &[])),
+            proxy_client: token(User::node("here")),
             client_factory: {
                 let server = server.clone();
                 std::sync::Arc::new(move |token: &str| server.client(token))
@@ -109,6 +111,7 @@ impl Home {
             Some("ConfigMap") => "configmaps",
             Some("Secret") => "secrets",
             Some("PersistentVolumeClaim") => "persistentvolumeclaims",
+            Some("Service") => "services",
             other => bail!("no path for {other:?}"),
         };
         let request = http::Request::post(format!("/api/v1/namespaces/default/{path}")).body(serde_json::to_vec(&object)?)?;
@@ -187,6 +190,20 @@ impl Home {
 
     pub async fn log(&self, name: &str) -> Result<String> {
         Ok(self.pods().logs(name, &LogParams::default()).await?)
+    }
+
+    /// Runs a command in a pod through the API; what it printed, and the status it ended with.
+    pub async fn exec(&self, name: &str, command: &[&str]) -> Result<(String, String)> {
+        let parameters = AttachParams::default().stderr(false);
+        let mut running = self.pods().exec(name, command.iter().copied(), &parameters).await?;
+        let ended = running.take_status().context("no status")?;
+        let mut printed = String::new();
+        let mut stdout = running.stdout().context("no output")?;
+        tokio::io::AsyncReadExt::read_to_string(&mut stdout, &mut printed).await?;
+        let status = ended.await.context("the connection ended without a status")?;
+        let causes = status.details.into_iter().flat_map(|details| details.causes.into_iter().flatten());
+        let code = causes.into_iter().find_map(|cause| cause.message);
+        Ok((printed, code.or(status.status).unwrap_or_default()))
     }
 
     /// Reasons and messages of what was said about a pod.
