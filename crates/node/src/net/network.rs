@@ -15,7 +15,11 @@ use super::netlink::Socket;
 use super::node::Node;
 use super::pool::Pool;
 use super::services::ServiceEntry;
+use crate::dns::{self, Dns};
 use crate::holder::{self, Holder, SocketKind};
+use crate::relay::{self, Relay};
+
+const DNS_PORT: u16 = 53;
 
 /// How the node's network is started.
 #[derive(Debug)]
@@ -26,6 +30,10 @@ pub struct Config {
     pub executable: PathBuf,
     /// Addresses.
     pub layout: Layout,
+    /// How names are served.
+    pub dns: dns::Config,
+    /// Where pods may go outside the cluster.
+    pub relay: relay::Config,
     /// The node's network namespace as a shim of a living pod holds it: used only if no holder lives.
     pub rejoin: Option<OwnedFd>,
 }
@@ -40,6 +48,8 @@ struct Shared {
     holder: Holder,
     node: Mutex<Node>,
     pool: Mutex<Pool>,
+    dns: Dns,
+    relay: Relay,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -54,8 +64,12 @@ impl NodeNetwork {
             folder,
             executable,
             layout,
+            dns,
+            relay,
             rejoin,
         } = config;
+        let dns = Dns::new(layout.clone(), &dns);
+        let relay = Relay::new(layout.clone(), relay);
         tokio::task::spawn_blocking(move || {
             let holder = Holder::start(holder::Options {
                 folder,
@@ -75,6 +89,8 @@ impl NodeNetwork {
                 holder,
                 node,
                 pool,
+                dns,
+                relay,
             })))
         })
         .await?
@@ -194,8 +210,44 @@ impl NodeNetwork {
         Ok(self.0.holder.dial_from(Some(source), address).await?)
     }
 
+    /// Replaces all names of the cluster domain.
+    pub fn set_records(&self, records: &dns::Records) {
+        self.0.dns.set_records(records);
+    }
+
+    /// What leaves the cluster, by pod.
+    pub fn relay(&self) -> &Relay {
+        &self.0.relay
+    }
+
+    /// Takes the sockets of DNS and relay; the future then serves them, and replaces the holder should it end, until
+    /// `shutdown`.
+    pub async fn serve(
+        &self,
+        shutdown: CancellationToken,
+    ) -> Result<impl Future<Output = ()> + Send + use<>, Error> {
+        let Layout {
+            gateway,
+            dns,
+            relay_port,
+            ..
+        } = self.0.layout;
+        let names = SocketAddrV4::new(dns, DNS_PORT);
+        let udp = self.udp(names).await?;
+        let tcp = self.listen(names).await?;
+        let leaving = self.listen(SocketAddrV4::new(gateway, relay_port)).await?;
+        let this = self.clone();
+        Ok(async move {
+            tokio::join!(
+                this.0.dns.clone().serve(udp, tcp, shutdown.clone()),
+                this.0.relay.clone().serve(leaving, shutdown.clone()),
+                this.keep_holder(shutdown.clone()),
+            );
+        })
+    }
+
     /// Watches the holder until `shutdown` and puts a new one in place when it ends.
-    pub async fn keep_holder(self, shutdown: CancellationToken) {
+    async fn keep_holder(&self, shutdown: CancellationToken) {
         while let Some(ended) = shutdown.run_until_cancelled(self.0.holder.ended()).await {
             if let Err(error) = ended {
                 tracing::error!(
@@ -204,7 +256,7 @@ impl NodeNetwork {
                 );
                 return;
             }
-            if shutdown.is_cancelled() {
+            if shutdown.is_cancelled() || self.0.holder.is_ending() {
                 return;
             }
             tracing::warn!("the node's holder ended; a new one takes its place");

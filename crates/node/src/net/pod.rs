@@ -1,7 +1,11 @@
 //! The pod's side of its network, called by the shim inside the pod's own network namespace, single-threaded, after
 //! the server has put `eth0` there. Opens its own netlink socket; needs no other process.
 
-use std::net::Ipv4Addr;
+use std::io;
+use std::net::{Ipv4Addr, UdpSocket};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
 
 use super::error::Error;
 use super::links::{self, LOOPBACK, Route};
@@ -54,6 +58,10 @@ pub fn configure(link: &PodLink) -> Result<Vec<Warning>, Error> {
         .requests(messages)
         .map_err(|e| refused("set up lo, eth0 and the default route", e))?;
 
+    wait_for_round_trip(link).map_err(|error| {
+        Error::refused(format!("reach the node from pod {}", link.address), error)
+    })?;
+
     let mut warnings = Vec::new();
     let low_ports = "/proc/sys/net/ipv4/ip_unprivileged_port_start";
     if let Err(error) = std::fs::write(low_ports, "0") {
@@ -62,4 +70,32 @@ pub fn configure(link: &PodLink) -> Result<Vec<Warning>, Error> {
         )));
     }
     Ok(warnings)
+}
+
+/// The kernel switches the node's end of a link on some time after both ends are up, and drops what is sent into it
+/// until then: the pod's first answer from DNS would be lost and cost it five seconds. So the pod knocks at a closed
+/// port of the node until it hears that nobody is there.
+fn wait_for_round_trip(link: &PodLink) -> io::Result<()> {
+    const CLOSED_PORT: u16 = 9;
+    const LIMIT: Duration = Duration::from_secs(5);
+    let begun = Instant::now();
+    let mut pause = Duration::from_millis(1);
+    let socket = UdpSocket::bind((link.address, 0))?;
+    socket.connect((link.gateway, CLOSED_PORT))?;
+    loop {
+        let heard = match socket.send(&[]) {
+            Ok(_) => {
+                socket.set_read_timeout(Some(pause))?;
+                socket.recv(&mut [0])
+            }
+            Err(error) => Err(error),
+        };
+        match heard.map_err(|error| error.kind()) {
+            Ok(_) | Err(io::ErrorKind::ConnectionRefused) => return Ok(()),
+            Err(_) if begun.elapsed() > LIMIT => return Err(Errno::ETIMEDOUT.into()),
+            Err(io::ErrorKind::WouldBlock) => {}
+            Err(_) => std::thread::sleep(pause),
+        }
+        pause = (pause * 2).min(Duration::from_millis(50));
+    }
 }

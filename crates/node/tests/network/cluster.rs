@@ -3,11 +3,16 @@
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 
+use node::dns;
 use node::net::{Config, Layout, NodeNetwork, Protocol, ServiceEntry};
+use node::relay;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 /// Where the program is that tests re-execute; a copy when the tests run as another user.
 pub const PROGRAM_VARIABLE: &str = "NODE_NETWORK_TEST_PROGRAM";
@@ -23,13 +28,56 @@ pub fn program() -> PathBuf {
 pub struct Cluster {
     pub network: NodeNetwork,
     pub folder: TempDir,
+    serving: Serving,
+}
+
+/// Ends what serves a network with the test.
+pub struct Serving {
+    pub shutdown: CancellationToken,
+    pub task: JoinHandle<()>,
+}
+
+impl Serving {
+    pub async fn start(network: &NodeNetwork) -> Self {
+        let shutdown = CancellationToken::new();
+        let serve = network
+            .serve(shutdown.clone())
+            .await
+            .expect("sockets are free");
+        Self {
+            shutdown,
+            task: tokio::spawn(serve),
+        }
+    }
+
+    pub async fn stop(self) {
+        self.shutdown.cancel();
+        self.task.await.expect("no panic");
+    }
 }
 
 impl Cluster {
     pub async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    /// With changes to the configuration.
+    pub async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let network = start_in(folder.path()).await;
-        Self { network, folder }
+        let mut config = config(folder.path());
+        change(&mut config);
+        let network = start(config).await;
+        let serving = Serving::start(&network).await;
+        Self {
+            network,
+            folder,
+            serving,
+        }
+    }
+
+    /// Ends the server's part, as its shutdown does.
+    pub fn stop_serving(&self) {
+        self.serving.shutdown.cancel();
     }
 
     /// A pod that is attached and ready.
@@ -40,6 +88,7 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
+        self.serving.shutdown.cancel();
         // Also after a failed assertion: the holder must not outlive the test.
         let _ = self.network.holder().shutdown();
     }
@@ -50,12 +99,18 @@ pub fn config(folder: &Path) -> Config {
         folder: folder.join("network"),
         executable: program(),
         layout: Layout::default(),
+        dns: dns::Config::default(),
+        relay: relay::Config::default(),
         rejoin: None,
     }
 }
 
 pub async fn start_in(folder: &Path) -> NodeNetwork {
-    match NodeNetwork::start(config(folder)).await {
+    start(config(folder)).await
+}
+
+async fn start(config: Config) -> NodeNetwork {
+    match NodeNetwork::start(config).await {
         Ok(network) => network,
         Err(error) => panic!("the node's network cannot be had here: {error}"),
     }
@@ -65,6 +120,8 @@ pub async fn start_in(folder: &Path) -> NodeNetwork {
 pub struct Pod {
     pub address: Ipv4Addr,
     pub process: Child,
+    /// How long its own side of the network took.
+    pub configured_in: Duration,
     input: ChildStdin,
     output: Lines<BufReader<ChildStdout>>,
 }
@@ -93,6 +150,7 @@ impl Pod {
         let mut pod = Self {
             address,
             process,
+            configured_in: Duration::ZERO,
             input,
             output,
         };
@@ -104,7 +162,9 @@ impl Pod {
             .expect("attached");
         pod.write(&format!("{address} {}", network.layout().gateway))
             .await;
-        assert_eq!(pod.line().await, "ready");
+        let ready = pod.line().await;
+        let micros = ready.strip_prefix("ready ").expect("it is ready").parse();
+        pod.configured_in = Duration::from_micros(micros.expect("a number"));
         pod
     }
 

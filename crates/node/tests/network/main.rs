@@ -2,7 +2,9 @@
 //! allows namespaces; where it does not, every test fails with the cause and the remedy.
 
 mod cluster;
+mod leaving;
 mod life;
+mod names;
 mod ordinary_user;
 mod pods;
 mod services;

@@ -102,6 +102,11 @@ impl Expressions {
         self.load(to, TRANSPORT_HEADER, 2, 2)
     }
 
+    /// Loads the source port.
+    pub fn load_source_port(self, to: Register) -> Self {
+        self.load(to, TRANSPORT_HEADER, 0, 2)
+    }
+
     /// Loads a number that goes round from 0 to `modulus - 1`, one step per packet that gets here.
     pub fn load_counter(self, to: Register, modulus: u32) -> Self {
         const INCREMENTAL: u32 = 0;
@@ -212,6 +217,11 @@ impl Expressions {
                 .attribute(2, &[PORT_UNREACHABLE]),
         };
         self.push("reject", data)
+    }
+
+    /// Keeps the packet out of connection tracking, and so of address translation. Goes on.
+    pub fn not_tracked(self) -> Self {
+        self.push("notrack", Attributes::new())
     }
 
     fn verdict(self, code: u32) -> Self {

@@ -37,6 +37,17 @@ pub(crate) fn rules(table: &str, layout: &Layout) -> Vec<Message> {
 
     messages.push(add_chain(table, "guard", "filter", Hook::Prerouting, RAW));
     messages.extend(guard().map(|rule| add_rule(table, "guard", rule)));
+    messages.push(add_rule(
+        table,
+        "guard",
+        names_untracked(layout, Direction::Question),
+    ));
+    messages.push(add_chain(table, "own-raw", "filter", Hook::Output, RAW));
+    messages.push(add_rule(
+        table,
+        "own-raw",
+        names_untracked(layout, Direction::Answer),
+    ));
 
     messages.push(add_chain(
         table,
@@ -89,6 +100,31 @@ fn guard() -> impl Iterator<Item = Expressions> {
         .within(R0, LOOPBACK_BLOCK)
         .drop();
     [own, foreign_source, to_loopback].into_iter()
+}
+
+#[derive(Clone, Copy)]
+enum Direction {
+    Question,
+    Answer,
+}
+
+/// Questions about names and their answers are not tracked as connections: each would stay in the kernel's table for
+/// half a minute, and the table is the host's, shared and of fixed size.
+fn names_untracked(layout: &Layout, direction: Direction) -> Expressions {
+    const DNS_PORT: u16 = 53;
+    let udp = Expressions::new()
+        .load_protocol(R0)
+        .equals(R0, &[Protocol::Udp.number()]);
+    let own = &layout.dns.octets();
+    match direction {
+        Direction::Question => udp
+            .load_destination(R0)
+            .equals(R0, own)
+            .load_destination_port(R0),
+        Direction::Answer => udp.load_source(R0).equals(R0, own).load_source_port(R0),
+    }
+    .equals(R0, &DNS_PORT.to_be_bytes())
+    .not_tracked()
 }
 
 /// Connections to a Service go to an endpoint: the one there is, or the next of several in turn.

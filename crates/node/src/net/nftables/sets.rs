@@ -123,11 +123,9 @@ impl Element {
         }
     }
 
-    /// A Service port; `slot` in `Set::Several`.
+    /// Where connections to a Service's port go; with a slot, in `Set::Several`.
     pub fn service(
-        address: Ipv4Addr,
-        protocol: Protocol,
-        port: u16,
+        (address, protocol, port): (Ipv4Addr, Protocol, u16),
         slot: Option<u32>,
         endpoint: SocketAddrV4,
     ) -> Self {
@@ -147,6 +145,29 @@ impl Element {
         }
     }
 
+    /// The Service an element of `Set::Single` or `Set::Several` is about.
+    pub fn as_service(&self) -> Option<ServiceElement> {
+        let value = self.value.as_deref()?;
+        let (address, rest) = self.key.split_first_chunk::<4>()?;
+        let (protocol, rest) = rest.split_first_chunk::<4>()?;
+        let (port, rest) = rest.split_first_chunk::<4>()?;
+        let slot = match rest {
+            [] => None,
+            slot => Some(u32::from_ne_bytes(slot.try_into().ok()?)),
+        };
+        let (endpoint, endpoint_port) = value.split_first_chunk::<4>()?;
+        let number = |bytes: &[u8]| Some(u16::from_be_bytes(*bytes.first_chunk::<2>()?));
+        Some(ServiceElement {
+            port: (
+                (*address).into(),
+                Protocol::from_number(protocol[0])?,
+                number(port)?,
+            ),
+            slot,
+            endpoint: SocketAddrV4::new((*endpoint).into(), number(endpoint_port)?),
+        })
+    }
+
     fn to_attributes(&self, with_value: bool) -> Attributes {
         let mut element = Attributes::new().nest(1, Attributes::new().attribute(1, &self.key));
         if let (true, Some(value)) = (with_value, &self.value) {
@@ -162,6 +183,14 @@ impl Element {
             .map(<[u8]>::to_vec);
         Some(Self { key, value })
     }
+}
+
+/// What an element of the Service maps says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ServiceElement {
+    pub port: (Ipv4Addr, Protocol, u16),
+    pub slot: Option<u32>,
+    pub endpoint: SocketAddrV4,
 }
 
 fn element_messages(
@@ -226,7 +255,7 @@ mod tests {
     fn an_element_read_back_is_the_element_sent() {
         let endpoint = SocketAddrV4::new(Ipv4Addr::new(10, 1, 0, 7), 8080);
         let address = Ipv4Addr::new(10, 96, 0, 20);
-        let element = Element::service(address, Protocol::Tcp, 80, Some(59), endpoint);
+        let element = Element::service((address, Protocol::Tcp, 80), Some(59), endpoint);
         assert_eq!(element.key.len(), Set::Several.key_length() as usize);
         let list = Attributes::new().nest(1, element.to_attributes(true));
         let message = Message::new(1, 0, &[]).nest(3, list);
@@ -240,7 +269,7 @@ mod tests {
     #[test]
     fn a_full_message_of_elements_fits_an_attribute() {
         let endpoint = SocketAddrV4::new(Ipv4Addr::BROADCAST, u16::MAX);
-        let element = Element::service(Ipv4Addr::BROADCAST, Protocol::Udp, 1, Some(1), endpoint);
+        let element = Element::service((Ipv4Addr::BROADCAST, Protocol::Udp, 1), Some(1), endpoint);
         let size = Attributes::new().nest(1, element.to_attributes(true)).len();
         assert!(
             size * ELEMENTS_PER_MESSAGE < usize::from(u16::MAX) - 4,

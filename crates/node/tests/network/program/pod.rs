@@ -1,6 +1,6 @@
 //! A pod without anything but a network: enters the node's namespaces, makes its own, waits to be attached, and then
-//! obeys one command a line: `listen PORT`, `connect IP PORT`, `fetch IP PORT TEXT`, `flood IP PORT BYTES`,
-//! `latency IP PORT TIMES`, `udp IP PORT`, `answer-udp PORT`, `resolve NAME`, `spoof SOURCE IP PORT`. Each is answered by one line, `ok …` or `error …`.
+//! obeys one command a line: `listen PORT`, `connect IP PORT`, `fetch IP PORT TEXT`, `flood IP PORT BYTES`, `sink PORT`, `push IP PORT BYTES`, `ask TIMES`,
+//! `latency IP PORT TIMES`, `hold IP PORT`, `udp IP PORT`, `answer-udp PORT`, `resolve NAME`, `spoof SOURCE IP PORT`. Each is answered by one line, `ok …` or `error …`.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -49,12 +49,14 @@ pub fn run(arguments: &[String]) -> Result<()> {
         address: address.parse()?,
         gateway: gateway.parse()?,
     };
+    let begun = Instant::now();
     for warning in configure(&link)? {
         eprintln!("warning: {}", warning.0);
     }
-    println!("ready");
+    println!("ready {}", begun.elapsed().as_micros());
+    let mut held = Vec::new();
     for line in lines {
-        match obey(&line?, link.address) {
+        match obey(&line?, link.address, &mut held) {
             Ok(answer) => println!("ok {answer}"),
             Err(error) => println!("error {}", error),
         }
@@ -80,7 +82,7 @@ fn enter(user: &str, net: &str, ids: u32) -> Result<()> {
     std::fs::write("/proc/self/gid_map", "0 0 1").context("map groups")
 }
 
-fn obey(line: &str, own: Ipv4Addr) -> Result<String> {
+fn obey(line: &str, own: Ipv4Addr, held: &mut Vec<TcpStream>) -> Result<String> {
     let words: Vec<&str> = line.split(' ').collect();
     let at = |ip: &str, port: &str| -> Result<SocketAddrV4> {
         Ok(SocketAddrV4::new(ip.parse()?, port.parse()?))
@@ -89,7 +91,14 @@ fn obey(line: &str, own: Ipv4Addr) -> Result<String> {
         ["listen", port] => listen(port.parse()?, own),
         ["connect", ip, port] => connect(at(ip, port)?, ""),
         ["fetch", ip, port, text] => connect(at(ip, port)?, text),
+        ["sink", port] => sink(port.parse()?),
+        ["push", ip, port, bytes] => push(at(ip, port)?, bytes.parse()?),
+        ["ask", times] => ask(times.parse()?),
         ["flood", ip, port, bytes] => flood(at(ip, port)?, bytes.parse()?),
+        ["hold", ip, port] => {
+            held.push(dial(at(ip, port)?)?);
+            Ok(String::new())
+        }
         ["latency", ip, port, times] => latency(at(ip, port)?, times.parse()?),
         ["answer-udp", port] => answer_udp(port.parse()?, own),
         ["udp", ip, port] => udp(at(ip, port)?),
@@ -136,9 +145,8 @@ fn dial(address: SocketAddrV4) -> Result<TcpStream> {
 fn connect(address: SocketAddrV4, text: &str) -> Result<String> {
     let mut stream = dial(address)?;
     stream.write_all(text.as_bytes()).context("send")?;
-    stream
-        .shutdown(std::net::Shutdown::Write)
-        .context("finish")?;
+    // A connection that was reset meanwhile cannot be finished; reading says why.
+    let _ = stream.shutdown(std::net::Shutdown::Write);
     let mut answer = String::new();
     stream.read_to_string(&mut answer).context("read")?;
     Ok(answer.replace('\n', "|"))
@@ -177,6 +185,58 @@ fn flood(address: SocketAddrV4, bytes: usize) -> Result<String> {
     ))
 }
 
+/// Takes all that clients send and tells each one when it has it.
+fn sink(port: u16) -> Result<String> {
+    let listener = TcpListener::bind(("0.0.0.0", port)).context("bind")?;
+    std::thread::spawn(move || -> Result<()> {
+        for client in listener.incoming() {
+            let mut client = client?;
+            let mut buffer = vec![0; 256 * 1024];
+            while client.read(&mut buffer)? > 0 {}
+            client.write_all(&[1])?;
+        }
+        Ok(())
+    });
+    Ok(port.to_string())
+}
+
+/// Sends `bytes` and says how long it took until the other side had them.
+fn push(address: SocketAddrV4, bytes: usize) -> Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    let block = vec![7; 256 * 1024];
+    let begun = Instant::now();
+    let mut left = bytes;
+    while left > 0 {
+        let part = left.min(block.len());
+        stream.write_all(&block[..part])?;
+        left -= part;
+    }
+    stream.shutdown(std::net::Shutdown::Write)?;
+    stream.read_exact(&mut [0])?;
+    Ok(begun.elapsed().as_micros().to_string())
+}
+
+/// The median time of a question to the cluster's DNS about a name nobody has.
+fn ask(times: usize) -> Result<String> {
+    let socket = UdpSocket::bind("0.0.0.0:0")?;
+    socket.connect("10.96.0.10:53")?;
+    let question = b"\xab\xcd\x01\0\0\x01\0\0\0\0\0\0\x01x\x07cluster\x05local\0\0\x01\0\x01";
+    let mut taken = Vec::with_capacity(times);
+    for _ in 0..times {
+        let begun = Instant::now();
+        socket.send(question)?;
+        socket.recv(&mut [0; 512])?;
+        taken.push(begun.elapsed());
+    }
+    Ok(percentiles(taken))
+}
+
+fn percentiles(mut taken: Vec<Duration>) -> String {
+    taken.sort_unstable();
+    let at = |part: usize| taken[(taken.len() - 1) * part / 100].as_micros();
+    format!("p50 {} us, p99 {} us", at(50), at(99))
+}
+
 /// The median time of connecting and reading the first byte.
 fn latency(address: SocketAddrV4, times: usize) -> Result<String> {
     let mut taken = Vec::with_capacity(times);
@@ -186,9 +246,7 @@ fn latency(address: SocketAddrV4, times: usize) -> Result<String> {
         stream.read_exact(&mut [0])?;
         taken.push(begun.elapsed());
     }
-    taken.sort_unstable();
-    let at = |part: usize| taken[(taken.len() - 1) * part / 100].as_micros();
-    Ok(format!("p50 {} p99 {} us", at(50), at(99)))
+    Ok(percentiles(taken))
 }
 
 /// Answers every datagram with who it is and whom it sees.

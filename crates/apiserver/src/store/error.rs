@@ -1,0 +1,65 @@
+//! What can go wrong between a handler and the database, in the store's own words.
+
+use std::path::PathBuf;
+
+/// Errors of the store.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The key is taken.
+    #[error("an object is already stored at {key}")]
+    Exists {
+        /// The key.
+        key: String,
+    },
+    /// The key is free.
+    #[error("no object is stored at {key}")]
+    NotFound {
+        /// The key.
+        key: String,
+    },
+    /// The object moved on since it was read.
+    #[error("the object at {key} was changed since it was read")]
+    Conflict {
+        /// The key.
+        key: String,
+    },
+    /// History before this point is gone.
+    #[error("too old resource version: {revision} ({oldest})")]
+    Expired {
+        /// The revision asked for.
+        revision: u64,
+        /// The oldest one that can be served.
+        oldest: u64,
+    },
+    /// The revision has not been reached yet.
+    #[error("Too large resource version: {revision}, current: {current}")]
+    Future {
+        /// The revision asked for.
+        revision: u64,
+        /// The present one.
+        current: u64,
+    },
+    /// The writer has ended.
+    #[error("the object store is shut down")]
+    Closed,
+    /// A statement failed.
+    #[error("writing to the object database")]
+    Database(#[source] std::sync::Arc<rusqlite::Error>),
+    /// The file cannot be opened or is not ours.
+    #[error("opening the object database {path}: {why}")]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// The cause and the remedy.
+        why: String,
+    },
+    /// No thread could be started.
+    #[error("starting the writer thread")]
+    Thread(#[source] std::io::Error),
+}
+
+impl From<rusqlite::Error> for Error {
+    fn from(err: rusqlite::Error) -> Self {
+        Self::Database(std::sync::Arc::new(err))
+    }
+}

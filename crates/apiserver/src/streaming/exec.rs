@@ -1,0 +1,65 @@
+//! exec, attach and port-forward: found the kubelet, the rest is between it and the client.
+
+use axum::extract::Request;
+use objects::Status;
+
+use super::{container, forward, kubelet, query};
+use crate::error::ApiError;
+use crate::verbs::{Call, Reply};
+
+/// `pods/{name}/exec`, `/attach` and `/portforward`.
+pub async fn run(call: &Call, request: Request) -> Result<Reply, ApiError> {
+    let pod = call.current()?;
+    let node = kubelet::node_of(&pod).ok_or_else(|| {
+        ApiError::bad_request(format!("pod {} does not have a host assigned", call.name))
+    })?;
+    if !forward::is_upgrade(request.headers()) {
+        return Err(Status::bad_request("Upgrade request required").into());
+    }
+    let mut parameters = Vec::new();
+    let path = if call.subresource == "portforward" {
+        for port in call.query.all("ports") {
+            parameters.push(("ports", port.to_owned()));
+        }
+        format!("/portForward/{}/{}", call.namespace, call.name)
+    } else {
+        let phase = pod["status"]["phase"].as_str().unwrap_or_default();
+        if matches!(phase, "Succeeded" | "Failed") {
+            let words = format!(
+                "cannot exec into a container in a completed pod; current phase is {phase}"
+            );
+            return Err(ApiError::bad_request(words));
+        }
+        let container = container(&pod, call.query.get("container"))?;
+        for (ours, theirs) in [
+            ("stdin", "input"),
+            ("stdout", "output"),
+            ("stderr", "error"),
+            ("tty", "tty"),
+        ] {
+            if call.query.flag(ours) {
+                parameters.push((theirs, "1".to_owned()));
+            }
+        }
+        if call.subresource == "exec" {
+            if call.query.get("command").is_none() {
+                return Err(ApiError::bad_request(
+                    "you must specify at least 1 command for the container",
+                ));
+            }
+            parameters.extend(
+                call.query
+                    .all("command")
+                    .map(|word| ("command", word.to_owned())),
+            );
+        }
+        format!(
+            "/{}/{}/{}/{container}",
+            call.subresource, call.namespace, call.name
+        )
+    };
+    let connection = kubelet::connect(call, node).await?;
+    let target = format!("{path}?{}", query(&parameters));
+    let response = forward::send(connection, request, &target, node, &call.user).await?;
+    Ok(Reply::Response(Box::new(response)))
+}
