@@ -80,7 +80,7 @@ async fn pods_reach_each_other_by_the_name_of_a_service() -> Result<()> {
     .await?;
     home.until("server", "ready", is_ready).await?;
     let script = "import time, urllib.request\n\
-        for _ in range(200):\n  \
+        for _ in range(400):\n  \
           try: print(urllib.request.urlopen('http://web/hosts', timeout=5).status); break\n  \
           except OSError: time.sleep(0.05)";
     let client = json!({"name": "main", "image": "python:3", "command": ["python3", "-c", script]});
