@@ -16,6 +16,7 @@ pub mod discovery;
 mod expiry;
 pub mod http;
 pub mod metrics;
+pub mod services;
 pub mod streaming;
 pub mod subresources;
 pub mod table;

@@ -3,7 +3,7 @@
 //! Two passes around validation: [`Admission::mutate`] fills in what depends on other objects,
 //! [`Admission::validate`] only refuses. **The order of the steps is written in these two functions
 //! and nowhere else**, with the reason of each place. Steps see other objects through `Lookup` and
-//! keep no state. Addresses of Services are handed out by the write path itself.
+//! keep no state.
 
 mod built_in;
 mod default_storage_class;
@@ -12,6 +12,7 @@ mod escalation;
 mod limit_ranger;
 mod namespace_lifecycle;
 mod node_restriction;
+mod pod_security;
 mod priority;
 mod resource_quota;
 mod service_account;
@@ -134,15 +135,17 @@ impl Admission {
         default_tolerations::admit(review);
         default_storage_class::admit(review, lookup);
         // Here come pod defaults, then mutating policies and webhooks: they see the object as all of the above left it.
+        // Addresses of Services are handed out after all of this, where the write is stored.
         Ok(())
     }
 
-    /// Refuses what may not be. After validation, before the store.
-    pub fn validate(&self, review: &Review<'_>, lookup: &dyn Lookup) -> Result<(), Status> {
+    /// Refuses what may not be, or warns. After validation, before the store; the object stays as it is.
+    pub fn validate(&self, review: &mut Review<'_>, lookup: &dyn Lookup) -> Result<(), Status> {
         // Who may write what comes before what the write costs.
         node_restriction::validate(review, lookup)?;
         escalation::validate(review, lookup, &self.authorizer)?;
         built_in::validate(review)?;
+        pod_security::validate(review, lookup)?;
         limit_ranger::validate(review, lookup)?;
         // Here come validating policies and webhooks.
         // Last: what was refused for another reason must not count.

@@ -29,25 +29,40 @@ pub async fn handle(api: Arc<Api>, request: Request) -> Response {
     let method = request.method().clone();
     let verb_for_metrics = method.clone();
     let response = async {
-        let response = answer(&api, request).await.unwrap_or_else(|err| reply::error(&err));
-        tracing::debug!(http.status = response.status().as_u16(), duration_ms = begun.elapsed().as_millis() as u64);
+        let response = answer(&api, request)
+            .await
+            .unwrap_or_else(|err| reply::error(&err));
+        tracing::debug!(
+            http.status = response.status().as_u16(),
+            duration_ms = begun.elapsed().as_millis() as u64
+        );
         response
     }
     .instrument(span)
     .await;
-    api.metrics.count(verb_for_metrics.as_str(), response.status().as_u16(), begun.elapsed());
+    api.metrics.count(
+        verb_for_metrics.as_str(),
+        response.status().as_u16(),
+        begun.elapsed(),
+    );
     response
 }
 
 async fn answer(api: &Arc<Api>, request: Request) -> Result<Response, ApiError> {
     let peer = request.extensions().get::<ClientCertificate>().cloned();
-    let user = api.authenticator.authenticate(request.headers(), peer.as_ref())?;
+    let user = api
+        .authenticator
+        .authenticate(request.headers(), peer.as_ref())?;
     let user = impersonation::resolve(user, request.headers(), &api.authorizer)?;
     let query = Query::parse(request.uri().query().unwrap_or_default());
     match parse(request.uri().path()) {
         Target::Other(path) => {
             let verb = request.method().as_str().to_lowercase();
-            let attributes = Attributes { verb: &verb, path: &path, ..Attributes::default() };
+            let attributes = Attributes {
+                verb: &verb,
+                path: &path,
+                ..Attributes::default()
+            };
             api.authorizer.require(&user, &attributes)?;
             // Bodies cannot be shared between threads; only the head goes along.
             let (head, _) = request.into_parts();
@@ -73,12 +88,23 @@ fn verb_of(method: &Method, path: &ResourcePath, query: &Query) -> Result<&'stat
         Method::DELETE if path.name.is_empty() => "deletecollection",
         Method::DELETE => "delete",
         _ => {
-            return Err(Status::method_not_allowed(&path.group, &path.resource, &method.as_str().to_lowercase()).into());
+            return Err(Status::method_not_allowed(
+                &path.group,
+                &path.resource,
+                &method.as_str().to_lowercase(),
+            )
+            .into());
         }
     })
 }
 
-fn authorize(api: &Api, user: &User, verb: &str, path: &ResourcePath, query: &Query) -> Result<(), ApiError> {
+fn authorize(
+    api: &Api,
+    user: &User,
+    verb: &str,
+    path: &ResourcePath,
+    query: &Query,
+) -> Result<(), ApiError> {
     let attributes = Attributes {
         verb,
         group: &path.group,
@@ -120,7 +146,11 @@ async fn resource(
         user,
         registry,
         verb,
-        namespace: if resource.namespaced { path.namespace } else { String::new() },
+        namespace: if resource.namespaced {
+            path.namespace
+        } else {
+            String::new()
+        },
         resource,
         name: path.name,
         subresource: path.subresource,
@@ -138,11 +168,21 @@ async fn resource(
         let result = subresources::stream(&call, &path.rest, request).await;
         return Ok(reply::finish(&call, result).await);
     }
-    let limit = if matches!(verb, "get" | "list") { Some(&api.reads) } else { None };
-    let limit = if matches!(verb, "watch") { None } else { limit.or(Some(&api.writes)) };
+    let limit = if matches!(verb, "get" | "list") {
+        Some(&api.reads)
+    } else {
+        None
+    };
+    let limit = if matches!(verb, "watch") {
+        None
+    } else {
+        limit.or(Some(&api.writes))
+    };
     let _permit = match limit.map(|limit| limit.clone().try_acquire_owned()) {
         Some(Err(_)) => {
-            return Err(Status::too_many_requests("too many requests, please try again later", 1).into());
+            return Err(
+                Status::too_many_requests("too many requests, please try again later", 1).into(),
+            );
         }
         Some(Ok(permit)) => Some(permit),
         None => None,
@@ -152,7 +192,9 @@ async fn resource(
     }
     let result = match tokio::time::timeout(REQUEST_TIMEOUT, run(&call)).await {
         Ok(result) => result,
-        Err(_) => Err(Status::timeout("request did not complete within the allotted timeout", 0).into()),
+        Err(_) => {
+            Err(Status::timeout("request did not complete within the allotted timeout", 0).into())
+        }
     };
     let mut response = reply::finish(&call, result).await;
     if parts.method == Method::HEAD {
@@ -176,7 +218,8 @@ fn check_scope(resource: &Resource, verb: &str, path: &ResourcePath) -> Result<(
     }
     if path.subresource.is_empty() {
         let needs_namespace = !path.name.is_empty() || verb == "create";
-        if resource.namespaced && path.namespace.is_empty() && needs_namespace && !path.is_old_watch {
+        if resource.namespaced && path.namespace.is_empty() && needs_namespace && !path.is_old_watch
+        {
             return Err(ApiError::no_such_resource());
         }
         if !resource.verbs.contains(&verb) {
@@ -189,7 +232,9 @@ fn check_scope(resource: &Resource, verb: &str, path: &ResourcePath) -> Result<(
     }
     match resource.subresource(&path.subresource) {
         None => Err(ApiError::no_such_resource()),
-        Some(Subresource::Status | Subresource::Scale(_)) if !matches!(verb, "get" | "update" | "patch") => {
+        Some(Subresource::Status | Subresource::Scale(_))
+            if !matches!(verb, "get" | "update" | "patch") =>
+        {
             Err(Status::method_not_allowed(&resource.group, &resource.plural, verb).into())
         }
         Some(Subresource::Named { verbs, .. }) if !verbs.contains(&verb) => {
