@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use kube_cel::KubeCelExt;
+use kube_cel::cel::common::ast::IdedExpr;
 use kube_cel::cel::objects::{Key, Map, OptionalValue, Value as Cel};
 use kube_cel::cel::{Context, ExecutionError, Program};
 use serde::Deserialize;
@@ -91,6 +92,11 @@ impl Rule {
             needs_old,
             kind,
         })
+    }
+
+    /// The rule as it was parsed.
+    pub(super) fn expression(&self) -> &IdedExpr {
+        self.program.expression()
     }
 
     /// The rule's own text.
@@ -363,7 +369,7 @@ const RESERVED: [&str; 21] = [
 ];
 
 /// A field name as a CEL identifier.
-fn escape(name: &str) -> String {
+pub(super) fn escape(name: &str) -> String {
     if RESERVED.contains(&name) {
         return format!("__{name}__");
     }

@@ -4,6 +4,7 @@
 mod lists;
 mod logic;
 mod rules;
+mod scope;
 
 use serde_json::{Map, Value};
 
@@ -32,7 +33,7 @@ pub fn check(document: &Value, path: &str) -> Vec<FieldError> {
             "nullable cannot be true at the root",
         ));
     }
-    rules::check(map, path, None, &mut errors);
+    rules::check(map, path, &mut errors);
     root_metadata(map, path, &mut errors);
     errors
 }
@@ -475,6 +476,10 @@ mod tests {
             assert_eq!(pointing(bad), [expected]);
         }
         for (rule, expected) in [
+            (
+                json!({"rule": "self.b > 1"}),
+                "rule: Invalid value: \"self.b > 1\": compilation failed: undefined field 'b'",
+            ),
             (
                 json!({"rule": " "}),
                 "rule: Required value: rule is not specified",

@@ -192,7 +192,7 @@ fn list_maps_refuse_the_same_key_twice_with_defaults_filled_in() {
 fn ruled(rules: Value) -> Schema {
     spec_schema(
         json!({"type": "object", "x-kubernetes-validations": rules, "properties": {
-            "min": {"type": "integer"}, "max": {"type": "integer"}, "name": {"type": "string"}, "until": {"type": "string", "format": "date-time"},
+            "min": {"type": "integer"}, "max": {"type": "integer"}, "wanted": {"type": "string"}, "name": {"type": "string"}, "until": {"type": "string", "format": "date-time"},
             "wait": {"type": "string", "format": "duration"}, "ratio": {"type": "number"}, "max-size": {"type": "integer"},
             "labels": {"type": "object", "additionalProperties": {"type": "string"}},
         }}),

@@ -3,32 +3,49 @@
 
 use serde_json::{Map, Value};
 
+use super::scope;
 use crate::field::{self, FieldError};
 use crate::schema::cel::Rule;
 
-/// Checks the rules of a node and of everything below it. `uncorrelated` is the list, if any, whose items have no names.
-pub(super) fn check(
-    map: &Map<String, Value>,
-    path: &str,
-    uncorrelated: Option<&str>,
-    errors: &mut Vec<FieldError>,
-) {
+/// Where a node stands.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    is_root: bool,
+    /// The list, if any, whose items have no names, so that old and new ones cannot be told to belong together.
+    uncorrelated: Option<&'a str>,
+}
+
+/// Checks the rules of a schema, from its root down.
+pub(super) fn check(map: &Map<String, Value>, path: &str, errors: &mut Vec<FieldError>) {
+    node(
+        map,
+        path,
+        Place {
+            is_root: true,
+            uncorrelated: None,
+        },
+        errors,
+    );
+}
+
+fn node(map: &Map<String, Value>, path: &str, place: Place<'_>, errors: &mut Vec<FieldError>) {
     let at = field::join(path, "x-kubernetes-validations");
     let rules = map
         .get("x-kubernetes-validations")
         .and_then(Value::as_array);
     for (index, raw) in rules.into_iter().flatten().enumerate() {
+        let found = match Rule::compile(raw) {
+            Err(error) => vec![error],
+            Ok(rule) => problems(&rule, map, place),
+        };
         let at = field::index(&at, index);
-        match Rule::compile(raw) {
-            Err(error) => errors.push(error.under(&at)),
-            Ok(rule) => errors.extend(
-                problems(&rule, map, uncorrelated)
-                    .into_iter()
-                    .map(|error| error.under(&at)),
-            ),
-        }
+        errors.extend(found.into_iter().map(|error| error.under(&at)));
     }
     let below = |word: &str| field::join(path, word);
+    let inner = Place {
+        is_root: false,
+        ..place
+    };
     for (name, property) in map
         .get("properties")
         .and_then(Value::as_object)
@@ -36,32 +53,39 @@ pub(super) fn check(
         .flatten()
     {
         if let Some(property) = property.as_object() {
-            check(
+            node(
                 property,
                 &field::key(&below("properties"), name),
-                uncorrelated,
+                inner,
                 errors,
             );
         }
     }
     if let Some(additional) = map.get("additionalProperties").and_then(Value::as_object) {
-        check(
-            additional,
-            &below("additionalProperties"),
-            uncorrelated,
-            errors,
-        );
+        node(additional, &below("additionalProperties"), inner, errors);
     }
     if let Some(items) = map.get("items").and_then(Value::as_object) {
         let has_names = map.get("x-kubernetes-list-type").and_then(Value::as_str) == Some("map");
-        let uncorrelated = uncorrelated.or((!has_names).then_some(path));
-        check(items, &below("items"), uncorrelated, errors);
+        let uncorrelated = place.uncorrelated.or((!has_names).then_some(path));
+        node(
+            items,
+            &below("items"),
+            Place {
+                uncorrelated,
+                ..inner
+            },
+            errors,
+        );
     }
 }
 
-fn problems(rule: &Rule, map: &Map<String, Value>, uncorrelated: Option<&str>) -> Vec<FieldError> {
+fn problems(rule: &Rule, map: &Map<String, Value>, place: Place<'_>) -> Vec<FieldError> {
     let mut errors = Vec::new();
-    if let Some(list) = uncorrelated.filter(|_| rule.needs_old()) {
+    for name in scope::undefined_fields(rule, map, place.is_root) {
+        let detail = format!("compilation failed: undefined field '{name}'");
+        errors.push(FieldError::invalid("rule", rule.text(), detail));
+    }
+    if let Some(list) = place.uncorrelated.filter(|_| rule.needs_old()) {
         let detail = format!(
             "oldSelf cannot be used on the uncorrelatable portion of the schema within {list}"
         );
