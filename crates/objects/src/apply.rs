@@ -35,7 +35,7 @@ pub enum Error {
     #[error("{0}")]
     Malformed(String),
     /// The applied configuration does not fit its schema.
-    #[error("failed to create typed patch object: {0}")]
+    #[error("failed to create typed patch object {0}")]
     Typed(String),
 }
 

@@ -37,3 +37,13 @@ pub fn annotate_all(definitions: &mut Map<String, Value>) {
         annotate(schema, name);
     }
 }
+
+/// The types and fields the table speaks of, so that tests can hold it against the published types.
+pub fn rows() -> impl Iterator<Item = (&'static str, Vec<&'static str>)> {
+    let types = table::TYPES.iter().map(|(name, _)| (*name, Vec::new()));
+    types.chain(
+        table::FIELDS
+            .iter()
+            .map(|(name, fields)| (*name, fields.iter().map(|(field, _)| *field).collect())),
+    )
+}

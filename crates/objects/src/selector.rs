@@ -3,6 +3,7 @@
 
 mod fields;
 mod labels;
+mod text;
 
 pub use fields::{FieldOperator, FieldRequirement, FieldSelector};
 pub use labels::{LabelOperator, LabelRequirement, LabelSelector, Labels};

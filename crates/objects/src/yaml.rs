@@ -4,7 +4,7 @@
 mod scalar;
 
 use serde_json::{Map, Value};
-use serde_saphyr::granit_parser::{Event, Parser, ScalarStyle, Span};
+use serde_saphyr::granit_parser::{Event, Options, Parser, ScalarStyle, Span, StrInput};
 
 /// Deepest nesting that is read.
 const MAX_DEPTH: usize = 200;
@@ -57,7 +57,9 @@ pub fn parse_all(text: &str) -> Result<Vec<Value>, Error> {
 /// Reads every document of a text with the line it starts on; empty ones are passed over.
 pub fn documents(text: &str) -> Result<Vec<Document>, Error> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut parser = Parser::new_from_str(text);
+    let mut options = Options::default();
+    options.set_emit_comments(false);
+    let mut parser = Parser::new_from_str_with_options(text, options);
     let mut documents = Vec::new();
     while let Some(event) = parser.next_event() {
         let (event, span) =
@@ -98,7 +100,7 @@ fn at_span(span: &Span, problem: impl Into<String>) -> Error {
 }
 
 struct Reader<'r, 'input> {
-    parser: &'r mut Parser<'input, serde_saphyr::granit_parser::StrInput<'input>>,
+    parser: &'r mut Parser<'input, StrInput<'input>>,
     /// Value and size of each anchored node, by anchor number.
     anchors: Vec<(usize, Value, usize)>,
     nodes: usize,
@@ -108,11 +110,10 @@ impl<'input> Reader<'_, 'input> {
     fn next(&mut self) -> Result<(Event<'input>, Span), Error> {
         match self.parser.next_event() {
             Some(Ok(event)) => Ok(event),
-            Some(Err(error)) => Err(at(
-                error.marker().line(),
-                error.marker().col(),
-                error.info(),
-            )),
+            Some(Err(error)) => {
+                let place = error.marker();
+                Err(at(place.line(), place.col(), error.info()))
+            }
             None => Err(at(1, 0, "the document ends too early")),
         }
     }
@@ -203,7 +204,8 @@ impl<'input> Reader<'_, 'input> {
                 merge_into(&mut merged, value).map_err(|problem| at_span(&value_span, problem))?;
                 continue;
             }
-            let key = scalar::key(&key).ok_or_else(|| at_span(&span, "a key must be a scalar"))?;
+            let key = scalar::key(&key)
+                .ok_or_else(|| at_span(&span, "a key must be a text, a number or a bool"))?;
             if map.contains_key(&key) {
                 return Err(at_span(
                     &span,
@@ -239,6 +241,12 @@ fn merge_into(merged: &mut Map<String, Value>, value: Value) -> Result<(), &'sta
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn comments_are_passed_over_wherever_they_stand() {
+        let text = "# a\na: 1 # b\n# c\nb:\n  # d\n  c: 2\n  # e\nlist:\n# f\n- x\n# g\n";
+        assert_eq!(parse(text).unwrap(), serde_json::json!({"a": 1, "b": {"c": 2}, "list": ["x"]}));
+    }
     use serde_json::json;
 
     #[test]
@@ -302,7 +310,13 @@ mod tests {
             error.to_string(),
             r#"yaml: line 4, column 3: key "c" already set in map"#
         );
-        assert!(parse("[a]: 1").is_err());
+        for bad in ["[a]: 1", "null: 1", "a: .inf", "a: .NaN", "a: !!int x"] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+        assert_eq!(
+            parse("a: !!binary aGk=\nb: !mine 12"),
+            Ok(json!({"a": "hi", "b": "12"}))
+        );
     }
 
     #[test]

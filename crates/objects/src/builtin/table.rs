@@ -342,10 +342,7 @@ pub(super) const FIELDS: &[(&str, Fields)] = &[
     ),
     ("io.k8s.api.core.v1.ServiceStatus", STATUS_WITH_CONDITIONS),
     // discovery
-    (
-        "io.k8s.api.discovery.v1.Endpoint",
-        &[("addresses", &[Set]), ("deprecatedTopology", &[Atomic])],
-    ),
+    ("io.k8s.api.discovery.v1.Endpoint", &[("addresses", &[Set])]),
     // flowcontrol
     (
         "io.k8s.api.flowcontrol.v1.FlowSchemaStatus",

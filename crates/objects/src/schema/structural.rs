@@ -1,6 +1,9 @@
 //! The rules that make a schema structural: every value has one type, nothing is specified only inside logic.
 //! Mirrors the checks of apiextensions v1 on a CustomResourceDefinition's schema.
 
+mod lists;
+mod logic;
+
 use serde_json::{Map, Value};
 
 use super::cel::Rule;
@@ -70,7 +73,7 @@ fn node(map: &Map<String, Value>, path: &str, place: Place, errors: &mut Vec<Fie
         errors.push(FieldError::forbidden(at("uniqueItems"), detail));
     }
     if place == Place::Logic {
-        logic_only(map, path, errors);
+        logic::only_limits(map, path, errors);
     } else {
         kind(map, path, place, errors);
         extensions(map, path, errors);
@@ -78,7 +81,7 @@ fn node(map: &Map<String, Value>, path: &str, place: Place, errors: &mut Vec<Fie
     limits(map, path, errors);
     children(map, path, place, errors);
     if place != Place::Logic {
-        completeness(map, path, errors);
+        logic::is_covered(map, path, errors);
         default(map, path, errors);
     }
 }
@@ -91,9 +94,9 @@ fn kind(map: &Map<String, Value>, path: &str, place: Place, errors: &mut Vec<Fie
         "" if flag("x-kubernetes-int-or-string")
             || flag("x-kubernetes-preserve-unknown-fields") =>
         {
-            if place == Place::Root {
-                errors.push(FieldError::required(at, "must not be empty at the root"));
-            }
+            // Only the root must say that it is an object.
+            let at = Some(at).filter(|_| place == Place::Root);
+            errors.extend(at.map(|at| FieldError::required(at, "must not be empty at the root")));
         }
         "" => {
             let detail = match place {
@@ -169,8 +172,8 @@ fn extensions(map: &Map<String, Value>, path: &str, errors: &mut Vec<FieldError>
                 errors.push(FieldError::invalid(at("type"), name, detail));
             }
             match list_type {
-                "map" => list_map(map, path, errors),
-                "set" => list_set(map, path, errors),
+                "map" => lists::check_map(map, path, errors),
+                "set" => lists::check_set(map, path, errors),
                 _ => {}
             }
         }
@@ -184,11 +187,10 @@ fn extensions(map: &Map<String, Value>, path: &str, errors: &mut Vec<FieldError>
     }
     match map.get("x-kubernetes-map-type").and_then(Value::as_str) {
         None => {}
+        Some("granular" | "atomic") if name == "object" => {}
         Some("granular" | "atomic") => {
-            if name != "object" {
-                let detail = "must be object if x-kubernetes-map-type is specified";
-                errors.push(FieldError::invalid(at("type"), name, detail));
-            }
+            let detail = "must be object if x-kubernetes-map-type is specified";
+            errors.push(FieldError::invalid(at("type"), name, detail));
         }
         Some(other) => {
             errors.push(FieldError::not_supported(
@@ -209,161 +211,6 @@ fn extensions(map: &Map<String, Value>, path: &str, errors: &mut Vec<FieldError>
             }
         }
     }
-}
-
-fn list_map(map: &Map<String, Value>, path: &str, errors: &mut Vec<FieldError>) {
-    let at = field::join(path, "x-kubernetes-list-map-keys");
-    let items_at = field::join(path, "items");
-    let items = map.get("items");
-    if items
-        .and_then(|items| items.get("type"))
-        .and_then(Value::as_str)
-        != Some("object")
-    {
-        let found = items
-            .and_then(|items| items.get("type"))
-            .cloned()
-            .unwrap_or(Value::Null);
-        let detail = "must be object if parent array's x-kubernetes-list-type is map";
-        errors.push(FieldError::invalid(
-            field::join(&items_at, "type"),
-            found,
-            detail,
-        ));
-    }
-    let keys: Vec<&str> = map
-        .get("x-kubernetes-list-map-keys")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .collect();
-    if keys.is_empty() {
-        errors.push(FieldError::required(
-            at,
-            "must not be empty if x-kubernetes-list-type is map",
-        ));
-        return;
-    }
-    let required: Vec<&str> = items
-        .and_then(|items| items.get("required"))
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .collect();
-    for (index, key) in keys.iter().enumerate() {
-        if keys[..index].contains(key) {
-            errors.push(FieldError::duplicate(field::index(&at, index), *key));
-        }
-        let Some(property) = items
-            .and_then(|items| items.get("properties"))
-            .and_then(|properties| properties.get(*key))
-        else {
-            let detail = "entries must all be names of item properties";
-            errors.push(FieldError::invalid(field::index(&at, index), *key, detail));
-            continue;
-        };
-        let property_at = field::key(&field::join(&items_at, "properties"), key);
-        if matches!(
-            property.get("type").and_then(Value::as_str),
-            Some("array" | "object")
-        ) {
-            let detail = "must be a scalar type if parent array's x-kubernetes-list-type is map";
-            errors.push(FieldError::invalid(
-                field::join(&property_at, "type"),
-                property["type"].clone(),
-                detail,
-            ));
-        }
-        if property.get("default").is_none() && !required.contains(key) {
-            let detail = "this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property";
-            errors.push(FieldError::required(
-                field::join(&property_at, "default"),
-                detail,
-            ));
-        }
-    }
-}
-
-fn list_set(map: &Map<String, Value>, path: &str, errors: &mut Vec<FieldError>) {
-    let Some(items) = map.get("items") else {
-        return;
-    };
-    let items_at = field::join(path, "items");
-    if items.get("nullable").and_then(Value::as_bool) == Some(true) {
-        let detail = "cannot be nullable when x-kubernetes-list-type is set";
-        errors.push(FieldError::forbidden(
-            field::join(&items_at, "nullable"),
-            detail,
-        ));
-    }
-    let text = |word: &str| items.get(word).and_then(Value::as_str);
-    let (word, needed) = match text("type") {
-        Some("array") => (
-            "x-kubernetes-list-type",
-            text("x-kubernetes-list-type").unwrap_or("atomic"),
-        ),
-        Some("object") => (
-            "x-kubernetes-map-type",
-            text("x-kubernetes-map-type").unwrap_or_default(),
-        ),
-        _ => return,
-    };
-    if needed != "atomic" {
-        let detail = format!("must be atomic as item of a list with x-kubernetes-list-type=set");
-        errors.push(FieldError::invalid(
-            field::join(&items_at, word),
-            needed,
-            detail,
-        ));
-    }
-}
-
-/// Inside logic only limits may stand.
-fn logic_only(map: &Map<String, Value>, path: &str, errors: &mut Vec<FieldError>) {
-    let empty = ["type", "title", "description"];
-    let undefined = [
-        "default",
-        "additionalProperties",
-        "x-kubernetes-preserve-unknown-fields",
-        "x-kubernetes-embedded-resource",
-        "x-kubernetes-int-or-string",
-        "x-kubernetes-list-type",
-        "x-kubernetes-list-map-keys",
-        "x-kubernetes-map-type",
-        "x-kubernetes-validations",
-    ];
-    for word in empty {
-        if map.contains_key(word) && !(word == "type" && is_int_or_string_branch(map)) {
-            errors.push(FieldError::forbidden(
-                field::join(path, word),
-                "must be empty to be structural",
-            ));
-        }
-    }
-    for word in undefined {
-        if map.contains_key(word) {
-            errors.push(FieldError::forbidden(
-                field::join(path, word),
-                "must be undefined to be structural",
-            ));
-        }
-    }
-    if map.get("nullable").and_then(Value::as_bool) == Some(true) {
-        errors.push(FieldError::forbidden(
-            field::join(path, "nullable"),
-            "must be false to be structural",
-        ));
-    }
-}
-
-/// `anyOf: [{type: integer}, {type: string}]` is how int-or-string fields are written.
-fn is_int_or_string_branch(map: &Map<String, Value>) -> bool {
-    matches!(
-        map.get("type").and_then(Value::as_str),
-        Some("integer" | "string")
-    ) && map.len() == 1
 }
 
 fn limits(map: &Map<String, Value>, path: &str, errors: &mut Vec<FieldError>) {
@@ -455,90 +302,6 @@ fn child(document: &Value, path: &str, place: Place, errors: &mut Vec<FieldError
     }
 }
 
-/// Every field that logic speaks of must be specified outside of it.
-fn completeness(map: &Map<String, Value>, path: &str, errors: &mut Vec<FieldError>) {
-    let mut branches = Vec::new();
-    for word in ["allOf", "anyOf", "oneOf"] {
-        for (index, branch) in map
-            .get(word)
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten()
-            .enumerate()
-        {
-            branches.push((branch, field::index(&field::join(path, word), index)));
-        }
-    }
-    if let Some(not) = map.get("not") {
-        branches.push((not, field::join(path, "not")));
-    }
-    for (branch, branch_path) in branches {
-        covered(map, path, branch, &branch_path, errors);
-    }
-}
-
-fn covered(
-    map: &Map<String, Value>,
-    path: &str,
-    branch: &Value,
-    branch_path: &str,
-    errors: &mut Vec<FieldError>,
-) {
-    let empty = Map::new();
-    for (name, inner) in branch
-        .get("properties")
-        .and_then(Value::as_object)
-        .unwrap_or(&empty)
-    {
-        let here = field::key(&field::join(path, "properties"), name);
-        let there = field::key(&field::join(branch_path, "properties"), name);
-        match map
-            .get("properties")
-            .and_then(|properties| properties.get(name))
-            .and_then(Value::as_object)
-        {
-            Some(outer) => covered(outer, &here, inner, &there, errors),
-            None => errors.push(FieldError::required(
-                here,
-                format!("because it is defined in {there}"),
-            )),
-        }
-    }
-    if let Some(inner) = branch.get("items") {
-        let (here, there) = (
-            field::join(path, "items"),
-            field::join(branch_path, "items"),
-        );
-        match map.get("items").and_then(Value::as_object) {
-            Some(outer) => covered(outer, &here, inner, &there, errors),
-            None => errors.push(FieldError::required(
-                here,
-                format!("because it is defined in {there}"),
-            )),
-        }
-    }
-    for word in ["allOf", "anyOf", "oneOf"] {
-        for (index, nested) in branch
-            .get(word)
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten()
-            .enumerate()
-        {
-            covered(
-                map,
-                path,
-                nested,
-                &field::index(&field::join(branch_path, word), index),
-                errors,
-            );
-        }
-    }
-    if let Some(nested) = branch.get("not") {
-        covered(map, path, nested, &field::join(branch_path, "not"), errors);
-    }
-}
-
 /// A default must itself be a valid value without undeclared fields.
 fn default(map: &Map<String, Value>, path: &str, errors: &mut Vec<FieldError>) {
     let Some(default) = map.get("default") else {
@@ -612,7 +375,7 @@ mod tests {
     fn a_structural_schema_passes() {
         let document = json!({"type": "object", "properties": {
             "metadata": {"type": "object", "properties": {"name": {"type": "string", "maxLength": 20}}},
-            "spec": {"type": "object", "default": {}, "properties": {
+            "spec": {"type": "object", "default": {"a": 1}, "properties": {
                 "port": {"x-kubernetes-int-or-string": true, "anyOf": [{"type": "integer"}, {"type": "string"}]},
                 "free": {"type": "object", "x-kubernetes-preserve-unknown-fields": true},
                 "open": {"x-kubernetes-preserve-unknown-fields": true},

@@ -1,0 +1,67 @@
+//! `kfctl down`: ends pods in order, then the server, then the node's network.
+
+use std::io::{IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::cli::{Down, Global};
+use crate::instance::DataFolder;
+use crate::{control, platform, text};
+
+/// How long pods may take to end before the server is called stuck.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Stops the platform, and deletes its folder where that is asked for.
+pub fn run(global: &Global, args: &Down) -> Result<()> {
+    let data = platform::data(global)?;
+    if args.delete_data && !args.yes && !confirmed(&data)? {
+        bail!("nothing was stopped or deleted");
+    }
+    match data.living()? {
+        Some(record) => {
+            platform::block_on(stop(&data))?;
+            println!("stopped (process {})", record.pid);
+        }
+        None => println!("no platform is running on {}", data.path().display()),
+    }
+    if args.delete_data && data.path().exists() {
+        let size = data.size_bytes();
+        std::fs::remove_dir_all(data.path())
+            .with_context(|| format!("delete {}", data.path().display()))?;
+        println!("deleted {} ({})", data.path().display(), text::bytes(size));
+    }
+    Ok(())
+}
+
+async fn stop(data: &DataFolder) -> Result<()> {
+    control::Client::new(data.clone()).stop().await?;
+    let asked = Instant::now();
+    while data.living()?.is_some() {
+        if asked.elapsed() > PATIENCE {
+            bail!(
+                "the platform has not stopped within {} s; its log is {}",
+                PATIENCE.as_secs(),
+                data.log().display()
+            );
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Ok(())
+}
+
+fn confirmed(data: &DataFolder) -> Result<bool> {
+    if !std::io::stdin().is_terminal() {
+        bail!(
+            "--delete-data deletes every run, artifact and image; say --yes to do it without being asked"
+        );
+    }
+    print!(
+        "Delete {} with every run, artifact, image and key in it? [y/N] ",
+        data.path().display()
+    );
+    std::io::stdout().flush()?;
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}

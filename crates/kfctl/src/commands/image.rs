@@ -1,0 +1,96 @@
+//! `kfctl image`: images made from plain folders. Works whether or not the platform runs.
+
+use anyhow::{Context, Result, bail};
+use comfy_table::Table;
+use comfy_table::presets::NOTHING;
+use node::images::{FolderImage, ImageName, NewImage};
+
+use crate::cli::{Global, Image, ImageAdd, Output};
+use crate::instance::DataFolder;
+use crate::{node_config, platform, text};
+
+/// Runs one of the subcommands.
+pub fn run(global: &Global, command: &Image) -> Result<()> {
+    let config = platform::config(global)?;
+    let data = DataFolder::new(config.data_dir()?);
+    data.create()?;
+    let images = node::images_of(&node_config::of(&config, &data)?);
+    match command {
+        Image::Add(args) => add(&images, args),
+        Image::List { output } => list(&images, *output),
+        Image::Rm { name } => {
+            if !images.folders().remove(&ImageName::parse(name)?)? {
+                bail!("there is no image {name}; kfctl image list shows those there are");
+            }
+            println!("removed {name}");
+            Ok(())
+        }
+        Image::Inspect { name } => inspect(&images, name),
+    }
+}
+
+fn add(images: &node::images::Images, args: &ImageAdd) -> Result<()> {
+    let entrypoint = match &args.entrypoint {
+        Some(line) => shell_words::split(line).context("read --entrypoint")?,
+        None => Vec::new(),
+    };
+    let (name, image) = images.folders().add(&NewImage {
+        name: args.name.clone(),
+        folder: args.folder.clone(),
+        requirements: args.requirements.clone(),
+        python: args.python.clone(),
+        entrypoint,
+    })?;
+    println!("{name}  {}  {} from {}", short(&image.digest), text::bytes(image.size_bytes), image.source.display());
+    // The environment is made now, so that no pod has to wait for it.
+    platform::block_on(async {
+        let bar = indicatif::ProgressBar::new_spinner();
+        bar.enable_steady_tick(std::time::Duration::from_millis(80));
+        let told = bar.clone();
+        let resolution = images.resolve(&name.to_string())?;
+        let prepared = images.prepare(&name.to_string(), &resolution, &[], &move |line| told.set_message(line)).await;
+        bar.finish_and_clear();
+        let prepared = prepared?;
+        for note in prepared.notes {
+            println!("{note}");
+        }
+        Ok(())
+    })
+}
+
+fn list(images: &node::images::Images, output: Output) -> Result<()> {
+    let all = images.folders().list()?;
+    if output == Output::Json {
+        let rows: Vec<_> = all.iter().map(|(name, image)| serde_json::json!({ "name": name, "image": image })).collect();
+        println!("{}", serde_json::to_string_pretty(&rows)?);
+        return Ok(());
+    }
+    if all.is_empty() {
+        println!("no image yet; make one from a folder: kfctl image add NAME:latest FOLDER --requirements FILE");
+        return Ok(());
+    }
+    let mut table = Table::new();
+    table.load_style(NOTHING).set_header(["NAME", "DIGEST", "PYTHON", "PACKAGES", "SIZE", "AGE"]);
+    for (name, image) in all {
+        let python = image.python.clone().unwrap_or_else(|| "default".to_owned());
+        let age = text::since(&image.created_at.to_string());
+        table.add_row([name, short(&image.digest), python, image.requirements.len().to_string(), text::bytes(image.size_bytes), age]);
+    }
+    println!("{table}");
+    Ok(())
+}
+
+fn inspect(images: &node::images::Images, name: &str) -> Result<()> {
+    let parsed = ImageName::parse(name)?;
+    let Some((image, folder)): Option<(FolderImage, _)> = images.folders().find(&parsed)? else {
+        bail!("there is no image {name}; kfctl image list shows those there are");
+    };
+    let shown = serde_json::json!({ "name": parsed.to_string(), "folder": folder, "image": image });
+    println!("{}", serde_json::to_string_pretty(&shown)?);
+    Ok(())
+}
+
+/// The first twelve digits, as people compare them.
+fn short(digest: &str) -> String {
+    digest.trim_start_matches("sha256:").chars().take(12).collect()
+}

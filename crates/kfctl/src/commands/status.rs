@@ -1,0 +1,197 @@
+//! `kfctl status`: what runs, how well, and what it costs.
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use comfy_table::Table;
+use comfy_table::presets::NOTHING;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::Pod;
+use kube::Api;
+use kube::api::ListParams;
+use serde::Serialize;
+
+use crate::cli::{Global, Output, Status};
+use crate::instance::{DataFolder, Record};
+use crate::{control, platform, text, version};
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Shown {
+    running: bool,
+    version: &'static str,
+    data_dir: String,
+    data_bytes: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instance: Option<Record>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    memory_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pods_memory_bytes: Option<u64>,
+    components: Vec<Component>,
+    pods: Vec<(String, usize)>,
+}
+
+#[derive(Serialize)]
+struct Component {
+    namespace: String,
+    name: String,
+    image: String,
+    ready: bool,
+    cause: String,
+}
+
+/// Prints the state; the exit code is 0 while every component is ready.
+pub fn run(global: &Global, args: &Status) -> Result<ExitCode> {
+    let data = platform::data(global)?;
+    let shown = match data.living()? {
+        Some(record) => platform::block_on(living(&data, record))?,
+        None => Shown {
+            running: false,
+            version: version::FERROFLOW,
+            data_dir: data.path().display().to_string(),
+            data_bytes: data.size_bytes(),
+            instance: None,
+            memory_bytes: None,
+            pods_memory_bytes: None,
+            components: Vec::new(),
+            pods: Vec::new(),
+        },
+    };
+    match args.output {
+        Output::Json => println!("{}", serde_json::to_string_pretty(&shown)?),
+        Output::Table => print(&shown),
+    }
+    let healthy = shown.running && shown.components.iter().all(|component| component.ready);
+    Ok(if healthy {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+async fn living(data: &DataFolder, record: Record) -> Result<Shown> {
+    let vitals = control::Client::new(data.clone()).vitals().await?;
+    let client = platform::client(data).await?;
+    let deployments = Api::<Deployment>::all(client.clone())
+        .list(&ListParams::default().labels("app.kubernetes.io/part-of=kubeflow"))
+        .await
+        .context("list the components")?;
+    let pods = Api::<Pod>::all(client)
+        .list(&ListParams::default())
+        .await
+        .context("list the pods")?;
+    let mut phases = std::collections::BTreeMap::<String, usize>::new();
+    for pod in &pods {
+        let phase = pod
+            .status
+            .as_ref()
+            .and_then(|status| status.phase.clone())
+            .unwrap_or_else(|| "Pending".to_owned());
+        *phases.entry(phase).or_default() += 1;
+    }
+    Ok(Shown {
+        running: true,
+        version: version::FERROFLOW,
+        data_dir: data.path().display().to_string(),
+        data_bytes: data.size_bytes(),
+        instance: Some(record),
+        memory_bytes: Some(vitals.memory_bytes),
+        pods_memory_bytes: Some(vitals.pods_memory_bytes),
+        components: deployments.into_iter().map(component).collect(),
+        pods: phases.into_iter().collect(),
+    })
+}
+
+fn component(deployment: Deployment) -> Component {
+    let wanted = deployment
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.replicas)
+        .unwrap_or(1);
+    let status = deployment.status.unwrap_or_default();
+    let ready = status.ready_replicas.unwrap_or_default() >= wanted;
+    let cause = status
+        .conditions
+        .unwrap_or_default()
+        .into_iter()
+        .filter(|condition| condition.status != "True")
+        .filter_map(|condition| condition.message)
+        .collect::<Vec<_>>()
+        .join("; ");
+    let image = deployment
+        .spec
+        .and_then(|spec| spec.template.spec)
+        .and_then(|pod| pod.containers.into_iter().next())
+        .and_then(|container| container.image)
+        .unwrap_or_default();
+    Component {
+        namespace: deployment.metadata.namespace.unwrap_or_default(),
+        name: deployment.metadata.name.unwrap_or_default(),
+        image,
+        ready,
+        cause: if ready { String::new() } else { cause },
+    }
+}
+
+fn print(shown: &Shown) {
+    let Some(record) = &shown.instance else {
+        println!("not running; start it with: kfctl up");
+        println!(
+            "data     {}  {}",
+            shown.data_dir,
+            text::bytes(shown.data_bytes)
+        );
+        return;
+    };
+    println!(
+        "ferroflow {}  process {}  up {}",
+        record.version,
+        record.pid,
+        text::since(&record.started)
+    );
+    println!("console  http://127.0.0.1:{}", record.console_port);
+    println!("api      https://127.0.0.1:{}", record.api_port);
+    println!(
+        "data     {}  {}",
+        shown.data_dir,
+        text::bytes(shown.data_bytes)
+    );
+    println!(
+        "memory   {} platform, {} pods",
+        text::bytes(shown.memory_bytes.unwrap_or_default()),
+        text::bytes(shown.pods_memory_bytes.unwrap_or_default())
+    );
+    let pods: Vec<String> = shown
+        .pods
+        .iter()
+        .map(|(phase, count)| format!("{count} {phase}"))
+        .collect();
+    println!(
+        "pods     {}",
+        if pods.is_empty() {
+            "none".to_owned()
+        } else {
+            pods.join(", ")
+        }
+    );
+    if shown.components.is_empty() {
+        println!("\nno component is installed (started with --bare)");
+        return;
+    }
+    let mut table = Table::new();
+    table
+        .load_style(NOTHING)
+        .set_header(["COMPONENT", "NAMESPACE", "READY", "IMAGE", ""]);
+    for component in &shown.components {
+        let ready = if component.ready { "yes" } else { "no" };
+        table.add_row([
+            &component.name,
+            &component.namespace,
+            ready,
+            &component.image,
+            &component.cause,
+        ]);
+    }
+    println!("\n{table}");
+}

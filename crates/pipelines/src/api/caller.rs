@@ -1,0 +1,352 @@
+//! Who is calling, and whether they may. A caller shows a bearer token (checked by TokenReview), or comes over a connection
+//! that only our own proxy and console can make, which name the user in headers. Every call is then put to the cluster as a
+//! SubjectAccessReview in the group `pipelines.kubeflow.org`. There is no anonymous access.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use http::HeaderMap;
+use http::request::Parts;
+use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec};
+use k8s_openapi::api::authorization::v1::{
+    ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec,
+};
+use kube::Api;
+use kube::api::PostParams;
+use sha2::{Digest as _, Sha256};
+
+use super::error::{ApiError, Code};
+
+/// Names the user on a trusted connection, as the API server's proxy sets it.
+pub const USER_HEADER: &str = "x-remote-user";
+/// Names the user's groups on a trusted connection, one header each.
+pub const GROUP_HEADER: &str = "x-remote-group";
+/// Proves that a request comes from our own proxy or console, where connections cannot tell.
+pub const SECRET_HEADER: &str = "x-ferroflow-proxy-secret";
+/// The audience of tokens made for callers of this API.
+pub const AUDIENCE: &str = "pipelines.kubeflow.org";
+
+/// How long a checked token stays good without asking again.
+const TOKEN_MEMORY: Duration = Duration::from_secs(60);
+/// How long a decision stays good without asking again.
+const DECISION_MEMORY: Duration = Duration::from_secs(10);
+
+/// Names the user for whom a front door of ours calls with its own token; it must have the right to impersonate users.
+pub const ON_BEHALF_HEADER: &str = "kubeflow-userid";
+
+/// Marks a connection that only our own proxy or console can have made. Inserted by the acceptor, never read off the wire.
+#[derive(Clone, Copy, Debug)]
+pub struct TrustedConnection;
+
+/// An authenticated caller.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Caller {
+    /// User name.
+    pub user: String,
+    /// Groups.
+    pub groups: Vec<String>,
+    /// Uid, when the token has one.
+    pub uid: String,
+}
+
+/// How callers are known and judged.
+#[derive(Clone)]
+pub enum AccessPolicy {
+    /// By the cluster's own reviews.
+    Cluster(Arc<ClusterAccess>),
+    /// Every caller is this one and may do everything: for tests.
+    Fixed(Caller),
+}
+
+/// Reviews by the cluster, remembered for a short while.
+pub struct ClusterAccess {
+    client: kube::Client,
+    /// What a proxy of ours sends to be believed about the user.
+    proxy_secret: Option<String>,
+    tokens: Mutex<HashMap<[u8; 32], (Instant, Caller)>>,
+    /// Caller and question to the refusal, if it was one.
+    decisions: Mutex<HashMap<(Caller, String), Decision>>,
+}
+
+type Decision = (Instant, Option<String>);
+
+impl AccessPolicy {
+    /// Judges by the cluster that a client reaches.
+    /// A request that carries `proxy_secret` in [`SECRET_HEADER`] is believed about its user, as a trusted connection is.
+    pub fn cluster(client: kube::Client, proxy_secret: Option<String>) -> Self {
+        Self::Cluster(Arc::new(ClusterAccess {
+            client,
+            proxy_secret: proxy_secret.filter(|secret| !secret.is_empty()),
+            tokens: Mutex::default(),
+            decisions: Mutex::default(),
+        }))
+    }
+
+    /// Who sent a request.
+    pub async fn caller(&self, parts: &Parts) -> Result<Caller, ApiError> {
+        match self {
+            Self::Fixed(caller) => Ok(caller.clone()),
+            Self::Cluster(access) => {
+                if (parts.extensions.get::<TrustedConnection>().is_some()
+                    || access.knows_secret(&parts.headers))
+                    && let Some(caller) = named_caller(&parts.headers)
+                {
+                    return Ok(caller);
+                }
+                let token = bearer(&parts.headers)
+                    .ok_or_else(|| ApiError::new(Code::Unauthenticated, "the request carries no token: send 'Authorization: Bearer …' with a token for the audience pipelines.kubeflow.org or the API server's own"))?;
+                let caller = access.review_token(token).await?;
+                match parts
+                    .headers
+                    .get(ON_BEHALF_HEADER)
+                    .and_then(|user| user.to_str().ok())
+                {
+                    Some(user) if !user.is_empty() && user != caller.user => {
+                        access.on_behalf(&caller, user).await
+                    }
+                    _ => Ok(caller),
+                }
+            }
+        }
+    }
+
+    /// Refuses what the caller may not do.
+    pub async fn authorise(
+        &self,
+        caller: &Caller,
+        verb: &str,
+        resource: &str,
+        namespace: &str,
+    ) -> Result<(), ApiError> {
+        match self {
+            Self::Fixed(_) => Ok(()),
+            Self::Cluster(access) => {
+                let question = ResourceAttributes {
+                    group: Some("pipelines.kubeflow.org".to_owned()),
+                    version: Some("v1beta1".to_owned()),
+                    resource: Some(resource.to_owned()),
+                    verb: Some(verb.to_owned()),
+                    namespace: Some(namespace.to_owned()),
+                    ..ResourceAttributes::default()
+                };
+                access.review_access(caller, question).await
+            }
+        }
+    }
+}
+
+fn named_caller(headers: &HeaderMap) -> Option<Caller> {
+    let user = headers.get(USER_HEADER)?.to_str().ok()?.to_owned();
+    let groups = headers
+        .get_all(GROUP_HEADER)
+        .iter()
+        .filter_map(|group| group.to_str().ok())
+        .filter(|group| !group.is_empty());
+    let groups = groups.map(str::to_owned).collect();
+    (!user.is_empty()).then_some(Caller {
+        user,
+        groups,
+        uid: String::new(),
+    })
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(http::header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    scheme
+        .eq_ignore_ascii_case("bearer")
+        .then(|| token.trim())
+        .filter(|token| !token.is_empty())
+}
+
+impl ClusterAccess {
+    fn knows_secret(&self, headers: &HeaderMap) -> bool {
+        let sent = headers.get(SECRET_HEADER).map(http::HeaderValue::as_bytes);
+        match (&self.proxy_secret, sent) {
+            // Digests are compared, so that the time taken tells nothing about the secret.
+            (Some(secret), Some(sent)) => Sha256::digest(secret) == Sha256::digest(sent),
+            _ => false,
+        }
+    }
+
+    async fn review_token(&self, token: &str) -> Result<Caller, ApiError> {
+        let digest: [u8; 32] = Sha256::digest(token).into();
+        let known = self
+            .tokens
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&digest)
+            .filter(|(since, _)| since.elapsed() < TOKEN_MEMORY)
+            .map(|(_, caller)| caller.clone());
+        if let Some(caller) = known {
+            return Ok(caller);
+        }
+        let reviews: Api<TokenReview> = Api::all(self.client.clone());
+        let mut refusal = String::new();
+        // First for our own audience, then for the API server's.
+        for audiences in [Some(vec![AUDIENCE.to_owned()]), None] {
+            let review = TokenReview {
+                spec: TokenReviewSpec {
+                    token: Some(token.to_owned()),
+                    audiences,
+                },
+                ..TokenReview::default()
+            };
+            let answer = reviews
+                .create(&PostParams::default(), &review)
+                .await
+                .map_err(|problem| unreachable("check a token", &problem))?;
+            let status = answer.status.unwrap_or_default();
+            if status.authenticated == Some(true) {
+                let user = status.user.unwrap_or_default();
+                let caller = Caller {
+                    user: user.username.unwrap_or_default(),
+                    groups: user.groups.unwrap_or_default(),
+                    uid: user.uid.unwrap_or_default(),
+                };
+                let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+                tokens.retain(|_, (since, _)| since.elapsed() < TOKEN_MEMORY);
+                tokens.insert(digest, (Instant::now(), caller.clone()));
+                return Ok(caller);
+            }
+            refusal = status.error.unwrap_or_default();
+        }
+        let detail = if refusal.is_empty() {
+            String::new()
+        } else {
+            format!(": {refusal}")
+        };
+        Err(ApiError::new(
+            Code::Unauthenticated,
+            format!("the token is not valid{detail}"),
+        ))
+    }
+
+    /// The user whom a caller may stand for. Groups are never taken over: only what every user has.
+    async fn on_behalf(&self, caller: &Caller, user: &str) -> Result<Caller, ApiError> {
+        let question = ResourceAttributes {
+            verb: Some("impersonate".to_owned()),
+            resource: Some("users".to_owned()),
+            name: Some(user.to_owned()),
+            ..ResourceAttributes::default()
+        };
+        self.review_access(caller, question).await?;
+        Ok(Caller {
+            user: user.to_owned(),
+            groups: vec!["system:authenticated".to_owned()],
+            uid: String::new(),
+        })
+    }
+
+    async fn review_access(
+        &self,
+        caller: &Caller,
+        question: ResourceAttributes,
+    ) -> Result<(), ApiError> {
+        let key = (caller.clone(), format!("{question:?}"));
+        let known = {
+            let decisions = self
+                .decisions
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            decisions
+                .get(&key)
+                .filter(|(since, _)| since.elapsed() < DECISION_MEMORY)
+                .map(|(_, refusal)| refusal.clone())
+        };
+        let refusal = match known {
+            Some(refusal) => refusal,
+            None => {
+                let refusal = self.ask(caller, question).await?;
+                let mut decisions = self
+                    .decisions
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner);
+                decisions.retain(|_, (since, _)| since.elapsed() < DECISION_MEMORY);
+                decisions.insert(key, (Instant::now(), refusal.clone()));
+                refusal
+            }
+        };
+        refusal.map_or(Ok(()), |refusal| {
+            Err(ApiError::new(Code::PermissionDenied, refusal))
+        })
+    }
+
+    async fn ask(
+        &self,
+        caller: &Caller,
+        question: ResourceAttributes,
+    ) -> Result<Option<String>, ApiError> {
+        let words = |text: &Option<String>| text.clone().unwrap_or_default();
+        let place = question
+            .namespace
+            .as_ref()
+            .map(|namespace| format!(" in namespace {namespace}"))
+            .unwrap_or_default();
+        let refusal = format!(
+            "user {} may not {} {}{}{place}",
+            caller.user,
+            words(&question.verb),
+            words(&question.resource),
+            question
+                .group
+                .as_ref()
+                .map(|group| format!(" of {group}"))
+                .unwrap_or_default()
+        );
+        let review = SubjectAccessReview {
+            spec: SubjectAccessReviewSpec {
+                user: Some(caller.user.clone()),
+                groups: Some(caller.groups.clone()),
+                uid: Some(caller.uid.clone()).filter(|uid| !uid.is_empty()),
+                resource_attributes: Some(question),
+                ..SubjectAccessReviewSpec::default()
+            },
+            ..SubjectAccessReview::default()
+        };
+        let reviews: Api<SubjectAccessReview> = Api::all(self.client.clone());
+        let answer = reviews
+            .create(&PostParams::default(), &review)
+            .await
+            .map_err(|problem| unreachable("ask about access", &problem))?;
+        Ok((!answer.status.unwrap_or_default().allowed).then_some(refusal))
+    }
+}
+
+fn unreachable(action: &str, problem: &kube::Error) -> ApiError {
+    tracing::warn!(
+        error = problem as &dyn std::error::Error,
+        "could not {action}"
+    );
+    ApiError::new(
+        Code::Unavailable,
+        format!("could not {action}: the Kubernetes API did not answer"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bearer_token_is_read_whatever_the_case_of_its_scheme() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(bearer(&headers), None);
+        headers.insert("authorization", "bEaReR abc".parse().unwrap());
+        assert_eq!(bearer(&headers), Some("abc"));
+        headers.insert("authorization", "Basic abc".parse().unwrap());
+        assert_eq!(bearer(&headers), None);
+    }
+
+    #[test]
+    fn the_named_user_needs_a_name() {
+        let mut headers = HeaderMap::new();
+        headers.insert(USER_HEADER, "".parse().unwrap());
+        assert_eq!(named_caller(&headers), None);
+        headers.insert(USER_HEADER, "ada".parse().unwrap());
+        headers.append(GROUP_HEADER, "a".parse().unwrap());
+        headers.append(GROUP_HEADER, "b".parse().unwrap());
+        assert_eq!(named_caller(&headers).unwrap().groups, ["a", "b"]);
+    }
+}

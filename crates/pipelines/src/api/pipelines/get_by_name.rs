@@ -1,0 +1,23 @@
+//! `GET /pipelines/names/{name}`
+
+use axum::Json;
+use axum::extract::{Path, State};
+use serde_json::Value;
+
+use super::view;
+use crate::api::{ApiError, Caller, Shared};
+use crate::store;
+
+/// One pipeline by its unique name.
+pub async fn handle(
+    State(api): State<Shared>,
+    caller: Caller,
+    Path(name): Path<String>,
+) -> Result<Json<Value>, ApiError> {
+    api.authorise(&caller, "get", "pipelines").await?;
+    let pipeline = api
+        .store
+        .read(move |db| store::pipeline::get_by_name(db, "", &name))
+        .await?;
+    Ok(Json(view(&pipeline)))
+}

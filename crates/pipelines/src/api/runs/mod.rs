@@ -1,0 +1,84 @@
+//! Runs: the resource most clients live on.
+
+use serde_json::{Value, json};
+
+use super::json::{Object, splice, time};
+use crate::run::{Run, RunError};
+use crate::store::experiment::storage_state;
+use crate::store::{self, spec};
+
+pub mod act;
+pub mod create;
+pub mod delete;
+pub mod get;
+pub mod list;
+pub mod log;
+pub mod task_details;
+pub mod task_view;
+pub mod tasks;
+pub mod watch;
+
+/// A run without its document, which is spliced in.
+fn view(run: &Run) -> Object {
+    let config = Object::default()
+        .value("parameters", run.parameters.clone())
+        .text("pipeline_root", &run.pipeline_root)
+        .build();
+    let history: Vec<Value> = run
+        .state_history
+        .iter()
+        .map(|change| {
+            let mut entry =
+                json!({"update_time": time(Some(change.at)), "state": change.state.as_str()});
+            if let Some(error) = &change.error {
+                entry["error"] = error_view(error);
+            }
+            entry
+        })
+        .collect();
+    let mut object = Object::default()
+        .text("experiment_id", &run.experiment_id)
+        .text("run_id", &run.id)
+        .text("display_name", &run.display_name)
+        .text("storage_state", storage_state(run.is_archived))
+        .text("description", &run.description)
+        .value("runtime_config", config)
+        .text("service_account", &run.service_account)
+        .time("created_at", Some(run.created_at))
+        .time("scheduled_at", Some(run.scheduled_at))
+        .time("finished_at", run.finished_at)
+        .text("state", run.state.as_str())
+        .value("error", run.error.as_ref().map(error_view))
+        .value("state_history", history)
+        .value("plugins_input", run.plugins_input.clone());
+    if !run.shared_paths.is_empty() {
+        object = object.value("plugins_output", json!({"ferroflow.io/shared-paths": {"entries": {"paths": {"value": run.shared_paths, "render_type": "TEXT"}}, "state": "SUCCEEDED"}}));
+    }
+    if !run.pipeline_version_id.is_empty() {
+        let reference = Object::default()
+            .text("pipeline_id", &run.pipeline_id)
+            .text("pipeline_version_id", &run.pipeline_version_id)
+            .build();
+        object = object
+            .value("pipeline_reference", reference.clone())
+            .value("pipeline_version_reference", reference);
+    }
+    object
+}
+
+/// The whole run as JSON text; inline runs show their document.
+fn answer(db: &rusqlite::Connection, run: &Run, object: Object) -> store::Result<String> {
+    let object = object.build();
+    if run.pipeline_version_id.is_empty() {
+        return Ok(splice(
+            &object,
+            "pipeline_spec",
+            spec::raw(db, &run.spec_hash)?.get(),
+        ));
+    }
+    Ok(object.to_string())
+}
+
+fn error_view(error: &RunError) -> Value {
+    json!({"code": error.code, "message": error.message})
+}

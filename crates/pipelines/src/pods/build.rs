@@ -1,0 +1,254 @@
+//! The pod of a step. Pure.
+//!
+//! Inside it: the launcher in an emptyDir, put there by our own image; the artifact volume at the very path that the KFP
+//! executor derives from `minio://mlpipeline/…`, read-only but for the run's own folder; a token for this API.
+
+use k8s_openapi::api::core::v1::Pod;
+use serde_json::{Map, Value, json};
+
+use super::{Target, claims, marks, platform};
+use crate::engine::step::{LAUNCHER_FOLDER, Step};
+use crate::ir::placeholder::WORKSPACE_PATH;
+
+/// Where the artifact volume is mounted: the local path of `minio://mlpipeline`.
+pub const ARTIFACTS_MOUNT: &str = "/minio/mlpipeline";
+
+/// Builds the pod; the error is what the user reads about the failed step.
+pub fn build(step: &Step, target: &Target) -> Result<Pod, String> {
+    let is_wrapped = !step.command.is_empty();
+    let mut main = Map::new();
+    main.insert("name".into(), "main".into());
+    main.insert("image".into(), step.image.clone().into());
+    if is_wrapped {
+        let path = artifacts::uri::local_path(&step.launcher_uri());
+        let arguments = ["--step".to_owned(), path, "--".to_owned()];
+        let user = step
+            .command
+            .iter()
+            .chain(&step.args)
+            .map(|text| literal(text));
+        main.insert(
+            "command".into(),
+            json!([format!("{LAUNCHER_FOLDER}/launch")]),
+        );
+        main.insert("args".into(), arguments.into_iter().chain(user).collect());
+    } else if !step.args.is_empty() {
+        main.insert(
+            "args".into(),
+            step.args.iter().map(|text| literal(text)).collect(),
+        );
+    }
+    main.insert("env".into(), environment(step));
+    main.insert(
+        "resources".into(),
+        json!({"limits": step.limits, "requests": step.requests}),
+    );
+    main.insert("volumeMounts".into(), json!([]));
+    let mut pod = json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": step.pod_name,
+            "namespace": target.namespace,
+            "labels": {
+                (marks::RUN): step.run_id,
+                (marks::COMPONENT): "true",
+                (marks::TASK): step.task_id,
+                (marks::ATTEMPT): step.attempt.to_string(),
+                "app.kubernetes.io/managed-by": "ferroflow",
+            },
+            "annotations": {
+                "pipelines.kubeflow.org/run_name": step.run_name,
+                "pipelines.kubeflow.org/pipeline_name": step.pipeline_name,
+                "pipelines.kubeflow.org/task_name": step.task_name,
+                "pipelines.kubeflow.org/task_display_name": step.display_name,
+                "pipelines.kubeflow.org/task_path": step.scope_path,
+                (marks::LOG): step.log_uri(),
+            },
+            "finalizers": [marks::FINALIZER],
+        },
+        "spec": {
+            "restartPolicy": "Never",
+            "serviceAccountName": if step.service_account.is_empty() { &target.service_account } else { &step.service_account },
+            "enableServiceLinks": false,
+            "containers": [main],
+            "volumes": [],
+        },
+    });
+    if is_wrapped {
+        pod["metadata"]["annotations"][marks::REPORT] = step.report_uri().into();
+        pod["spec"]["initContainers"] = json!([{
+            "name": "launcher",
+            "image": target.image,
+            "imagePullPolicy": "IfNotPresent",
+            "command": ["kfctl", "launcher", "install", LAUNCHER_FOLDER],
+            "volumeMounts": [{"name": "launcher", "mountPath": LAUNCHER_FOLDER}],
+        }]);
+        add_volume(
+            &mut pod,
+            json!({"name": "launcher", "emptyDir": {}}),
+            &[json!({"mountPath": LAUNCHER_FOLDER})],
+        );
+    }
+    add_artifacts(&mut pod, step, target);
+    let token = json!({"serviceAccountToken": {"audience": "pipelines.kubeflow.org", "expirationSeconds": 7200, "path": "token"}});
+    add_volume(
+        &mut pod,
+        json!({"name": "pipelines-token", "projected": {"sources": [token]}}),
+        &[json!({"mountPath": "/var/run/secrets/kubeflow/pipelines", "readOnly": true})],
+    );
+    add_shared(&mut pod, step);
+    platform::apply(&mut pod, &step.platform)?;
+    serde_json::from_value(pod).map_err(|problem| format!("its pod cannot be built: {problem}"))
+}
+
+fn environment(step: &Step) -> Value {
+    let field = |name: &str, path: &str| json!({"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}});
+    let mut variables = vec![
+        field("KFP_POD_NAME", "metadata.name"),
+        field("KFP_POD_UID", "metadata.uid"),
+        field("NAMESPACE", "metadata.namespace"),
+        json!({"name": "KFP_RUN_ID", "value": step.run_id}),
+        json!({"name": "KFP_RETRY_INDEX", "value": step.retry_index.to_string()}),
+    ];
+    for (name, value) in &step.env {
+        variables.retain(|variable| variable["name"] != name.as_str());
+        variables.push(json!({"name": name, "value": literal(value)}));
+    }
+    variables.into()
+}
+
+/// Kubernetes turns `$$` into `$` in commands and values; user code means what it says. `$(NAME)` stays Kubernetes' own.
+fn literal(text: &str) -> String {
+    text.replace("$$", "$$$$")
+}
+
+fn add_artifacts(pod: &mut Value, step: &Step, target: &Target) {
+    let bucket = format!("{}/", artifacts::uri::DEFAULT_BUCKET);
+    let Some(folder) = step.run_folder.strip_prefix(&bucket) else {
+        return;
+    };
+    let volume = json!({"name": "artifacts", "persistentVolumeClaim": {"claimName": target.artifacts_claim}});
+    let mounts = [
+        json!({"mountPath": ARTIFACTS_MOUNT, "readOnly": true}),
+        json!({"mountPath": format!("{ARTIFACTS_MOUNT}/{folder}"), "subPath": folder}),
+    ];
+    add_volume(pod, volume, &mounts);
+}
+
+fn add_shared(pod: &mut Value, step: &Step) {
+    if !step.shared_paths.is_empty() {
+        let mounts: Vec<Value> = step
+            .shared_paths
+            .iter()
+            .map(|path| json!({"mountPath": path, "subPath": path.trim_start_matches('/')}))
+            .collect();
+        add_volume(
+            pod,
+            json!({"name": "shared", "persistentVolumeClaim": {"claimName": claims::shared_claim(&step.run_id)}}),
+            &mounts,
+        );
+    }
+    if step.uses_workspace {
+        let volume = json!({"name": "workspace", "persistentVolumeClaim": {"claimName": claims::workspace_claim(&step.run_resource_name)}});
+        add_volume(pod, volume, &[json!({"mountPath": WORKSPACE_PATH})]);
+    }
+    for (index, mount) in step.host_mounts.iter().enumerate() {
+        let volume = json!({"name": format!("host-{index}"), "hostPath": {"path": mount.host_path, "type": ""}});
+        add_volume(
+            pod,
+            volume,
+            &[json!({"mountPath": mount.mount_path, "readOnly": mount.is_read_only})],
+        );
+    }
+}
+
+/// Adds a volume and its mounts in the main container.
+pub(super) fn add_volume(pod: &mut Value, volume: Value, mounts: &[Value]) {
+    let name = volume["name"].clone();
+    if let Some(volumes) = pod["spec"]["volumes"].as_array_mut()
+        && !volumes.iter().any(|known| known["name"] == name)
+    {
+        volumes.push(volume);
+    }
+    if let Some(all) = pod["spec"]["containers"][0]["volumeMounts"].as_array_mut() {
+        for mount in mounts {
+            let mut mount = mount.clone();
+            mount["name"] = name.clone();
+            all.push(mount);
+        }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    pub fn target() -> Target {
+        Target {
+            namespace: "kubeflow".into(),
+            image: "ferroflow/kfctl:1".into(),
+            service_account: "pipeline-runner".into(),
+            artifacts_claim: "ferroflow-artifacts".into(),
+        }
+    }
+
+    pub fn step() -> Step {
+        Step {
+            run_id: "r1".into(),
+            run_name: "my run".into(),
+            run_resource_name: "demo-abcde".into(),
+            pipeline_name: "demo".into(),
+            service_account: String::new(),
+            task_id: "t1".into(),
+            task_name: "train".into(),
+            display_name: "Train".into(),
+            scope_path: "root.train".into(),
+            component_name: "comp-train".into(),
+            attempt: 1,
+            retry_index: 1,
+            pod_name: "train-0123456789ab".into(),
+            image: "train:latest".into(),
+            command: vec!["python".into(), "train.py".into()],
+            args: vec!["--cost".into(), "$$5 $(HOME)".into()],
+            unresolved: vec![],
+            env: vec![
+                ("MODE".into(), "fast".into()),
+                ("KFP_RUN_ID".into(), "mine".into()),
+            ],
+            limits: [
+                ("memory".into(), "1Gi".into()),
+                ("nvidia.com/gpu".into(), "1".into()),
+            ]
+            .into(),
+            requests: [("memory".into(), "1Gi".into())].into(),
+            executor_input: json!({}),
+            launcher: launcher::Step::default(),
+            output_parameters: Default::default(),
+            output_artifacts: json!({}),
+            run_folder: "minio://mlpipeline/v2/artifacts/demo/r1".into(),
+            attempt_folder: "minio://mlpipeline/v2/artifacts/demo/r1/train/e1".into(),
+            platform: json!({}),
+            platform_config: json!({}),
+            shared_paths: vec!["/data".into()],
+            host_mounts: vec![],
+            uses_workspace: false,
+        }
+    }
+
+    #[test]
+    fn the_pod_of_a_step_is_what_the_contract_says() {
+        let pod = serde_json::to_value(build(&step(), &target()).unwrap()).unwrap();
+        insta::assert_json_snapshot!(pod);
+    }
+
+    #[test]
+    fn an_image_without_a_command_keeps_its_entry_point() {
+        let mut step = step();
+        step.command.clear();
+        let pod = serde_json::to_value(build(&step, &target()).unwrap()).unwrap();
+        assert!(pod["spec"]["containers"][0].get("command").is_none());
+        assert!(pod["spec"].get("initContainers").is_none());
+        assert!(pod["metadata"]["annotations"].get(marks::REPORT).is_none());
+    }
+}

@@ -1,0 +1,173 @@
+//! Artifacts and their links to tasks.
+
+use rusqlite::{Connection, Row, Transaction, params};
+
+use super::list::{self, Compare, Condition, Page, Request};
+use super::{Result, found, from_json, micros, to_json};
+use crate::artifact::Artifact;
+
+/// Which side of a task an artifact is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkKind {
+    /// It went in.
+    Input,
+    /// It came out.
+    Output,
+}
+
+impl LinkKind {
+    /// The word on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Input => "TASK_OUTPUT_INPUT",
+            Self::Output => "OUTPUT",
+        }
+    }
+}
+
+/// One link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// Follows from artifact, task, side and key.
+    pub id: String,
+    /// The artifact.
+    pub artifact_id: String,
+    /// The run.
+    pub run_id: String,
+    /// The task.
+    pub task_id: String,
+    /// The word on the wire.
+    pub kind: String,
+    /// Input or output name.
+    pub key: String,
+}
+
+const COLUMNS: &str = "artifact.body";
+const KIND: list::Kind = list::Kind {
+    table: "artifact",
+    keys: &[
+        ("artifact_id", "id", Compare::Text),
+        ("id", "id", Compare::Text),
+        ("name", "name", Compare::Text),
+        ("type", "type", Compare::Text),
+        ("uri", "uri", Compare::Text),
+        ("created_at", "created_at", Compare::Time),
+        ("namespace", "namespace", Compare::Text),
+    ],
+    has_tags: false,
+};
+const LINK_COLUMNS: &str = "artifact_task.id, artifact_task.artifact_id, artifact_task.run_id, artifact_task.task_id, artifact_task.type, artifact_task.binding_key";
+const LINK_KIND: list::Kind = list::Kind {
+    table: "artifact_task",
+    keys: &[
+        ("id", "id", Compare::Text),
+        ("created_at", "created_at", Compare::Time),
+        ("artifact_id", "artifact_id", Compare::Text),
+        ("run_id", "run_id", Compare::Text),
+        ("task_id", "task_id", Compare::Text),
+        ("type", "type", Compare::Text),
+        ("key", "binding_key", Compare::Text),
+    ],
+    has_tags: false,
+};
+
+/// Records an artifact; one that is known stays as it is.
+pub fn put(tx: &Transaction<'_>, namespace: &str, artifact: &Artifact) -> Result<()> {
+    tx.prepare_cached("INSERT INTO artifact (id, namespace, name, type, uri, created_at, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (id) DO NOTHING")?.execute(
+        params![artifact.id, namespace, artifact.name, artifact.api_type(), artifact.uri, micros(artifact.created_at), to_json("artifact", artifact)?],
+    )?;
+    Ok(())
+}
+
+/// Links an artifact to a task.
+pub fn link(
+    tx: &Transaction<'_>,
+    artifact: &Artifact,
+    run_id: &str,
+    task_id: &str,
+    kind: LinkKind,
+    key: &str,
+) -> Result<()> {
+    let id = uuid::Uuid::new_v5(
+        &uuid::Uuid::NAMESPACE_OID,
+        format!("{}/{task_id}/{}/{key}", artifact.id, kind.as_str()).as_bytes(),
+    )
+    .to_string();
+    tx.prepare_cached(
+        "INSERT INTO artifact_task (id, artifact_id, run_id, task_id, type, binding_key, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (id) DO NOTHING",
+    )?
+    .execute(params![id, artifact.id, run_id, task_id, kind.as_str(), key, micros(artifact.created_at)])?;
+    Ok(())
+}
+
+/// One artifact.
+pub fn get(db: &Connection, id: &str) -> Result<Artifact> {
+    let mut statement = db.prepare_cached("SELECT body FROM artifact WHERE id = ?1")?;
+    let body: String = found("artifact", id, statement.query_row([id], |row| row.get(0)))?;
+    from_json("artifact", &body)
+}
+
+/// Artifacts with the same address, newest first.
+pub fn by_uri(db: &Connection, namespace: &str, uri: &str) -> Result<Vec<Artifact>> {
+    let mut statement = db.prepare_cached(
+        "SELECT body FROM artifact WHERE uri = ?1 AND namespace = ?2 ORDER BY created_at DESC, id",
+    )?;
+    let bodies = statement.query_map([uri, namespace], |row| row.get::<_, String>(0))?;
+    bodies.map(|body| from_json("artifact", &body?)).collect()
+}
+
+/// One page.
+pub fn list(db: &Connection, namespace: Option<&str>, request: &Request) -> Result<Page<Artifact>> {
+    let scope = namespace.map_or_else(Condition::default, |namespace| {
+        Condition::default().equals("artifact.namespace", namespace.to_owned())
+    });
+    list::page(
+        db,
+        &KIND,
+        COLUMNS,
+        scope,
+        request,
+        |_, _| Ok(None),
+        |row| from_json("artifact", &row.get::<_, String>(0)?),
+    )
+}
+
+/// One page of links; each condition applies when given.
+pub fn list_links(
+    db: &Connection,
+    artifact_id: Option<&str>,
+    run_id: Option<&str>,
+    task_id: Option<&str>,
+    request: &Request,
+) -> Result<Page<Link>> {
+    let mut scope = Condition::default();
+    for (column, value) in [
+        ("artifact_task.artifact_id", artifact_id),
+        ("artifact_task.run_id", run_id),
+        ("artifact_task.task_id", task_id),
+    ] {
+        if let Some(value) = value {
+            scope = scope.equals(column, value.to_owned());
+        }
+    }
+    list::page(
+        db,
+        &LINK_KIND,
+        LINK_COLUMNS,
+        scope,
+        request,
+        |_, _| Ok(None),
+        read_link,
+    )
+}
+
+fn read_link(row: &Row<'_>) -> Result<Link> {
+    Ok(Link {
+        id: row.get(0)?,
+        artifact_id: row.get(1)?,
+        run_id: row.get(2)?,
+        task_id: row.get(3)?,
+        kind: row.get(4)?,
+        key: row.get(5)?,
+    })
+}

