@@ -58,6 +58,8 @@ pub struct Api {
     pub writes: Arc<Semaphore>,
     /// Documents of discovery and OpenAPI, made on first use.
     pub documents: crate::discovery::Documents,
+    /// Woken when ClusterRoles change.
+    pub cluster_roles_changed: tokio::sync::Notify,
     syncing: Mutex<()>,
     cleaning: std::sync::Mutex<BTreeSet<String>>,
     this: std::sync::Weak<Api>,
@@ -100,6 +102,7 @@ impl Api {
             reads: Arc::new(Semaphore::new(READS_IN_FLIGHT)),
             writes: Arc::new(Semaphore::new(WRITES_IN_FLIGHT)),
             documents: Default::default(),
+            cluster_roles_changed: tokio::sync::Notify::new(),
             syncing: Mutex::default(),
             cleaning: Default::default(),
             this: this.clone(),
@@ -139,6 +142,9 @@ impl Api {
             }
         } else if resource.group == authz::RBAC_GROUP {
             self.reload_rbac();
+            if resource.plural == "clusterroles" {
+                self.cluster_roles_changed.notify_one();
+            }
         } else if resource.group == crd::GROUP && resource.plural == "customresourcedefinitions" {
             if let Err(err) = self.reload_registry().await {
                 tracing::error!(error = %err, "custom resources are not up to date");
