@@ -145,10 +145,11 @@ impl Api {
             if resource.plural == "clusterroles" {
                 self.cluster_roles_changed.notify_one();
             }
-        } else if resource.group == crd::GROUP && resource.plural == "customresourcedefinitions" {
-            if let Err(err) = self.reload_registry().await {
-                tracing::error!(error = %err, "custom resources are not up to date");
-            }
+        } else if resource.group == crd::GROUP
+            && resource.plural == "customresourcedefinitions"
+            && let Err(err) = self.reload_registry().await
+        {
+            tracing::error!(error = %err, "custom resources are not up to date");
         }
     }
 
@@ -241,6 +242,32 @@ impl Lookup for Moment {
     }
 
     fn list(&self, group: &str, resource: &str, namespace: &str) -> Vec<Arc<Value>> {
+        self.list_if(group, resource, namespace, |_, _| true)
+    }
+
+    /// Only what is found is decoded: selectable fields are kept beside the bytes.
+    fn list_where(
+        &self,
+        group: &str,
+        resource: &str,
+        namespace: &str,
+        field: &str,
+        value: &str,
+    ) -> Vec<Arc<Value>> {
+        self.list_if(group, resource, namespace, |record, entry| {
+            record.field_value(entry, field) == value
+        })
+    }
+}
+
+impl Moment {
+    fn list_if(
+        &self,
+        group: &str,
+        resource: &str,
+        namespace: &str,
+        is_wanted: impl Fn(&Resource, &Entry) -> bool,
+    ) -> Vec<Arc<Value>> {
         let Some(record) = self.registry.find_any(group, resource) else {
             return Vec::new();
         };
@@ -253,6 +280,7 @@ impl Lookup for Moment {
             format!("{namespace}/")
         };
         crate::store::snapshot::range(self.snapshot.map(collection.id), &prefix, "")
+            .filter(|(_, entry)| is_wanted(record, entry))
             .map(|(_, entry)| Arc::new(record.value(entry)))
             .collect()
     }
@@ -279,6 +307,19 @@ impl Lookup for Reader {
     fn list(&self, group: &str, resource: &str, namespace: &str) -> Vec<Arc<Value>> {
         self.moment()
             .map(|moment| moment.list(group, resource, namespace))
+            .unwrap_or_default()
+    }
+
+    fn list_where(
+        &self,
+        group: &str,
+        resource: &str,
+        namespace: &str,
+        field: &str,
+        value: &str,
+    ) -> Vec<Arc<Value>> {
+        self.moment()
+            .map(|moment| moment.list_where(group, resource, namespace, field, value))
             .unwrap_or_default()
     }
 }
