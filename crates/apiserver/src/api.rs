@@ -58,6 +58,8 @@ pub struct Api {
     pub writes: Arc<Semaphore>,
     /// Documents of discovery and OpenAPI, made on first use.
     pub documents: crate::discovery::Documents,
+    /// Woken when ClusterRoles change.
+    pub cluster_roles_changed: tokio::sync::Notify,
     syncing: Mutex<()>,
     cleaning: std::sync::Mutex<BTreeSet<String>>,
     this: std::sync::Weak<Api>,
@@ -100,6 +102,7 @@ impl Api {
             reads: Arc::new(Semaphore::new(READS_IN_FLIGHT)),
             writes: Arc::new(Semaphore::new(WRITES_IN_FLIGHT)),
             documents: Default::default(),
+            cluster_roles_changed: tokio::sync::Notify::new(),
             syncing: Mutex::default(),
             cleaning: Default::default(),
             this: this.clone(),
@@ -139,10 +142,14 @@ impl Api {
             }
         } else if resource.group == authz::RBAC_GROUP {
             self.reload_rbac();
-        } else if resource.group == crd::GROUP && resource.plural == "customresourcedefinitions" {
-            if let Err(err) = self.reload_registry().await {
-                tracing::error!(error = %err, "custom resources are not up to date");
+            if resource.plural == "clusterroles" {
+                self.cluster_roles_changed.notify_one();
             }
+        } else if resource.group == crd::GROUP
+            && resource.plural == "customresourcedefinitions"
+            && let Err(err) = self.reload_registry().await
+        {
+            tracing::error!(error = %err, "custom resources are not up to date");
         }
     }
 
@@ -235,6 +242,32 @@ impl Lookup for Moment {
     }
 
     fn list(&self, group: &str, resource: &str, namespace: &str) -> Vec<Arc<Value>> {
+        self.list_if(group, resource, namespace, |_, _| true)
+    }
+
+    /// Only what is found is decoded: selectable fields are kept beside the bytes.
+    fn list_where(
+        &self,
+        group: &str,
+        resource: &str,
+        namespace: &str,
+        field: &str,
+        value: &str,
+    ) -> Vec<Arc<Value>> {
+        self.list_if(group, resource, namespace, |record, entry| {
+            record.field_value(entry, field) == value
+        })
+    }
+}
+
+impl Moment {
+    fn list_if(
+        &self,
+        group: &str,
+        resource: &str,
+        namespace: &str,
+        is_wanted: impl Fn(&Resource, &Entry) -> bool,
+    ) -> Vec<Arc<Value>> {
         let Some(record) = self.registry.find_any(group, resource) else {
             return Vec::new();
         };
@@ -247,6 +280,7 @@ impl Lookup for Moment {
             format!("{namespace}/")
         };
         crate::store::snapshot::range(self.snapshot.map(collection.id), &prefix, "")
+            .filter(|(_, entry)| is_wanted(record, entry))
             .map(|(_, entry)| Arc::new(record.value(entry)))
             .collect()
     }
@@ -273,6 +307,19 @@ impl Lookup for Reader {
     fn list(&self, group: &str, resource: &str, namespace: &str) -> Vec<Arc<Value>> {
         self.moment()
             .map(|moment| moment.list(group, resource, namespace))
+            .unwrap_or_default()
+    }
+
+    fn list_where(
+        &self,
+        group: &str,
+        resource: &str,
+        namespace: &str,
+        field: &str,
+        value: &str,
+    ) -> Vec<Arc<Value>> {
+        self.moment()
+            .map(|moment| moment.list_where(group, resource, namespace, field, value))
             .unwrap_or_default()
     }
 }

@@ -21,7 +21,7 @@ use crate::http::service::handle;
 use crate::registry::builtin;
 use crate::store::{self, Store};
 use crate::tls::{self, Keys};
-use crate::{bootstrap, expiry};
+use crate::{aggregation, bootstrap, expiry};
 
 /// Streams that one HTTP/2 connection may hold: an informer-heavy client opens hundreds of watches.
 const STREAMS_PER_CONNECTION: u32 = 2_000;
@@ -111,6 +111,8 @@ impl ApiServer {
         api.reload_registry().await?;
         bootstrap::run(api, advertise).await?;
         tokio::spawn(expiry::run(api.clone()));
+        tokio::spawn(aggregation::run(api.clone()));
+        api.cluster_roles_changed.notify_one();
         Ok(())
     }
 
