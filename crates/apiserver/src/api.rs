@@ -139,10 +139,11 @@ impl Api {
             }
         } else if resource.group == authz::RBAC_GROUP {
             self.reload_rbac();
-        } else if resource.group == crd::GROUP && resource.plural == "customresourcedefinitions" {
-            if let Err(err) = self.reload_registry().await {
-                tracing::error!(error = %err, "custom resources are not up to date");
-            }
+        } else if resource.group == crd::GROUP
+            && resource.plural == "customresourcedefinitions"
+            && let Err(err) = self.reload_registry().await
+        {
+            tracing::error!(error = %err, "custom resources are not up to date");
         }
     }
 

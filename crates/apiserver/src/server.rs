@@ -18,7 +18,7 @@ use crate::backend::Backend;
 use crate::config::Config;
 use crate::error::chain;
 use crate::http::service::handle;
-use crate::registry::builtin;
+use crate::registry::records;
 use crate::store::{self, Store};
 use crate::tls::{self, Keys};
 use crate::{bootstrap, expiry};
@@ -75,7 +75,7 @@ impl ApiServer {
             durability: config.durability,
             ..store::Config::at(config.data_dir.join("apiserver.db"))
         })?;
-        let builtins = builtin::resources(&store).await?;
+        let builtins = records::builtin(&store).await?;
         let reader = Arc::new(Reader::default());
         let signer =
             TokenSigner::new(keys.service_account_key(), DEFAULT_ISSUER).map_err(Error::Signer)?;

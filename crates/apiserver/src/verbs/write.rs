@@ -191,7 +191,9 @@ pub fn prepare_create(
     admit(call, Pass::Mutating, &mut object, None, &lookup)?;
     resource.schema().prune(&mut object);
     let mut errors = kinds::validate_metadata(rules, &object, resource.namespaced);
-    errors.extend(by_schema_and_rules(resource, &object, None, || rules.validate_create(&object)));
+    errors.extend(by_schema_and_rules(resource, &object, None, || {
+        rules.validate_create(&object)
+    }));
     if errors.is_empty() {
         errors.extend(crd::validate(resource, &object, None, &call.registry));
     }
@@ -235,11 +237,16 @@ pub fn prepare_update(
     admit(call, Pass::Mutating, &mut new, Some(old), &lookup)?;
     resource.schema().prune(&mut new);
     let mut errors = kinds::validate_metadata_update(rules, &new, old, resource.namespaced);
-    errors.extend(by_schema_and_rules(resource, &new, Some(old), || match call.subresource.as_str() {
-        "status" => rules.validate_status_update(&new, old),
-        "" => rules.validate_update(&new, old),
-        _ => Vec::new(),
-    }));
+    errors.extend(by_schema_and_rules(
+        resource,
+        &new,
+        Some(old),
+        || match call.subresource.as_str() {
+            "status" => rules.validate_status_update(&new, old),
+            "" => rules.validate_update(&new, old),
+            _ => Vec::new(),
+        },
+    ));
     if errors.is_empty() && call.subresource.is_empty() {
         errors.extend(crd::validate(resource, &new, Some(old), &call.registry));
     }
@@ -276,11 +283,18 @@ fn by_schema_and_rules(
         return errors;
     }
     errors.retain(|error| error.kind != FieldErrorKind::Duplicate);
-    if errors.iter().any(|error| error.kind == FieldErrorKind::TypeInvalid) {
+    if errors
+        .iter()
+        .any(|error| error.kind == FieldErrorKind::TypeInvalid)
+    {
         return errors;
     }
     let by_rules = by_rules();
-    errors.retain(|error| !by_rules.iter().any(|other| other.field == error.field && other.kind == error.kind));
+    errors.retain(|error| {
+        !by_rules
+            .iter()
+            .any(|other| other.field == error.field && other.kind == error.kind)
+    });
     errors.extend(by_rules);
     errors
 }
