@@ -21,10 +21,12 @@ use crate::services::{self, Allocator};
 use crate::store::{Entry, Snapshot, Store};
 use crate::tls::Keys;
 
-/// Requests that read, and that write, at one time; more are told to come back.
+/// Requests that read, and that write, at one time; more wait for [`QUEUE_WAIT`] and are then told to come back.
 pub const READS_IN_FLIGHT: usize = 400;
 /// See [`READS_IN_FLIGHT`].
 pub const WRITES_IN_FLIGHT: usize = 200;
+/// How long a request waits for its turn.
+pub const QUEUE_WAIT: Duration = Duration::from_secs(5);
 /// How long a request that is no watch or stream may take.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 

@@ -28,6 +28,9 @@ const STREAMS_PER_CONNECTION: u32 = 2_000;
 /// How long a client may take to finish the TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
+/// How long requests under way may go on after the end was announced.
+const DRAIN: Duration = Duration::from_millis(500);
+
 /// Why a server cannot be opened or served.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -222,7 +225,7 @@ impl ApiServer {
             });
         }
         connections.close();
-        let _ = tokio::time::timeout(Duration::from_secs(5), connections.wait()).await;
+        let _ = tokio::time::timeout(DRAIN * 2, connections.wait()).await;
         Ok(())
     }
 
@@ -317,7 +320,8 @@ async fn connection(
         result = served.as_mut() => result,
         () = async { tokio::select! { () = shutdown.cancelled() => {}, () = stops.cancelled() => {} } } => {
             served.as_mut().graceful_shutdown();
-            served.await
+            // Requests under way may finish; watches and streams would go on for an hour.
+            tokio::time::timeout(DRAIN, served).await.unwrap_or(Ok(()))
         }
     }
 }

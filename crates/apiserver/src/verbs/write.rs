@@ -50,7 +50,6 @@ pub fn now() -> String {
 /// Whether a `PUT` must say which version it replaces.
 pub fn needs_revision(resource: &Resource) -> bool {
     matches!(resource.origin, Origin::Custom(_))
-        || matches!(resource.kind.as_str(), "EndpointSlice" | "Lease" if resource.group == "never")
 }
 
 /// Checks that a body is an object of the call's kind and has only known fields.
@@ -140,6 +139,24 @@ pub fn report_fields(
     }))
 }
 
+/// Says what a stored object will not do here, so that nobody waits for it.
+fn warn_of_inaction(call: &Call, object: &Value) {
+    let resource = &call.resource;
+    match (resource.group.as_str(), resource.kind.as_str()) {
+        ("admissionregistration.k8s.io", kind) => {
+            call.warn(format!("{kind} is stored, but this server does not call webhooks or evaluate admission policies"));
+        }
+        (crd::GROUP, "CustomResourceDefinition")
+            if object["spec"]["conversion"]["strategy"] == "Webhook" =>
+        {
+            call.warn(
+                "conversion webhooks are not called: served versions differ in apiVersion only",
+            );
+        }
+        _ => {}
+    }
+}
+
 /// Makes a new object ready for the store.
 pub fn prepare_create(
     call: &Call,
@@ -187,6 +204,7 @@ pub fn prepare_create(
         Origin::Custom(_) => {}
     }
     default(resource, rules, &mut object);
+    warn_of_inaction(call, &object);
     let lookup = call.api.lookup();
     admit(call, Pass::Mutating, &mut object, None, &lookup)?;
     resource.schema().prune(&mut object);
