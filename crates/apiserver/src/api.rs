@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -60,6 +61,7 @@ pub struct Api {
     pub writes: Arc<Semaphore>,
     /// Documents of discovery and OpenAPI, made on first use.
     pub documents: crate::discovery::Documents,
+    is_ready: AtomicBool,
     syncing: Mutex<()>,
     cleaning: std::sync::Mutex<BTreeSet<String>>,
     this: std::sync::Weak<Api>,
@@ -102,6 +104,7 @@ impl Api {
             reads: Arc::new(Semaphore::new(READS_IN_FLIGHT)),
             writes: Arc::new(Semaphore::new(WRITES_IN_FLIGHT)),
             documents: Default::default(),
+            is_ready: AtomicBool::new(false),
             syncing: Mutex::default(),
             cleaning: Default::default(),
             this: this.clone(),
@@ -140,13 +143,25 @@ impl Api {
                     .release(&before.value(), after.map(|entry| entry.value()).as_ref());
             }
         } else if resource.group == authz::RBAC_GROUP {
-            self.reload_rbac();
+            // At start all roles come at once and are read once, at the end.
+            if self.is_ready() {
+                self.reload_rbac();
+            }
         } else if resource.group == crd::GROUP
             && resource.plural == "customresourcedefinitions"
             && let Err(err) = self.reload_registry().await
         {
             tracing::error!(error = %err, "custom resources are not up to date");
         }
+    }
+
+    /// Whether everything that is there from the start is there.
+    pub fn is_ready(&self) -> bool {
+        self.is_ready.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_ready(&self) {
+        self.is_ready.store(true, Ordering::Release);
     }
 
     /// Makes the roles and bindings in the store the ones in force.

@@ -113,6 +113,8 @@ impl ApiServer {
         }
         api.reload_registry().await?;
         bootstrap::run(api, advertise).await?;
+        api.set_ready();
+        api.reload_rbac();
         tokio::spawn(expiry::run(api.clone()));
         Ok(())
     }

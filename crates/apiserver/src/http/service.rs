@@ -132,6 +132,7 @@ async fn resource(
         .find(&path.group, &path.version, &path.resource)
         .cloned()
         .ok_or_else(ApiError::no_such_resource)?;
+    check_names(&path)?;
     check_scope(&resource, verb, &path)?;
     let (parts, request_body) = request.into_parts();
     let streams = subresources::is_stream(&resource, &path.subresource);
@@ -212,6 +213,20 @@ async fn run(call: &Call) -> Result<Reply, ApiError> {
         "" if call.resource.collection.is_none() => subresources::review(call).await,
         "" => verbs::run(call).await,
         _ => subresources::run(call).await,
+    }
+}
+
+/// A name is one segment of a path, however it was written: `%2F` must not reach into another namespace.
+fn check_names(path: &ResourcePath) -> Result<(), ApiError> {
+    let is_odd = |name: &str| name.contains('/') || matches!(name, "." | "..");
+    match [&path.namespace, &path.name]
+        .into_iter()
+        .find(|name| is_odd(name))
+    {
+        Some(name) => Err(ApiError::bad_request(format!(
+            "invalid name {name:?}: it must be one segment of a path"
+        ))),
+        None => Ok(()),
     }
 }
 
