@@ -10,8 +10,8 @@ use k8s_openapi::api::apps::v1::{
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{
-    ConfigMap, Endpoints, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, Service,
-    ServiceAccount,
+    ConfigMap, Endpoints, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod,
+    ReplicationController, Service, ServiceAccount,
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::storage::v1::StorageClass;
@@ -45,6 +45,7 @@ macro_rules! for_each_kind {
             leases,
             deployments,
             replica_sets,
+            replication_controllers,
             jobs,
             cron_jobs,
             stateful_sets,
@@ -90,6 +91,8 @@ pub struct Watches {
     pub deployments: Arc<Informer<Templated<Deployment>>>,
     /// Replica sets.
     pub replica_sets: Arc<Informer<Templated<ReplicaSet>>>,
+    /// Replication controllers.
+    pub replication_controllers: Arc<Informer<Templated<ReplicationController>>>,
     /// Jobs.
     pub jobs: Arc<Informer<Templated<Job>>>,
     /// Cron jobs.
@@ -138,6 +141,7 @@ impl Watches {
             leases: Informer::new(Vec::new()),
             deployments: Informer::new(Vec::new()),
             replica_sets: Informer::new(vec![(ORPHANS, orphan_in)]),
+            replication_controllers: Informer::new(Vec::new()),
             jobs: Informer::new(Vec::new()),
             cron_jobs: Informer::new(Vec::new()),
             stateful_sets: Informer::new(Vec::new()),

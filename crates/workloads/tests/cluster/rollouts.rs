@@ -1,7 +1,7 @@
 //! Deployments from creation over rollout and rollback to deletion.
 
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, ReplicationController};
 use kube::ResourceExt;
 use kube::api::DeleteParams;
 use serde_json::{Value, json};
@@ -145,4 +145,37 @@ async fn hundreds_of_pods_come_and_go_in_seconds() {
         "300 pods available after {created:?}, gone after {:?}",
         start.elapsed()
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replication_controller_keeps_its_pods_too() {
+    let home = Home::start().await;
+    home.create::<ReplicationController>(json!({
+        "metadata": {"name": "old"},
+        "spec": {"replicas": 2, "selector": {"app": "old"}, "template": {
+            "metadata": {"labels": {"app": "old"}},
+            "spec": {"containers": [{"name": "main", "image": "x"}]},
+        }},
+    }))
+    .await;
+    home.until::<ReplicationController>("old", |held| {
+        held.status
+            .as_ref()
+            .is_some_and(|status| status.available_replicas == Some(2))
+    })
+    .await;
+    let orphan = DeleteParams {
+        propagation_policy: Some(kube::api::PropagationPolicy::Orphan),
+        ..Default::default()
+    };
+    home.api::<ReplicationController>()
+        .delete("old", &orphan)
+        .await
+        .unwrap();
+    home.until_all::<ReplicationController>(|held| held.is_empty())
+        .await;
+    home.until_all::<Pod>(|pods| {
+        pods.len() == 2 && pods.iter().all(|pod| pod.owner_references().is_empty())
+    })
+    .await;
 }
