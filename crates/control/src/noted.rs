@@ -39,11 +39,45 @@ where
     K::DynamicType: Default,
     S: Serialize,
 {
+    let precondition = json!({"uid": object.uid()});
+    publish_if(writer, informer, object, precondition, held, status).await
+}
+
+/// As [`publish`], but refused with a conflict if the object is no longer the one the status was made from.
+pub async fn publish_unless_changed<K, S>(
+    writer: &Writer,
+    informer: &Informer<K>,
+    object: &K,
+    held: Option<&S>,
+    status: &S,
+) -> kube::Result<()>
+where
+    K: Resource + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+    K::DynamicType: Default,
+    S: Serialize,
+{
+    let precondition = json!({"uid": object.uid(), "resourceVersion": object.resource_version()});
+    publish_if(writer, informer, object, precondition, held, status).await
+}
+
+async fn publish_if<K, S>(
+    writer: &Writer,
+    informer: &Informer<K>,
+    object: &K,
+    precondition: Value,
+    held: Option<&S>,
+    status: &S,
+) -> kube::Result<()>
+where
+    K: Resource + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+    K::DynamicType: Default,
+    S: Serialize,
+{
     let held = held.map_or_else(|| json!({}), |held| json!(held));
     let Some(change) = write::merge_diff(&held, &json!(status)) else {
         return Ok(());
     };
-    let patch = json!({"metadata": {"uid": object.uid()}, "status": change});
+    let patch = json!({"metadata": precondition, "status": change});
     settle(
         informer,
         writer.patch_status::<K>(&Key::of(object), patch).await,

@@ -11,9 +11,10 @@ use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{
     ConfigMap, Endpoints, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod,
-    ReplicationController, Service, ServiceAccount,
+    ReplicationController, ResourceQuota, Service, ServiceAccount,
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::storage::v1::StorageClass;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Api, Client, Resource, ResourceExt};
@@ -56,6 +57,8 @@ macro_rules! for_each_kind {
             endpoint_slices,
             claims,
             volumes,
+            quotas,
+            budgets,
             storage_classes,
         )
     };
@@ -113,6 +116,10 @@ pub struct Watches {
     pub claims: Arc<Informer<PersistentVolumeClaim>>,
     /// Persistent volumes.
     pub volumes: Arc<Informer<PersistentVolume>>,
+    /// Resource quotas.
+    pub quotas: Arc<Informer<ResourceQuota>>,
+    /// Pod disruption budgets.
+    pub budgets: Arc<Informer<PodDisruptionBudget>>,
     /// Storage classes.
     pub storage_classes: Arc<Informer<StorageClass>>,
 }
@@ -158,6 +165,8 @@ impl Watches {
             })]),
             claims: Informer::new(Vec::new()),
             volumes: Informer::new(Vec::new()),
+            quotas: Informer::new(Vec::new()),
+            budgets: Informer::new(Vec::new()),
             storage_classes: Informer::new(Vec::new()),
         }
     }
