@@ -9,6 +9,7 @@ mod message;
 mod placement;
 mod queue;
 mod resources;
+mod spread;
 mod volumes;
 
 use std::sync::Arc;
