@@ -71,8 +71,18 @@ impl Backend {
         (self.dial)(namespace, host, port).await
     }
 
-    /// Makes a kubelet in this process known.
-    pub fn register_kubelet(&self, node: impl Into<String>, service: KubeletService) {
+    /// Makes a kubelet in this process known; an axum router will do.
+    pub fn register_kubelet<S>(&self, node: impl Into<String>, kubelet: S)
+    where
+        S: tower::Service<http::Request<Body>, Response = http::Response<Body>>
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+        S::Error: Into<tower::BoxError>,
+        S::Future: Send + 'static,
+    {
+        let service = KubeletService::new(tower::ServiceExt::map_err(kubelet, Into::into));
         self.kubelets
             .write()
             .expect("no holder of this lock panics")

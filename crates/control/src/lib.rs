@@ -8,6 +8,7 @@ pub mod events;
 pub mod finalizers;
 pub mod informer;
 mod key;
+pub mod lease;
 pub mod metrics;
 pub mod owners;
 pub mod queue;

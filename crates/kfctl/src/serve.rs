@@ -55,7 +55,7 @@ pub async fn run(options: Options, board: Board, stop: CancellationToken) -> Res
 
     board.starting("api server", "opening the database");
     let dialer: Arc<OnceLock<Dialer>> = Arc::default();
-    let isolation = isolation(&config)?;
+    let isolation = isolation(&config, &data).await?;
     let server = open_api(&config, &data, isolation, dialer.clone()).await?;
     let url = format!("https://127.0.0.1:{}", record.api_port);
     write_secret(&data.kubeconfig(), &server.kubeconfig(&url))?;
@@ -122,14 +122,14 @@ fn listen(port: u16, what: &str, flag: &str) -> Result<TcpListener> {
 }
 
 /// Sandboxes where the machine allows them; plain processes only where the owner said so.
-fn isolation(config: &Config) -> Result<Isolation> {
-    match node_config::probe() {
+async fn isolation(config: &Config, data: &DataFolder) -> Result<Isolation> {
+    match node_config::probe(data).await {
         Ok(()) => Ok(Isolation::Sandbox),
         Err(refusal) if config.node.allow_host_processes => {
-            tracing::warn!(%refusal, "pods run as plain processes of this machine");
+            tracing::warn!(refusal = format!("{refusal:#}"), "pods run as plain processes of this machine");
             Ok(Isolation::HostProcess)
         }
-        Err(refusal) => bail!("{refusal}"),
+        Err(refusal) => bail!("{refusal:#}; or run pods unconfined with --allow-host-processes"),
     }
 }
 

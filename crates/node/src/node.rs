@@ -79,7 +79,7 @@ impl Config {
 pub struct Dependencies {
     /// The API as `system:node:<name>`.
     pub client: Client,
-    /// The API as `system:kube-proxy`, for Services.
+    /// The API for Services and EndpointSlices: our own server lets the node itself read them, others `system:kube-proxy`.
     pub proxy_client: Client,
     /// Clients for built-in pods, from their own tokens.
     pub client_factory: ClientFactory,

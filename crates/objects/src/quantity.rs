@@ -19,7 +19,8 @@ pub enum Notation {
 }
 
 /// An exact number of nano-units with the notation it was written in.
-/// Like upstream, nothing finer than 1n is kept (rounded up, away from zero) and magnitudes stay below 2^63.
+/// Like upstream, nothing finer than 1n is kept (rounded up, away from zero) and binary magnitudes stay below 2^63;
+/// decimal ones stay below 10^28, far above what upstream's clients can read.
 #[derive(Clone, Copy, Debug)]
 pub struct Quantity {
     nanos: i128,
@@ -27,8 +28,10 @@ pub struct Quantity {
 }
 
 const NANO: i128 = 1_000_000_000;
-/// 2^63 - 1: larger numbers are capped, as upstream caps them.
-const MAX_UNITS: i128 = i64::MAX as i128;
+/// 2^63 - 1: larger numbers with binary suffixes are capped, as upstream caps them.
+const MAX_BINARY: i128 = i64::MAX as i128 * NANO;
+/// 10^28 units in nanos: where decimal numbers are capped, so that sums never overflow.
+const MAX_DECIMAL: i128 = 10i128.pow(28) * NANO;
 
 /// A text that is not a quantity.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -63,7 +66,7 @@ impl Quantity {
     /// A number of bytes, printed with binary suffixes.
     pub fn from_bytes(bytes: u64) -> Self {
         Self {
-            nanos: i128::from(bytes).min(MAX_UNITS) * NANO,
+            nanos: (i128::from(bytes) * NANO).min(MAX_BINARY),
             notation: Notation::BinarySi,
         }
     }
@@ -202,7 +205,7 @@ impl Ord for Quantity {
 }
 
 fn cap(nanos: i128) -> i128 {
-    nanos.clamp(-MAX_UNITS * NANO, MAX_UNITS * NANO)
+    nanos.clamp(-MAX_DECIMAL, MAX_DECIMAL)
 }
 
 fn div_away_from_zero(number: i128, by: i128) -> i128 {
@@ -234,7 +237,11 @@ impl FromStr for Quantity {
         let (notation, scale) = scale_of(suffix)?;
         let digits: String = [whole, fraction].concat();
         let magnitude = scaled_nanos(&digits, fraction.len(), scale);
-        let nanos = magnitude.min(MAX_UNITS * NANO);
+        let nanos = magnitude.min(if notation == Notation::BinarySi {
+            MAX_BINARY
+        } else {
+            MAX_DECIMAL
+        });
         Ok(Self {
             nanos: if is_negative { -nanos } else { nanos },
             notation,
@@ -277,7 +284,7 @@ fn scale_of(suffix: &str) -> Result<(Notation, Scale), InvalidQuantity> {
 
 /// `digits` with `fraction_digits` behind the point, times the scale, in nanos: rounded up, capped far above the limit.
 fn scaled_nanos(digits: &str, fraction_digits: usize, scale: Scale) -> i128 {
-    const HUGE: i128 = MAX_UNITS * NANO;
+    const HUGE: i128 = MAX_DECIMAL;
     let trimmed = digits.trim_start_matches('0');
     if trimmed.is_empty() {
         return 0;
@@ -293,9 +300,9 @@ fn scaled_nanos(digits: &str, fraction_digits: usize, scale: Scale) -> i128 {
         Scale::Binary(bits) => 1 << bits,
     };
     // Digits beyond what can matter are dropped; any of them non-zero rounds up below.
-    let kept = trimmed.len().min(20);
+    let kept = trimmed.len().min(28);
     let (head, tail) = trimmed.split_at(kept);
-    let mantissa: i128 = head.parse().expect("at most 20 digits");
+    let mantissa: i128 = head.parse().expect("at most 28 digits");
     let exponent = exponent + tail.len() as i64;
     let lost = tail.bytes().any(|digit| digit != b'0');
     let Some(product) = mantissa.checked_mul(factor) else {
@@ -326,9 +333,11 @@ impl fmt::Display for Quantity {
         if self.nanos == 0 {
             return f.write_str("0");
         }
-        // Below 1024 binary suffixes say nothing: decimal is used, which can show fractions too.
+        // Below 1024 binary suffixes say nothing, and fractions they cannot show: decimal is used for both.
         match self.notation {
-            Notation::BinarySi if self.nanos.abs() >= 1024 * NANO => self.write_binary(f),
+            Notation::BinarySi if self.nanos % NANO == 0 && self.nanos.abs() >= 1024 * NANO => {
+                self.write_binary(f)
+            }
             Notation::BinarySi | Notation::DecimalSi => {
                 self.write_decimal(f, &["n", "u", "m", "", "k", "M", "G", "T", "P", "E"])
             }
@@ -344,7 +353,7 @@ impl fmt::Display for Quantity {
 
 impl Quantity {
     fn write_binary(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut units = div_away_from_zero(self.nanos, NANO);
+        let mut units = self.nanos / NANO;
         let mut suffix = "";
         for next in ["Ki", "Mi", "Gi", "Ti", "Pi", "Ei"] {
             if units % 1024 != 0 {
@@ -399,7 +408,9 @@ mod tests {
             ("0.5Ki", "512"),
             ("0.1Ki", "102400m"),
             ("1Ki", "1Ki"),
-            ("1.1Ki", "1127"),
+            ("1.1Ki", "1126400m"),
+            ("3.7Gi", "3972844748800m"),
+            ("9.3E", "9300P"),
             ("1023", "1023"),
             ("1e3", "1e3"),
             ("1E3", "1e3"),
@@ -412,10 +423,10 @@ mod tests {
             ("-100m", "-100m"),
             ("128974848", "128974848"),
             ("9223372036854775807", "9223372036854775807"),
-            ("99999999999999999999999", "9223372036854775807"),
+            ("99999999999999999999999", "99999999999999999999999"),
             ("10Ei", "9223372036854775807"),
             ("1E", "1E"),
-            ("1e100", "9223372036854775807"),
+            ("1e20", "100e18"),
             ("1e-100", "1e-9"),
         ];
         for (text, canonical) in cases {

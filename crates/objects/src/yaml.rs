@@ -204,7 +204,8 @@ impl<'input> Reader<'_, 'input> {
                 merge_into(&mut merged, value).map_err(|problem| at_span(&value_span, problem))?;
                 continue;
             }
-            let key = scalar::key(&key).ok_or_else(|| at_span(&span, "a key must be a scalar"))?;
+            let key = scalar::key(&key)
+                .ok_or_else(|| at_span(&span, "a key must be a text, a number or a bool"))?;
             if map.contains_key(&key) {
                 return Err(at_span(
                     &span,
@@ -309,7 +310,13 @@ mod tests {
             error.to_string(),
             r#"yaml: line 4, column 3: key "c" already set in map"#
         );
-        assert!(parse("[a]: 1").is_err());
+        for bad in ["[a]: 1", "null: 1", "a: .inf", "a: .NaN", "a: !!int x"] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+        assert_eq!(
+            parse("a: !!binary aGk=\nb: !mine 12"),
+            Ok(json!({"a": "hi", "b": "12"}))
+        );
     }
 
     #[test]

@@ -26,6 +26,11 @@ mod garbage;
 mod deployments;
 mod replica_sets;
 
+mod daemon_sets;
+mod revisions;
+mod stateful_sets;
+
+mod cron_jobs;
 mod jobs;
 
 mod endpoints;
@@ -52,9 +57,13 @@ pub const IDENTITIES: &[&str] = &[
     "deployment-controller",
     "replicaset-controller",
     "job-controller",
+    "cronjob-controller",
+    "statefulset-controller",
+    "daemon-set-controller",
     "endpoint-controller",
     "endpointslice-controller",
     "persistent-volume-binder",
+    "ephemeral-volume-controller",
     "pvc-protection-controller",
     "pv-protection-controller",
     "node-controller",
@@ -105,6 +114,9 @@ pub async fn run_with_metrics(
     replica_sets::start(&mut setup);
     deployments::start(&mut setup);
     jobs::start(&mut setup);
+    cron_jobs::start(&mut setup);
+    stateful_sets::start(&mut setup);
+    daemon_sets::start(&mut setup);
     endpoints::start(&mut setup);
     volumes::start(&mut setup);
     nodes::start(&mut setup);

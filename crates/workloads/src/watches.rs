@@ -4,8 +4,10 @@ use std::future::Future;
 use std::sync::Arc;
 
 use control::Informer;
-use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
-use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::apps::v1::{
+    ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet,
+};
+use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{
     ConfigMap, Endpoints, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, Service,
@@ -44,6 +46,10 @@ macro_rules! for_each_kind {
             deployments,
             replica_sets,
             jobs,
+            cron_jobs,
+            stateful_sets,
+            daemon_sets,
+            revisions,
             services,
             endpoints,
             endpoint_slices,
@@ -86,6 +92,14 @@ pub struct Watches {
     pub replica_sets: Arc<Informer<Templated<ReplicaSet>>>,
     /// Jobs.
     pub jobs: Arc<Informer<Templated<Job>>>,
+    /// Cron jobs.
+    pub cron_jobs: Arc<Informer<Templated<CronJob>>>,
+    /// Stateful sets.
+    pub stateful_sets: Arc<Informer<Templated<StatefulSet>>>,
+    /// Daemon sets.
+    pub daemon_sets: Arc<Informer<Templated<DaemonSet>>>,
+    /// Revisions of stateful and daemon sets.
+    pub revisions: Arc<Informer<ControllerRevision>>,
     /// Services.
     pub services: Arc<Informer<Service>>,
     /// Endpoints.
@@ -125,6 +139,10 @@ impl Watches {
             deployments: Informer::new(Vec::new()),
             replica_sets: Informer::new(vec![(ORPHANS, orphan_in)]),
             jobs: Informer::new(Vec::new()),
+            cron_jobs: Informer::new(Vec::new()),
+            stateful_sets: Informer::new(Vec::new()),
+            daemon_sets: Informer::new(Vec::new()),
+            revisions: Informer::new(Vec::new()),
             services: Informer::new(Vec::new()),
             endpoints: Informer::new(Vec::new()),
             endpoint_slices: Informer::new(vec![(BY_SERVICE, |slice| {

@@ -3,7 +3,7 @@
 //! Two passes around validation: [`Admission::mutate`] fills in what depends on other objects,
 //! [`Admission::validate`] only refuses. **The order of the steps is written in these two functions
 //! and nowhere else**, with the reason of each place. Steps see other objects through `Lookup` and
-//! keep no state, except the addresses handed out moments ago.
+//! keep no state.
 
 mod built_in;
 mod default_storage_class;
@@ -16,11 +16,9 @@ mod pod_security;
 mod priority;
 mod resource_quota;
 mod service_account;
-mod service_addresses;
 #[cfg(test)]
 mod test_review;
 
-use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use objects::Status;
@@ -31,7 +29,6 @@ use crate::authz::Authorizer;
 use crate::lookup::Lookup;
 
 pub use built_in::BUILT_IN;
-pub use service_addresses::Network;
 
 /// What is being done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,18 +96,12 @@ impl Review<'_> {
 pub struct Config {
     /// The namespaces in which the installer may mark Deployments as built in.
     pub installer_namespaces: Vec<String>,
-    /// The addresses of Services.
-    pub service_network: Network,
-    /// The first and last port that Services may open on nodes.
-    pub node_ports: (u16, u16),
 }
 
 impl Default for Config {
     fn default() -> Self {
         Self {
             installer_namespaces: vec!["kubeflow".into(), "istio-system".into()],
-            service_network: Network::new(Ipv4Addr::new(10, 96, 0, 0), 16),
-            node_ports: (30_000, 32_767),
         }
     }
 }
@@ -118,7 +109,6 @@ impl Default for Config {
 /// The chain.
 pub struct Admission {
     installer_namespaces: Vec<String>,
-    addresses: service_addresses::Addresses,
     authorizer: Arc<Authorizer>,
 }
 
@@ -127,7 +117,6 @@ impl Admission {
     pub fn new(config: Config, authorizer: Arc<Authorizer>) -> Self {
         Self {
             installer_namespaces: config.installer_namespaces,
-            addresses: service_addresses::Addresses::new(config.service_network, config.node_ports),
             authorizer,
         }
     }
@@ -146,8 +135,8 @@ impl Admission {
         default_tolerations::admit(review);
         default_storage_class::admit(review, lookup);
         // Here come pod defaults, then mutating policies and webhooks: they see the object as all of the above left it.
-        // Last, so that no later step refuses an object whose address is already handed out.
-        self.addresses.admit(review, lookup)
+        // Addresses of Services are handed out after all of this, where the write is stored.
+        Ok(())
     }
 
     /// Refuses what may not be, or warns. After validation, before the store; the object stays as it is.

@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::Strategy;
 use super::fields::{each, fill_text, is_empty, list, text};
+use super::service::number_in_range;
 
 pub(super) struct Endpoints;
 
@@ -35,15 +36,30 @@ impl Strategy for Endpoints {
             }
             for kind in ["addresses", "notReadyAddresses"] {
                 for (at, address) in list(&subset[kind]).enumerate() {
-                    validate_address(
-                        text(&address["ip"]),
-                        &format!("{path}.{kind}[{at}].ip"),
-                        &mut errors,
-                    );
+                    let field = format!("{path}.{kind}[{at}].ip");
+                    let ip = text(&address["ip"]);
+                    if ip.parse::<std::net::IpAddr>().is_err() {
+                        errors.push(FieldError::invalid(
+                            field.as_str(),
+                            ip,
+                            "must be a valid IP address",
+                        ));
+                    }
+                    validate_address(ip, &field, &mut errors);
                 }
             }
             let has_many = list(&subset["ports"]).count() > 1;
             for (at, port) in list(&subset["ports"]).enumerate() {
+                number_in_range(
+                    &port["port"],
+                    &format!("{path}.ports[{at}].port"),
+                    &mut errors,
+                );
+                validate_protocol(
+                    &port["protocol"],
+                    &format!("{path}.ports[{at}].protocol"),
+                    &mut errors,
+                );
                 if has_many && is_empty(&port["name"]) {
                     errors.push(FieldError::required(format!("{path}.ports[{at}].name"), ""));
                 }
@@ -56,6 +72,14 @@ impl Strategy for Endpoints {
 /// Whether these are the endpoints of this API server, which on one machine listens on loopback.
 pub(super) fn is_api_server(object: &Value) -> bool {
     objects::meta::namespace(object) == "default" && objects::meta::name(object) == "kubernetes"
+}
+
+/// One of the protocols that are spoken over IP.
+pub(super) fn validate_protocol(value: &Value, field: &str, errors: &mut Vec<FieldError>) {
+    let protocols = ["SCTP", "TCP", "UDP"];
+    if !protocols.contains(&text(value)) {
+        errors.push(FieldError::not_supported(field, text(value), &protocols));
+    }
 }
 
 /// An address that traffic may be sent to: not this machine's own, not the link's.

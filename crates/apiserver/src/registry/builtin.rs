@@ -568,6 +568,7 @@ pub async fn resources(store: &Store) -> Result<Vec<Arc<Resource>>, crate::store
 /// Bodies of subresources, which have schemas but no path of their own.
 pub(super) fn extra_definitions(group: &str, version: &str, generator: &mut SchemaGenerator) {
     use k8s_openapi::apimachinery::pkg::apis::meta::v1 as meta;
+    let _ = generator.subschema_for::<meta::ObjectMeta>();
     let _ = generator.subschema_for::<meta::Status>();
     let _ = generator.subschema_for::<meta::DeleteOptions>();
     match (group, version) {

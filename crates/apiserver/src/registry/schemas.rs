@@ -48,6 +48,10 @@ pub fn definitions(group: &str, version: &str) -> Map<String, Value> {
     builtin::extra_definitions(group, version, &mut generator);
     let mut definitions = generator.take_definitions(false);
     objects::builtin::annotate_all(&mut definitions);
+    definitions.insert(
+        "io.k8s.apimachinery.pkg.apis.meta.v1.Patch".into(),
+        json!({"type": "object", "description": "A change of an object in one of the patch formats."}),
+    );
     for definition in definitions.values_mut() {
         wrap_references(definition);
     }

@@ -266,12 +266,22 @@ impl Log {
         Ok(())
     }
 
-    /// Forgets history before `revision`, a bounded number of rows at a time; answers how many went.
-    pub(super) fn compact(&self, revision: u64, rows: u64) -> Result<usize, Error> {
+    /// How many rows of history there are.
+    pub(super) fn rows(&self) -> Result<u64, Error> {
+        let rows: i64 = self
+            .connection
+            .query_row("SELECT COUNT(*) FROM log", [], |row| row.get(0))?;
+        Ok(rows as u64)
+    }
+
+    /// Forgets the oldest `rows` of history; answers how many went.
+    pub(super) fn compact(&self, rows: u64) -> Result<usize, Error> {
         Ok(self
             .connection
-            .prepare_cached("DELETE FROM log WHERE rev IN (SELECT rev FROM log WHERE rev < ? ORDER BY rev LIMIT ?)")?
-            .execute(params![revision as i64, rows as i64])?)
+            .prepare_cached(
+                "DELETE FROM log WHERE rev IN (SELECT rev FROM log ORDER BY rev LIMIT ?)",
+            )?
+            .execute(params![rows as i64])?)
     }
 }
 

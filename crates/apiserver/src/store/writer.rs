@@ -58,9 +58,12 @@ pub(crate) struct Writer {
     rings: Vec<Arc<Ring>>,
     lease: u64,
     history_rows: u64,
-    compacted: u64,
+    /// Rows of history in the database.
+    logged: u64,
     commits: u32,
     checkpoint: std::sync::mpsc::Sender<()>,
+    #[cfg(test)]
+    has_crashed: bool,
 }
 
 impl Writer {
@@ -93,6 +96,7 @@ impl Writer {
         } else {
             0..0
         };
+        let logged = log.rows()?;
         let (checkpoint, wake) = std::sync::mpsc::channel();
         let path = config.path.clone();
         std::thread::Builder::new()
@@ -116,10 +120,12 @@ impl Writer {
             rings,
             lease: revision + LEASE,
             history_rows: config.history_rows,
-            compacted: 0,
+            logged,
             commits: 0,
             checkpoint,
             head,
+            #[cfg(test)]
+            has_crashed: false,
         };
         Ok((writer, shared))
     }
@@ -150,11 +156,7 @@ impl Writer {
             }
             self.commit(&mut group);
             #[cfg(test)]
-            if self
-                .shared
-                .crash_before_publish
-                .load(std::sync::atomic::Ordering::SeqCst)
-            {
+            if self.has_crashed {
                 return;
             }
             self.compact();
@@ -204,6 +206,7 @@ impl Writer {
                     .crash_before_publish
                     .load(std::sync::atomic::Ordering::SeqCst)
                 {
+                    self.has_crashed = true;
                     return;
                 }
                 self.publish(staged);
@@ -258,6 +261,7 @@ impl Writer {
         if staged.events.is_empty() {
             return;
         }
+        self.logged += staged.events.len() as u64;
         self.head = staged.head;
         self.shared.snapshot.store(Arc::new(self.head.clone()));
         let mut per_ring: HashMap<CollectionId, Vec<Arc<Event>>> = HashMap::new();
@@ -278,14 +282,14 @@ impl Writer {
         }
     }
 
+    /// Forgets the oldest history beyond what is kept, a bounded piece at a time.
     fn compact(&mut self) {
-        let keep_from = self.head.revision.saturating_sub(self.history_rows);
-        if keep_from < self.compacted + COMPACT_ROWS {
+        let surplus = self.logged.saturating_sub(self.history_rows);
+        if surplus < COMPACT_ROWS {
             return;
         }
-        match self.log.compact(keep_from, COMPACT_ROWS * 2) {
-            Ok(removed) if (removed as u64) < COMPACT_ROWS * 2 => self.compacted = keep_from,
-            Ok(_) => {}
+        match self.log.compact(surplus.min(COMPACT_ROWS * 2)) {
+            Ok(removed) => self.logged -= removed as u64,
             Err(err) => tracing::warn!(error = %err, "compacting history"),
         }
     }

@@ -44,6 +44,12 @@ pub async fn run(call: &Call) -> Result<Reply, ApiError> {
     {
         list::await_revision(call, revision).await?;
     }
+    // "From now on" means from the request, not from when its first event is read.
+    let start = if start == Start::Now {
+        Start::After(call.api.store.published())
+    } else {
+        start
+    };
     let watcher = Watcher {
         api: call.api.clone(),
         resource: call.resource.clone(),
@@ -144,7 +150,7 @@ impl Watcher {
             let mut woken = collection.ring.subscribe();
             let mut cursor = match start {
                 Start::After(revision) => revision,
-                Start::Now => self.api.store.published(),
+                Start::Now => unreachable!("turned into a revision when the request came in"),
                 Start::Initial { marks_end, .. } => {
                     let snapshot = self.api.store.snapshot();
                     let revision = snapshot.revision;

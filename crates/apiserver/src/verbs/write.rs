@@ -2,6 +2,7 @@
 //! no-op check. The store follows; patches come in between decoding and defaulting.
 
 use objects::apply::{FieldSet, Write};
+use objects::field::FieldErrorKind;
 use objects::{FieldError, meta};
 use serde_json::Value;
 
@@ -190,9 +191,8 @@ pub fn prepare_create(
     admit(call, Pass::Mutating, &mut object, None, &lookup)?;
     resource.schema().prune(&mut object);
     let mut errors = kinds::validate_metadata(rules, &object, resource.namespaced);
-    errors.extend(by_schema(resource, &object, None));
+    errors.extend(by_schema_and_rules(resource, &object, None, || rules.validate_create(&object)));
     if errors.is_empty() {
-        errors.extend(rules.validate_create(&object));
         errors.extend(crd::validate(resource, &object, None, &call.registry));
     }
     refuse_if_any(call, &object, errors)?;
@@ -235,16 +235,13 @@ pub fn prepare_update(
     admit(call, Pass::Mutating, &mut new, Some(old), &lookup)?;
     resource.schema().prune(&mut new);
     let mut errors = kinds::validate_metadata_update(rules, &new, old, resource.namespaced);
-    errors.extend(by_schema(resource, &new, Some(old)));
-    if errors.is_empty() {
-        match call.subresource.as_str() {
-            "status" => errors.extend(rules.validate_status_update(&new, old)),
-            "" => {
-                errors.extend(rules.validate_update(&new, old));
-                errors.extend(crd::validate(resource, &new, Some(old), &call.registry));
-            }
-            _ => {}
-        }
+    errors.extend(by_schema_and_rules(resource, &new, Some(old), || match call.subresource.as_str() {
+        "status" => rules.validate_status_update(&new, old),
+        "" => rules.validate_update(&new, old),
+        _ => Vec::new(),
+    }));
+    if errors.is_empty() && call.subresource.is_empty() {
+        errors.extend(crd::validate(resource, &new, Some(old), &call.registry));
     }
     refuse_if_any(call, old, errors)?;
     let time = now();
@@ -265,13 +262,26 @@ pub fn prepare_update(
     })
 }
 
-/// What the schema says is wrong. Built-in kinds name entries that stand twice themselves, or allow them: keys of their
-/// lists say how entries are merged, not that they are unique.
-fn by_schema(resource: &Resource, object: &Value, old: Option<&Value>) -> Vec<FieldError> {
+/// What schema and kind say is wrong. Both speak about built-in kinds: where they complain of the same, the kind has the
+/// words. Entries that stand twice are the kind's to name, or to allow: keys of lists say how entries are merged, not
+/// that they are unique. The kind says nothing about an object that has not even the right types.
+fn by_schema_and_rules(
+    resource: &Resource,
+    object: &Value,
+    old: Option<&Value>,
+    by_rules: impl FnOnce() -> Vec<FieldError>,
+) -> Vec<FieldError> {
     let mut errors = resource.schema().validate(object, old);
-    if matches!(resource.origin, Origin::Builtin(_)) {
-        errors.retain(|error| error.kind != objects::field::FieldErrorKind::Duplicate);
+    if !matches!(resource.origin, Origin::Builtin(_)) {
+        return errors;
     }
+    errors.retain(|error| error.kind != FieldErrorKind::Duplicate);
+    if errors.iter().any(|error| error.kind == FieldErrorKind::TypeInvalid) {
+        return errors;
+    }
+    let by_rules = by_rules();
+    errors.retain(|error| !by_rules.iter().any(|other| other.field == error.field && other.kind == error.kind));
+    errors.extend(by_rules);
     errors
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, Query, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
@@ -76,7 +76,7 @@ pub(super) async fn container_logs(
         Body::from(output)
     };
     let mut response = Response::new(body);
-    response.headers_mut().insert("content-type", axum::http::HeaderValue::from_static("text/plain"));
+    response.headers_mut().insert("content-type", HeaderValue::from_static("text/plain"));
     Ok(response)
 }
 

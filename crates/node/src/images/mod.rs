@@ -223,6 +223,29 @@ impl Images {
         Ok(prepared)
     }
 
+    /// A Python for the owner's own use on this machine, with these packages: its program and the folder that
+    /// PYTHONPATH must name.
+    pub async fn python_with(
+        &self,
+        requirements: &[String],
+        progress: &(dyn Fn(String) + Send + Sync),
+    ) -> Result<(PathBuf, PathBuf), Error> {
+        const FOR: &str = "of the pipeline compiler";
+        let choice =
+            python::choose(self.interpreters().await, "3").ok_or_else(|| Error::NoPython(FOR.to_owned()))?;
+        let interpreter = choice.interpreter;
+        let recipe = Recipe {
+            interpreter: interpreter.clone(),
+            installs: Vec::new(),
+            requirements: requirements.to_vec(),
+            may_build: true,
+        };
+        let failed = |source| Error::Environment { image: FOR.to_owned(), source };
+        let environment = self.inner.environments.get(&recipe, progress).await.map_err(failed)?;
+        let packages = format!("lib/python{}/site-packages", interpreter.minor());
+        Ok((interpreter.executable, environment.folder.join(packages)))
+    }
+
     async fn add_python(
         &self,
         prepared: &mut Prepared,

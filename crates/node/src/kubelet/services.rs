@@ -23,6 +23,8 @@ pub struct ServiceIndex {
     services: Arc<ArcSwap<Vec<Service>>>,
     pods: Arc<Mutex<BTreeMap<Ipv4Addr, String>>>,
     changed: Arc<Notify>,
+    /// Cancelled, for good, when the first list is complete.
+    complete: CancellationToken,
 }
 
 impl ServiceIndex {
@@ -42,6 +44,11 @@ impl ServiceIndex {
             .iter()
             .find(|service| service.name_any() == name && service.namespace().as_deref() == Some(namespace))?;
         found.spec.as_ref()?.cluster_ip.as_deref()?.parse().ok()
+    }
+
+    /// Waits until all Services have been seen once.
+    pub async fn complete(&self) {
+        self.complete.cancelled().await;
     }
 
     /// Notes the address of a pod of this node, for DNS.
@@ -85,7 +92,7 @@ pub async fn watch(client: Client, index: ServiceIndex, network: Option<NodeNetw
         };
         match change {
             None => return,
-            Some(Err(error)) => tracing::debug!(error = %error, "watching Services was interrupted"),
+            Some(Err(error)) => tracing::warn!(error = %error, "watching Services was interrupted"),
             Some(Ok(())) => {
                 // What else is already here belongs to the same picture.
                 while let Some(Some(_)) = futures::FutureExt::now_or_never(changes.next()) {}
@@ -93,6 +100,9 @@ pub async fn watch(client: Client, index: ServiceIndex, network: Option<NodeNetw
                 all.sort_by_key(|service| (service.namespace(), service.name_any()));
                 let slices: Vec<EndpointSlice> = slice_reader.state().iter().map(|slice| (**slice).clone()).collect();
                 index.services.store(Arc::new(all.clone()));
+                if matches!(futures::FutureExt::now_or_never(service_reader.wait_until_ready()), Some(Ok(()))) {
+                    index.complete.cancel();
+                }
                 if let Some(network) = &network {
                     let pods = index.lock_pods().clone();
                     network.set_records(&records(&all, &slices, &pods));

@@ -132,7 +132,7 @@ fn container_status(
         image: container.image.clone().unwrap_or_default(),
         image_id: own.image_id.clone(),
         container_id: id.map(|id| format!("ferroflow://{id}")),
-        ready: own.is_ready && is_running || is_complete_init(pod, container, &own),
+        ready: if is_plain_init(pod, container) { has_succeeded(&own) } else { own.is_ready && is_running },
         started: Some(own.is_started && is_running),
         restart_count: i32::try_from(own.restarts).unwrap_or(i32::MAX),
         state: Some(state_of(&own, waiting_reason, is_over)),
@@ -154,10 +154,13 @@ fn container_status(
     }
 }
 
-/// An init container that did its work counts as ready.
-fn is_complete_init(pod: &Pod, container: &Container, own: &ContainerRecord) -> bool {
-    let is_init = init_containers(pod).iter().any(|init| init.name == container.name);
-    is_init && matches!(&own.state, State::Finished(finished) if finished.exit_code == 0) && !is_sidecar(container)
+/// An init container that ends before the app containers start; it is ready when it did its work.
+fn is_plain_init(pod: &Pod, container: &Container) -> bool {
+    !is_sidecar(container) && init_containers(pod).iter().any(|init| init.name == container.name)
+}
+
+fn has_succeeded(own: &ContainerRecord) -> bool {
+    matches!(&own.state, State::Finished(finished) if finished.exit_code == 0)
 }
 
 fn state_of(own: &ContainerRecord, waiting_reason: &str, is_over: bool) -> ContainerState {

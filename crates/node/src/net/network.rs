@@ -256,7 +256,7 @@ impl NodeNetwork {
                 );
                 return;
             }
-            if shutdown.is_cancelled() {
+            if shutdown.is_cancelled() || self.0.holder.is_ending() {
                 return;
             }
             tracing::warn!("the node's holder ended; a new one takes its place");

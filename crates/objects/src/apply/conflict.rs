@@ -64,12 +64,11 @@ pub(super) fn message(conflicts: &[Conflict]) -> String {
     owners.dedup();
     let mut parts = Vec::with_capacity(owners.len());
     for owner in owners {
-        let mut fields: Vec<String> = conflicts
+        let fields: Vec<String> = conflicts
             .iter()
             .filter(|conflict| conflict.owner() == owner)
             .map(|conflict| format!("- {}", conflict.field))
             .collect();
-        fields.sort();
         parts.push(format!("conflicts with {owner}:\n{}", fields.join("\n")));
     }
     format!(

@@ -7,12 +7,40 @@ use super::path::PathElement;
 use super::set::FieldSet;
 use crate::schema::{Arena, NodeId, Schema};
 
-/// The object without these fields.
-pub(super) fn remove(schema: &Schema, object: &Value, doomed: &FieldSet) -> Value {
-    parts(&schema.arena, Some(schema.id), object, doomed)
+/// What becomes of a list or a map that lost its last entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Emptied {
+    /// It stays as a null: owners of the list or map itself, not of its entries, keep what they own.
+    Null,
+    /// It goes too, unless it is a struct, which stays empty.
+    Gone,
 }
 
-fn parts(arena: &Arena, id: Option<NodeId>, value: &Value, doomed: &FieldSet) -> Value {
+fn is_emptied(rest: &Value, before: &Value) -> bool {
+    match (rest, before) {
+        (Value::Object(rest), Value::Object(before)) => rest.is_empty() && !before.is_empty(),
+        (Value::Array(rest), Value::Array(before)) => rest.is_empty() && !before.is_empty(),
+        _ => false,
+    }
+}
+
+/// The object without these fields.
+pub(super) fn remove(
+    schema: &Schema,
+    object: &Value,
+    doomed: &FieldSet,
+    emptied: Emptied,
+) -> Value {
+    parts(&schema.arena, Some(schema.id), object, doomed, emptied)
+}
+
+fn parts(
+    arena: &Arena,
+    id: Option<NodeId>,
+    value: &Value,
+    doomed: &FieldSet,
+    emptied: Emptied,
+) -> Value {
     let node = id.map(|id| arena.node(id));
     match (shape(node, value), value) {
         (Shape::Map, Value::Object(fields)) => {
@@ -25,19 +53,13 @@ fn parts(arena: &Arena, id: Option<NodeId>, value: &Value, doomed: &FieldSet) ->
                     return Some((name.clone(), child.clone()));
                 };
                 let child_id = part(arena, id, &element);
-                let rest = parts(arena, child_id, child, below);
-                // A list or a dictionary that lost its last entry goes with it; an emptied struct stays.
+                let rest = parts(arena, child_id, child, below, emptied);
                 let is_struct = child_id.is_some_and(|id| !arena.node(id).properties.is_empty());
-                let is_emptied = match (&rest, child) {
-                    (Value::Object(rest), Value::Object(child)) => {
-                        rest.is_empty() && !child.is_empty() && !is_struct
-                    }
-                    (Value::Array(rest), Value::Array(child)) => {
-                        rest.is_empty() && !child.is_empty()
-                    }
-                    _ => false,
-                };
-                (!is_emptied).then(|| (name.clone(), rest))
+                match (is_emptied(&rest, child), emptied) {
+                    (false, _) => Some((name.clone(), rest)),
+                    (true, Emptied::Null) => Some((name.clone(), Value::Null)),
+                    (true, Emptied::Gone) => is_struct.then(|| (name.clone(), rest)),
+                }
             });
             Value::Object(kept.collect())
         }
@@ -53,7 +75,7 @@ fn parts(arena: &Arena, id: Option<NodeId>, value: &Value, doomed: &FieldSet) ->
                     return None;
                 }
                 Some(match doomed.below(&element) {
-                    Some(below) => parts(arena, node.items, item, below),
+                    Some(below) => parts(arena, node.items, item, below, emptied),
                     None => item.clone(),
                 })
             });

@@ -8,7 +8,7 @@ use super::last_applied::{self, KUBECTL};
 use super::managers::{Entry, Identity, Managers, Operation};
 use super::merge::merge;
 use super::owned::{check, collapsed, to_set, with_declared_parents, without_nulls};
-use super::remove::remove;
+use super::remove::{Emptied, remove};
 use super::set::FieldSet;
 use super::{Error, Write};
 use crate::meta;
@@ -93,12 +93,6 @@ fn take_from_others(managers: &mut Managers, writer: Option<&Identity>, changes:
 /// Brings `managedFields` up to date for a write that is not an apply.
 pub(super) fn track(write: &Write<'_>, old: Option<&Value>, new: &mut Value) {
     let mut managers = write.reconciled(managers_of_update(write, old, new));
-    let is_untracked =
-        old.is_some_and(|old| meta::managed_fields(old).is_empty()) && managers.0.is_empty();
-    if is_untracked {
-        meta::remove(new, "managedFields");
-        return;
-    }
     let empty = json!({});
     let old_bare = old.map_or(empty, bare);
     let changes = write.compare(&old_bare, &bare(new));
@@ -240,10 +234,12 @@ fn attempt(
         applied_set = applied_set.recursive_difference(reset);
     }
     let merged = merge(write.schema, &live_bare, applied);
-    let pruned = match &last {
-        Some(last) => prune(write, merged, &managers, &applied_set, &last.set),
-        None => merged,
+    let doomed = match &last {
+        Some(last) => no_longer_owned(write, &merged, &managers, &applied_set, &last.set),
+        None => FieldSet::default(),
     };
+    // While changes are looked for, what lost its last entry stands as a null: who owns it as such keeps it.
+    let pruned = remove(write.schema, &merged, &doomed, Emptied::Null);
     let changes = write.compare(&live_bare, &pruned);
     if !force {
         let conflicts = conflicts(&managers, &changes);
@@ -265,7 +261,7 @@ fn attempt(
         set,
     });
     managers.cap_updaters();
-    let mut object = pruned;
+    let mut object = remove(write.schema, &merged, &doomed, Emptied::Gone);
     put_managers(&mut object, managers);
     if write.manager == KUBECTL && write.subresource.is_empty() {
         last_applied::refresh(&mut object, applied);
@@ -294,35 +290,30 @@ fn conflicts(managers: &Managers, changes: &Comparison) -> Vec<Conflict> {
         let paths = entry.set.intersection(&changed).paths();
         conflicts.extend(paths.into_iter().map(|path| Conflict::with(entry, path)));
     }
-    conflicts.sort_by(|a, b| {
-        (&a.manager, &a.subresource, &a.field).cmp(&(&b.manager, &b.subresource, &b.field))
-    });
+    // By owner; the fields of one owner stay in the order of its set.
+    conflicts.sort_by(|a, b| (&a.manager, &a.subresource).cmp(&(&b.manager, &b.subresource)));
     conflicts
 }
 
-/// Removes what this manager applied last time, does not apply now, and nobody else owns.
-fn prune(
+/// What this manager applied last time, does not apply now, and nobody else owns.
+fn no_longer_owned(
     write: &Write<'_>,
-    merged: Value,
+    merged: &Value,
     others: &Managers,
     applied: &FieldSet,
     last: &FieldSet,
-) -> Value {
-    let schema = write.schema;
+) -> FieldSet {
+    let parts = |object: &Value| write.owned_parents(&to_set(write.schema, object));
+    let without = |doomed: &FieldSet| parts(&remove(write.schema, merged, doomed, Emptied::Null));
     let last = write.owned_parents(last);
-    let merged_set = write.owned_parents(&to_set(schema, &merged));
+    let merged_parts = parts(merged);
     // Everything last time's configuration named goes, and then what somebody owns comes back.
-    let without_last = write.owned_parents(&to_set(schema, &remove(schema, &merged, &last)));
     let mut owned = applied.clone();
     for entry in &others.0 {
         owned.extend(&entry.set);
     }
-    let kept = without_last.union(&write.owned_parents(&owned));
-    let without_unowned = write.owned_parents(&to_set(
-        schema,
-        &remove(schema, &merged, &merged_set.difference(&kept)),
-    ));
+    let kept = without(&last).union(&write.owned_parents(&owned));
+    let left = without(&merged_parts.difference(&kept));
     // What went but was never this manager's, because nobody owned it, comes back too.
-    let doomed = merged_set.difference(&without_unowned).intersection(&last);
-    remove(schema, &merged, &doomed)
+    merged_parts.difference(&left).intersection(&last)
 }

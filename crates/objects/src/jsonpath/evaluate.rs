@@ -71,7 +71,6 @@ fn write<'a>(
                     }
                     match found {
                         Value::String(text) => out.push_str(text),
-                        Value::Null => {}
                         other => out.push_str(&other.to_string()),
                     }
                 }
@@ -161,27 +160,27 @@ impl<'a> Context<'a> {
             return Err(Error::Type(format!("{value} is not array or slice")));
         };
         let len = items.len() as i64;
-        // A stride of 0 marks a single index, which must exist.
-        let is_single = stride == Some(0);
+        if len == 0 {
+            return Ok(());
+        }
         let resolve = |index: i64| if index < 0 { index + len } else { index };
         let first = start.map_or(0, resolve);
-        let last = end.map_or(len, resolve).min(len);
-        if is_single && !(0..len).contains(&first) {
-            if self.allows_missing {
-                return Ok(());
+        let last = end.map_or(len, resolve);
+        for index in [first, last - 1] {
+            let is_empty_end = index == -1 && last == 0;
+            if !is_empty_end && !(0..len).contains(&index) {
+                return Err(Error::Type(format!(
+                    "array index out of bounds: index {index}, length {len}"
+                )));
             }
+        }
+        if first > last {
             return Err(Error::Type(format!(
-                "array index out of bounds: index {first}, length {len}"
+                "starting index {first} is greater than ending index {last}"
             )));
         }
         let stride = stride.filter(|stride| *stride > 0).unwrap_or(1) as usize;
-        if first < last {
-            next.extend(
-                items[first.max(0) as usize..last.max(0) as usize]
-                    .iter()
-                    .step_by(stride),
-            );
-        }
+        next.extend(items[first as usize..last as usize].iter().step_by(stride));
         Ok(())
     }
 

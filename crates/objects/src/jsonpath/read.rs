@@ -207,14 +207,10 @@ impl Cursor<'_> {
                 Some('[') => {
                     self.bump();
                     let inside = self.bracketed()?;
-                    steps.push(bracket(&inside)?);
+                    steps.extend(bracket(&inside)?);
                 }
                 Some(c) if self.at == start && !ends_path(c) => {
-                    let name = self.name();
-                    if name.is_empty() {
-                        return Err(syntax(format!("unrecognized character in action: {c:?}")));
-                    }
-                    steps.push(Step::Field(name));
+                    return Err(syntax(format!("unrecognized identifier {}", self.name())));
                 }
                 _ if self.at == start => return Err(syntax("expected a path")),
                 _ => return Ok(steps),
@@ -290,36 +286,42 @@ fn ends_path(c: char) -> bool {
         )
 }
 
-fn bracket(inside: &str) -> Result<Step, Error> {
+fn bracket(inside: &str) -> Result<Vec<Step>, Error> {
     let inside = inside.trim();
     if inside == "*" {
-        return Ok(Step::Wildcard);
+        return Ok(vec![Step::Wildcard]);
     }
     if let Some(condition) = inside.strip_prefix("?(") {
         let condition = condition
             .strip_suffix(')')
             .ok_or_else(|| syntax("unterminated filter"))?;
-        return filter(condition);
+        return Ok(vec![filter(condition)?]);
     }
     let members = split_unquoted(inside, ',');
     if members.len() > 1 {
-        let paths = members
-            .into_iter()
-            .map(|member| Ok(vec![single(member.trim())?]));
-        return Ok(Step::Union(paths.collect::<Result<_, Error>>()?));
+        let paths = members.into_iter().map(|member| single(member.trim()));
+        return Ok(vec![Step::Union(paths.collect::<Result<_, Error>>()?)]);
     }
     single(inside)
 }
 
-fn single(text: &str) -> Result<Step, Error> {
+/// One entry of a bracket. A quoted name is a path of its own: its dots separate unless a backslash keeps them.
+fn single(text: &str) -> Result<Vec<Step>, Error> {
     if let Some(quote) = text.chars().next().filter(|c| matches!(c, '\'' | '"')) {
-        let mut cursor = Cursor { text, at: 0 };
-        let name = cursor.quoted(quote)?;
-        return if cursor.is_done() {
-            Ok(Step::Field(name))
-        } else {
-            Err(syntax(format!("invalid array index {text}")))
-        };
+        let inner = text[1..]
+            .strip_suffix(quote)
+            .filter(|inner| !inner.contains(quote));
+        let inner = inner.ok_or_else(|| syntax(format!("invalid array index {text}")))?;
+        let mut names = vec![String::new()];
+        let mut chars = inner.chars();
+        while let Some(c) = chars.next() {
+            match c {
+                '.' => names.push(String::new()),
+                '\\' => names.last_mut().expect("never empty").extend(chars.next()),
+                c => names.last_mut().expect("never empty").push(c),
+            }
+        }
+        return Ok(names.into_iter().map(Step::Field).collect());
     }
     let number = |part: &str| -> Result<Option<i64>, Error> {
         if part.trim().is_empty() {
@@ -337,15 +339,15 @@ fn single(text: &str) -> Result<Step, Error> {
                 number(only)?.ok_or_else(|| syntax(format!("invalid array index {text}")))?;
             // The end behind -1 is the end of the list.
             let end = index.checked_add(1).filter(|end| *end != 0);
-            Ok(Step::Slice(Some(index), end, Some(0)))
+            Ok(vec![Step::Slice(Some(index), end, Some(0))])
         }
-        [start, end] => Ok(Step::Slice(number(start)?, number(end)?, None)),
+        [start, end] => Ok(vec![Step::Slice(number(start)?, number(end)?, None)]),
         [start, end, stride] => {
             let stride = number(stride)?;
             if stride.is_some_and(|stride| stride <= 0) {
                 return Err(syntax("step must be > 0"));
             }
-            Ok(Step::Slice(number(start)?, number(end)?, stride))
+            Ok(vec![Step::Slice(number(start)?, number(end)?, stride)])
         }
         _ => Err(syntax(format!("invalid array index {text}"))),
     }

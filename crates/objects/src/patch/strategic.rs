@@ -122,21 +122,22 @@ impl Merger<'_> {
         name: &str,
     ) -> Result<Vec<Value>, Error> {
         if !present.iter().chain(&patch).any(Value::is_object) {
-            let mut merged = present;
-            for value in patch {
-                if !merged.contains(&value) {
-                    merged.push(value);
+            let mut merged: Vec<Value> = Vec::with_capacity(present.len() + patch.len());
+            for value in present.iter().chain(&patch) {
+                if !merged.contains(value) {
+                    merged.push(value.clone());
                 }
             }
-            return Ok(merged);
+            return Ok(in_order(merged, &patch, &present, None));
         }
         let Some(key) = &field.merge_key else {
             return Err(Error::Malformed(format!(
                 "cannot merge list {name}: it has no merge key"
             )));
         };
-        let mut merged = present;
+        let mut merged = present.clone();
         let mut rest = Vec::with_capacity(patch.len());
+        let mut order = Vec::with_capacity(patch.len());
         let mut is_replaced = false;
         for item in patch {
             let Value::Object(mut item) = item else {
@@ -175,6 +176,10 @@ impl Merger<'_> {
         }
         for item in rest {
             let wanted = key_of(&item, key, name)?.clone();
+            order.push(Value::Object(Map::from_iter([(
+                key.clone(),
+                wanted.clone(),
+            )])));
             match merged
                 .iter()
                 .position(|present| present.get(key) == Some(&wanted))
@@ -189,7 +194,7 @@ impl Merger<'_> {
                 }
             }
         }
-        Ok(merged)
+        Ok(in_order(merged, &order, &present, Some(key)))
     }
 
     /// Merges the lists that come with an element order, and puts their items into that order.
@@ -220,6 +225,9 @@ impl Merger<'_> {
                 delete_from(present, &doomed, &name)?;
             }
             let present = original.get(&name).cloned();
+            if let Some(Value::Array(items)) = patch.get(&name) {
+                agrees(items, &order, &name, field.merge_key.as_deref())?;
+            }
             let merged = match (present.clone(), patch.remove(&name)) {
                 (None, None) => continue,
                 (Some(present), None) => present,
@@ -241,6 +249,23 @@ impl Merger<'_> {
         }
         Ok(())
     }
+}
+
+/// The items of a patch must come in the order that stands beside them.
+fn agrees(items: &[Value], order: &[Value], name: &str, key: Option<&str>) -> Result<(), Error> {
+    let mut rest = order.iter();
+    for item in items.iter().filter(|item| item.get(DIRECTIVE).is_none()) {
+        let is_same = |other: &Value| match key {
+            Some(key) => other.get(key).is_some() && other.get(key) == item.get(key),
+            None => other == item,
+        };
+        if !rest.any(is_same) {
+            return Err(Error::Malformed(format!(
+                "the order of list {name} in the patch does not match its $setElementOrder list"
+            )));
+        }
+    }
+    Ok(())
 }
 
 fn unknown_directive() -> Error {
@@ -392,14 +417,14 @@ mod tests {
     }
 
     #[test]
-    fn lists_with_a_merge_key_merge_item_by_item() {
+    fn lists_with_a_merge_key_merge_item_by_item_in_the_patchs_order() {
         let object = json!({"containers": [{"name": "a", "image": "1", "env": [{"name": "X", "value": "1"}], "args": ["x"]}, {"name": "b"}]});
         let patch = json!({"containers": [{"name": "a", "image": "2", "env": [{"name": "Y", "value": "2"}], "args": ["y"]}, {"name": "c"}]});
         assert_eq!(
             patched(object, patch),
             json!({"containers": [
-                {"name": "a", "image": "2", "env": [{"name": "X", "value": "1"}, {"name": "Y", "value": "2"}], "args": ["y"]},
-                {"name": "b"}, {"name": "c"},
+                {"name": "a", "image": "2", "env": [{"name": "Y", "value": "2"}, {"name": "X", "value": "1"}], "args": ["y"]},
+                {"name": "c"}, {"name": "b"},
             ]})
         );
     }
@@ -426,7 +451,7 @@ mod tests {
             ),
             (
                 json!({"labels": {"x": null}, "finalizers": ["h", "f"]}),
-                json!({"containers": [{"name": "a"}, {"name": "b"}], "labels": {"y": "2"}, "finalizers": ["f", "g", "h"]}),
+                json!({"containers": [{"name": "a"}, {"name": "b"}], "labels": {"y": "2"}, "finalizers": ["h", "f", "g"]}),
             ),
             (
                 json!({"$deleteFromPrimitiveList/finalizers": ["f"]}),
@@ -493,6 +518,7 @@ mod tests {
             json!({"containers": ["text"]}),
             json!({"strategy": {"$retainKeys": ["type"], "rollingUpdate": {}}}),
             json!({"$setElementOrder/containers": {}}),
+            json!({"$setElementOrder/containers": [{"name": "x"}, {"name": "a"}], "containers": [{"name": "a"}, {"name": "x"}]}),
         ] {
             let mut object = json!({"containers": [{"name": "a"}], "strategy": {}});
             let before = object.clone();

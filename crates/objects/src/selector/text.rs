@@ -133,7 +133,10 @@ impl<'a> Parser<'a> {
                 Token::Comma => {
                     values.insert(String::new());
                 }
-                Token::Close => return Ok(values),
+                Token::Close => {
+                    values.insert(String::new());
+                    return Ok(values);
+                }
                 other => {
                     return Err(Error::Label(format!(
                         "found '{}', expected: ',', ')' or identifier",
@@ -155,8 +158,8 @@ impl<'a> Parser<'a> {
             Token::End | Token::Comma => requirement(key, LabelOperator::Exists, BTreeSet::new()),
             _ => {
                 let operator = match self.token() {
-                    Token::Equals => LabelOperator::In,
-                    Token::NotEquals => LabelOperator::NotIn,
+                    Token::Equals => LabelOperator::Equals,
+                    Token::NotEquals => LabelOperator::NotEquals,
                     Token::Greater => LabelOperator::GreaterThan,
                     Token::Less => LabelOperator::LessThan,
                     Token::Word("in") => {

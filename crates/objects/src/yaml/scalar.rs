@@ -5,16 +5,17 @@ use serde_json::{Number, Value};
 /// The value of a scalar; `tag` is the part of an explicit tag behind its handle.
 pub(super) fn resolve(text: &str, is_plain: bool, tag: Option<&str>) -> Result<Value, String> {
     match tag {
-        None | Some("") if is_plain => Ok(plain(text)),
-        None | Some("" | "str" | "binary" | "timestamp") => Ok(text.into()),
-        Some(tag) => {
-            let value = plain(text);
+        None | Some("") if is_plain => plain(text),
+        Some("binary") => {
+            decoded(text).ok_or_else(|| "!!binary value contains invalid base64 data".to_owned())
+        }
+        Some(tag @ ("int" | "float" | "bool" | "null")) => {
+            let value = plain(text)?;
             let fits = match tag {
                 "int" => value.is_i64() || value.is_u64(),
                 "float" => value.is_number(),
                 "bool" => value.is_boolean(),
-                "null" => value.is_null(),
-                _ => return Ok(if is_plain { value } else { text.into() }),
+                _ => value.is_null(),
             };
             if fits {
                 Ok(value)
@@ -25,37 +26,47 @@ pub(super) fn resolve(text: &str, is_plain: bool, tag: Option<&str>) -> Result<V
                 ))
             }
         }
+        // Texts, times (kept as they are written) and tags that mean nothing here.
+        _ => Ok(text.into()),
     }
 }
 
-/// A scalar as a key of a JSON map; `None` for lists and maps.
+/// A scalar as a key of a JSON map; `None` for null, lists and maps.
 pub(super) fn key(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),
         Value::Number(number) => Some(number.to_string()),
         Value::Bool(flag) => Some(flag.to_string()),
-        Value::Null => Some("null".to_owned()),
-        Value::Array(_) | Value::Object(_) => None,
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
     }
 }
 
-fn plain(text: &str) -> Value {
-    match text {
-        "" | "~" | "null" | "Null" | "NULL" => return Value::Null,
+/// The text behind base64, if it is one.
+fn decoded(text: &str) -> Option<Value> {
+    use base64::Engine;
+    let compact: String = text.split_whitespace().collect();
+    let bytes = base64::engine::general_purpose::STANDARD
+        .decode(compact)
+        .ok()?;
+    String::from_utf8(bytes).ok().map(Value::String)
+}
+
+fn plain(text: &str) -> Result<Value, String> {
+    Ok(match text {
+        "" | "~" | "null" | "Null" | "NULL" => Value::Null,
         "y" | "Y" | "yes" | "Yes" | "YES" | "true" | "True" | "TRUE" | "on" | "On" | "ON" => {
-            return true.into();
+            true.into()
         }
         "n" | "N" | "no" | "No" | "NO" | "false" | "False" | "FALSE" | "off" | "Off" | "OFF" => {
-            return false.into();
+            false.into()
         }
-        _ => {}
-    }
-    if text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '+' | '-' | '.'))
-        && let Some(number) = number(text)
-    {
-        return Value::Number(number);
-    }
-    text.into()
+        ".nan" | ".NaN" | ".NAN" | ".inf" | ".Inf" | ".INF" | "+.inf" | "+.Inf" | "+.INF"
+        | "-.inf" | "-.Inf" | "-.INF" => return Err(format!("unsupported value: {text}")),
+        _ if text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '+' | '-' | '.')) => {
+            number(text).map_or_else(|| text.into(), Value::Number)
+        }
+        _ => text.into(),
+    })
 }
 
 fn number(text: &str) -> Option<Number> {

@@ -23,9 +23,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::setup::Setup;
 use crate::watches::Watches;
+pub use affinity::node_matches;
 use bind::Binder;
 use cluster::Cluster;
 use fallback::Fallback;
+pub use placement::tolerates;
 pub use volumes::{SELECTED_NODE, waits_for_consumer};
 
 /// The scheduler's name in pods, and the source of its events.

@@ -8,7 +8,8 @@ use serde_json::json;
 
 use crate::home::{Home, eventually, pod};
 
-async fn add_class(home: &Home) {
+/// Adds the class a home starts with.
+pub async fn add_class(home: &Home) {
     let classes: Api<StorageClass> = Api::all(home.client.clone());
     let class: StorageClass = serde_json::from_value(workloads::default_storage_class()).unwrap();
     classes

@@ -159,7 +159,9 @@ impl Worker {
             self.advance().await;
             self.publish().await;
             if self.is_torn_down {
-                self.drained.drain(..).for_each(|done| drop(done.send(())));
+                for done in self.drained.drain(..) {
+                    let _ = done.send(());
+                }
                 if self.is_gone {
                     self.forget();
                     return;

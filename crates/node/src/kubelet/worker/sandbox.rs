@@ -220,7 +220,10 @@ impl Worker {
             hosts_file: spec::hosts_file(&self.pod, Some(ip.into()), &ctx.domain),
             resolv_conf: spec::resolv_conf(&self.pod, &layout, &ctx.domain),
             sysctls,
-            host_ids: shim::HostIds::default(),
+            host_ids: ctx.network.as_ref().map_or_else(shim::HostIds::default, |network| {
+                let uids = network.holder().namespaces().ids.uids;
+                shim::HostIds { first: uids.outside, count: uids.count }
+            }),
         };
         let pod = shim::start(&ctx.exe, &wanted).await.map_err(|error| chain(&error))?;
         let connected = async {

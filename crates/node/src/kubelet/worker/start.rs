@@ -122,6 +122,8 @@ impl Job {
         let referenced = fetch(&self.ctx.client, &namespace, &env::references(&self.container))
             .await
             .map_err(|error| config(chain(&error)))?;
+        // A container keeps for its whole life what it learns about Services now.
+        self.ctx.services.complete().await;
         let services = self.ctx.services.all();
         let environment = env::build(&env::Inputs {
             pod: &self.pod,
