@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use axum::extract::ws::{CloseFrame, 
-    Message, WebSocket, WebSocketUpgrade, rejection::WebSocketUpgradeRejection,
-, close_code};
+use axum::extract::ws::{
+    CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code, rejection::WebSocketUpgradeRejection,
+};
 use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
