@@ -124,6 +124,15 @@ fn controllers() -> Vec<(&'static str, Vec<Value>)> {
             ],
         ),
         (
+            "ephemeral-volume-controller",
+            vec![
+                pods("get list watch"),
+                allow("update", "", "pods/finalizers"),
+                allow("create get list watch", "", "persistentvolumeclaims"),
+                events(),
+            ],
+        ),
+        (
             "generic-garbage-collector",
             vec![
                 allow("delete get list patch update watch", "*", "*"),
@@ -223,6 +232,19 @@ fn controllers() -> Vec<(&'static str, Vec<Value>)> {
                     "update",
                     "apps",
                     "replicasets/status replicasets/finalizers",
+                ),
+                pods("create delete list patch watch"),
+                events(),
+            ],
+        ),
+        (
+            "replication-controller",
+            vec![
+                allow("get list update watch", "", "replicationcontrollers"),
+                allow(
+                    "update",
+                    "",
+                    "replicationcontrollers/finalizers replicationcontrollers/status",
                 ),
                 pods("create delete list patch watch"),
                 events(),
