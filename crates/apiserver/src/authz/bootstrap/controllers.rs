@@ -124,20 +124,6 @@ fn controllers() -> Vec<(&'static str, Vec<Value>)> {
             ],
         ),
         (
-            "endpointslicemirroring-controller",
-            vec![
-                allow("get list watch", "", "endpoints services"),
-                allow("update", "", "services/finalizers"),
-                allow(
-                    "create delete get list update watch",
-                    "discovery.k8s.io",
-                    "endpointslices",
-                ),
-                allow("create", "discovery.k8s.io", "endpointslices/restricted"),
-                events(),
-            ],
-        ),
-        (
             "ephemeral-volume-controller",
             vec![
                 pods("get list watch"),
@@ -258,7 +244,7 @@ fn controllers() -> Vec<(&'static str, Vec<Value>)> {
                 allow(
                     "update",
                     "",
-                    "replicationcontrollers/status replicationcontrollers/finalizers",
+                    "replicationcontrollers/finalizers replicationcontrollers/status",
                 ),
                 pods("create delete list patch watch"),
                 events(),
