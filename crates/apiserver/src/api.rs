@@ -61,6 +61,8 @@ pub struct Api {
     pub writes: Arc<Semaphore>,
     /// Documents of discovery and OpenAPI, made on first use.
     pub documents: crate::discovery::Documents,
+    /// Woken when ClusterRoles change.
+    pub cluster_roles_changed: tokio::sync::Notify,
     is_ready: AtomicBool,
     syncing: Mutex<()>,
     cleaning: std::sync::Mutex<BTreeSet<String>>,
@@ -104,6 +106,7 @@ impl Api {
             reads: Arc::new(Semaphore::new(READS_IN_FLIGHT)),
             writes: Arc::new(Semaphore::new(WRITES_IN_FLIGHT)),
             documents: Default::default(),
+            cluster_roles_changed: tokio::sync::Notify::new(),
             is_ready: AtomicBool::new(false),
             syncing: Mutex::default(),
             cleaning: Default::default(),
@@ -146,6 +149,9 @@ impl Api {
             // At start all roles come at once and are read once, at the end.
             if self.is_ready() {
                 self.reload_rbac();
+                if resource.plural == "clusterroles" {
+                    self.cluster_roles_changed.notify_one();
+                }
             }
         } else if resource.group == crd::GROUP
             && resource.plural == "customresourcedefinitions"

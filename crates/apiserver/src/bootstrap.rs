@@ -161,7 +161,7 @@ fn find(call: &Call, object: &Value) -> Option<Value> {
 }
 
 /// A request of the server itself.
-fn call(api: &Arc<Api>, group: &str, plural: &str, object: &Value) -> Call {
+pub(crate) fn call(api: &Arc<Api>, group: &str, plural: &str, object: &Value) -> Call {
     Call {
         api: api.clone(),
         user: User::new("system:apiserver", &[crate::authn::MASTERS]),

@@ -21,7 +21,7 @@ use crate::http::service::handle;
 use crate::registry::records;
 use crate::store::{self, Store};
 use crate::tls::{self, Keys};
-use crate::{bootstrap, expiry};
+use crate::{aggregation, bootstrap, expiry};
 
 /// Streams that one HTTP/2 connection may hold: an informer-heavy client opens hundreds of watches.
 const STREAMS_PER_CONNECTION: u32 = 2_000;
@@ -116,6 +116,8 @@ impl ApiServer {
         api.set_ready();
         api.reload_rbac();
         tokio::spawn(expiry::run(api.clone()));
+        tokio::spawn(aggregation::run(api.clone()));
+        api.cluster_roles_changed.notify_one();
         Ok(())
     }
 
