@@ -124,6 +124,29 @@ fn controllers() -> Vec<(&'static str, Vec<Value>)> {
             ],
         ),
         (
+            "endpointslicemirroring-controller",
+            vec![
+                allow("get list watch", "", "endpoints services"),
+                allow("update", "", "services/finalizers"),
+                allow(
+                    "create delete get list update watch",
+                    "discovery.k8s.io",
+                    "endpointslices",
+                ),
+                allow("create", "discovery.k8s.io", "endpointslices/restricted"),
+                events(),
+            ],
+        ),
+        (
+            "ephemeral-volume-controller",
+            vec![
+                pods("get list watch"),
+                allow("update", "", "pods/finalizers"),
+                allow("create get list watch", "", "persistentvolumeclaims"),
+                events(),
+            ],
+        ),
+        (
             "generic-garbage-collector",
             vec![
                 allow("delete get list patch update watch", "*", "*"),
@@ -223,6 +246,19 @@ fn controllers() -> Vec<(&'static str, Vec<Value>)> {
                     "update",
                     "apps",
                     "replicasets/status replicasets/finalizers",
+                ),
+                pods("create delete list patch watch"),
+                events(),
+            ],
+        ),
+        (
+            "replication-controller",
+            vec![
+                allow("get list update watch", "", "replicationcontrollers"),
+                allow(
+                    "update",
+                    "",
+                    "replicationcontrollers/status replicationcontrollers/finalizers",
                 ),
                 pods("create delete list patch watch"),
                 events(),
