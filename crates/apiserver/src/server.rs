@@ -233,6 +233,11 @@ impl ApiServer {
         Ok(())
     }
 
+    /// Waits until nothing can be stored any more; if nobody called [`ApiServer::close`], the process should end.
+    pub async fn ended(&self) {
+        self.api.store.ended().await;
+    }
+
     /// Ends watches and streams, writes what is queued and closes the database.
     pub async fn close(&self) {
         self.api.shutdown.cancel();
