@@ -29,7 +29,7 @@ pub fn run(args: &Args) -> Result<()> {
             web::build()?;
             step::run(
                 "build kfctl",
-                &mut step::cargo(&["build", "--package", "kfctl", "--quiet"]),
+                &mut step::cargo(&["build", "--workspace", "--quiet"]),
             )?;
             paths::target().join("debug/kfctl")
         }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -9,6 +10,7 @@ use serde_json::Value;
 use tokio::sync::{Mutex, Semaphore};
 use tokio_util::sync::CancellationToken;
 
+use crate::admission::Admission;
 use crate::authn::Authenticator;
 use crate::authz::{self, Authorizer, Rbac};
 use crate::backend::Backend;
@@ -16,14 +18,16 @@ use crate::error::ApiError;
 use crate::lookup::Lookup;
 use crate::metrics::Metrics;
 use crate::registry::{Registry, Resource, crd};
-use crate::admission::Admission;
-use crate::store::{Snapshot, Store};
+use crate::services::{self, Allocator};
+use crate::store::{Entry, Snapshot, Store};
 use crate::tls::Keys;
 
-/// Requests that read, and that write, at one time; more are told to come back.
+/// Requests that read, and that write, at one time; more wait for [`QUEUE_WAIT`] and are then told to come back.
 pub const READS_IN_FLIGHT: usize = 400;
 /// See [`READS_IN_FLIGHT`].
 pub const WRITES_IN_FLIGHT: usize = 200;
+/// How long a request waits for its turn.
+pub const QUEUE_WAIT: Duration = Duration::from_secs(5);
 /// How long a request that is no watch or stream may take.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -41,6 +45,8 @@ pub struct Api {
     pub authorizer: Arc<Authorizer>,
     /// Keys and certificates.
     pub keys: Keys,
+    /// Service addresses.
+    pub services: Allocator,
     /// What a write must pass.
     pub admission: Admission,
     /// How nodes, pods and Services are reached.
@@ -55,6 +61,9 @@ pub struct Api {
     pub writes: Arc<Semaphore>,
     /// Documents of discovery and OpenAPI, made on first use.
     pub documents: crate::discovery::Documents,
+    /// Woken when ClusterRoles change.
+    pub cluster_roles_changed: tokio::sync::Notify,
+    is_ready: AtomicBool,
     syncing: Mutex<()>,
     cleaning: std::sync::Mutex<BTreeSet<String>>,
     this: std::sync::Weak<Api>,
@@ -89,6 +98,7 @@ impl Api {
             authenticator: parts.authenticator,
             authorizer: parts.authorizer,
             keys: parts.keys,
+            services: Allocator::default(),
             admission: parts.admission,
             backend: parts.backend,
             metrics: Metrics::default(),
@@ -96,6 +106,8 @@ impl Api {
             reads: Arc::new(Semaphore::new(READS_IN_FLIGHT)),
             writes: Arc::new(Semaphore::new(WRITES_IN_FLIGHT)),
             documents: Default::default(),
+            cluster_roles_changed: tokio::sync::Notify::new(),
+            is_ready: AtomicBool::new(false),
             syncing: Mutex::default(),
             cleaning: Default::default(),
             this: this.clone(),
@@ -106,7 +118,10 @@ impl Api {
 
     /// One moment of the store for a decision.
     pub fn lookup(&self) -> Moment {
-        Moment { snapshot: self.store.snapshot(), registry: self.registry.load_full() }
+        Moment {
+            snapshot: self.store.snapshot(),
+            registry: self.registry.load_full(),
+        }
     }
 
     /// A built-in resource by its group and plural.
@@ -118,15 +133,41 @@ impl Api {
     }
 
     /// What a stored change means for the rest of the server. Runs before the client is answered, so that it can rely
-    /// on it: a role is in force, a custom resource is served.
-    pub async fn after_write(&self, resource: &Resource) {
-        if resource.group == authz::RBAC_GROUP {
-            self.reload_rbac();
-        } else if resource.group == crd::GROUP && resource.plural == "customresourcedefinitions" {
-            if let Err(err) = self.reload_registry().await {
-                tracing::error!(error = %err, "custom resources are not up to date");
+    /// on it: a role is in force, a custom resource is served, an address is free.
+    pub async fn after_write(
+        &self,
+        resource: &Resource,
+        before: Option<&Arc<Entry>>,
+        after: Option<&Arc<Entry>>,
+    ) {
+        if services::is_service(resource) {
+            if let Some(before) = before {
+                self.services
+                    .release(&before.value(), after.map(|entry| entry.value()).as_ref());
             }
+        } else if resource.group == authz::RBAC_GROUP {
+            // At start all roles come at once and are read once, at the end.
+            if self.is_ready() {
+                self.reload_rbac();
+            }
+            if resource.plural == "clusterroles" {
+                self.cluster_roles_changed.notify_one();
+            }
+        } else if resource.group == crd::GROUP
+            && resource.plural == "customresourcedefinitions"
+            && let Err(err) = self.reload_registry().await
+        {
+            tracing::error!(error = %err, "custom resources are not up to date");
         }
+    }
+
+    /// Whether everything that is there from the start is there.
+    pub fn is_ready(&self) -> bool {
+        self.is_ready.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_ready(&self) {
+        self.is_ready.store(true, Ordering::Release);
     }
 
     /// Makes the roles and bindings in the store the ones in force.
@@ -134,7 +175,8 @@ impl Api {
         let moment = self.lookup();
         let of = |plural: &str| moment.list(authz::RBAC_GROUP, plural, "");
         let (roles, role_bindings) = (of("roles"), of("rolebindings"));
-        let (cluster_roles, cluster_role_bindings) = (of("clusterroles"), of("clusterrolebindings"));
+        let (cluster_roles, cluster_role_bindings) =
+            (of("clusterroles"), of("clusterrolebindings"));
         self.authorizer.replace(Rbac::rebuild(
             roles.iter().map(AsRef::as_ref),
             role_bindings.iter().map(AsRef::as_ref),
@@ -146,11 +188,18 @@ impl Api {
     /// Makes the CRDs in the store the ones served, and begins the clean-up of deleted ones.
     pub async fn reload_registry(&self) -> Result<(), ApiError> {
         let _one_at_a_time = self.syncing.lock().await;
-        let definitions = self.lookup().list(crd::GROUP, "customresourcedefinitions", "");
+        let definitions = self
+            .lookup()
+            .list(crd::GROUP, "customresourcedefinitions", "");
         let names: Vec<(String, String)> = definitions
             .iter()
             .map(|crd| {
-                let text = |pointer: &str| crd.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+                let text = |pointer: &str| {
+                    crd.pointer(pointer)
+                        .and_then(Value::as_str)
+                        .unwrap_or_default()
+                        .to_owned()
+                };
                 (text("/spec/group"), text("/spec/names/plural"))
             })
             .collect();
@@ -163,7 +212,10 @@ impl Api {
         let resources: Vec<_> = self.builtins.iter().cloned().chain(custom).collect();
         let registry = Registry::new(resources, previous.generation + 1);
         self.registry.store(Arc::new(registry));
-        for crd in definitions.iter().filter(|crd| objects::meta::is_being_deleted(crd)) {
+        for crd in definitions
+            .iter()
+            .filter(|crd| objects::meta::is_being_deleted(crd))
+        {
             self.start_cleaning(objects::meta::name(crd));
         }
         Ok(())
@@ -174,13 +226,18 @@ impl Api {
         if !cleaning.insert(name.to_owned()) {
             return;
         }
-        let Some(api) = self.this.upgrade() else { return };
+        let Some(api) = self.this.upgrade() else {
+            return;
+        };
         let name = name.to_owned();
         tokio::spawn(async move {
             if let Err(err) = crate::cleanup::run(&api, &name).await {
                 tracing::warn!(object.kind = "CustomResourceDefinition", object.name = name, error = %err, "cleaning up");
             }
-            api.cleaning.lock().expect("no holder of this lock panics").remove(&name);
+            api.cleaning
+                .lock()
+                .expect("no holder of this lock panics")
+                .remove(&name);
         });
     }
 }
@@ -195,15 +252,52 @@ pub struct Moment {
 impl Lookup for Moment {
     fn get(&self, group: &str, resource: &str, namespace: &str, name: &str) -> Option<Arc<Value>> {
         let record = self.registry.find_any(group, resource)?;
-        let entry = self.snapshot.get(record.collection.as_ref()?.id, &record.key(namespace, name))?;
+        let entry = self
+            .snapshot
+            .get(record.collection.as_ref()?.id, &record.key(namespace, name))?;
         Some(Arc::new(record.value(entry)))
     }
 
     fn list(&self, group: &str, resource: &str, namespace: &str) -> Vec<Arc<Value>> {
-        let Some(record) = self.registry.find_any(group, resource) else { return Vec::new() };
-        let Some(collection) = &record.collection else { return Vec::new() };
-        let prefix = if namespace.is_empty() { String::new() } else { format!("{namespace}/") };
+        self.list_if(group, resource, namespace, |_, _| true)
+    }
+
+    /// Only what is found is decoded: selectable fields are kept beside the bytes.
+    fn list_where(
+        &self,
+        group: &str,
+        resource: &str,
+        namespace: &str,
+        field: &str,
+        value: &str,
+    ) -> Vec<Arc<Value>> {
+        self.list_if(group, resource, namespace, |record, entry| {
+            record.field_value(entry, field) == value
+        })
+    }
+}
+
+impl Moment {
+    fn list_if(
+        &self,
+        group: &str,
+        resource: &str,
+        namespace: &str,
+        is_wanted: impl Fn(&Resource, &Entry) -> bool,
+    ) -> Vec<Arc<Value>> {
+        let Some(record) = self.registry.find_any(group, resource) else {
+            return Vec::new();
+        };
+        let Some(collection) = &record.collection else {
+            return Vec::new();
+        };
+        let prefix = if namespace.is_empty() {
+            String::new()
+        } else {
+            format!("{namespace}/")
+        };
         crate::store::snapshot::range(self.snapshot.map(collection.id), &prefix, "")
+            .filter(|(_, entry)| is_wanted(record, entry))
             .map(|(_, entry)| Arc::new(record.value(entry)))
             .collect()
     }
@@ -228,6 +322,21 @@ impl Lookup for Reader {
     }
 
     fn list(&self, group: &str, resource: &str, namespace: &str) -> Vec<Arc<Value>> {
-        self.moment().map(|moment| moment.list(group, resource, namespace)).unwrap_or_default()
+        self.moment()
+            .map(|moment| moment.list(group, resource, namespace))
+            .unwrap_or_default()
+    }
+
+    fn list_where(
+        &self,
+        group: &str,
+        resource: &str,
+        namespace: &str,
+        field: &str,
+        value: &str,
+    ) -> Vec<Arc<Value>> {
+        self.moment()
+            .map(|moment| moment.list_where(group, resource, namespace, field, value))
+            .unwrap_or_default()
     }
 }

@@ -19,8 +19,11 @@ pub type Dialing = Pin<Box<dyn Future<Output = std::io::Result<Box<dyn Stream>>>
 pub type Dial = Arc<dyn Fn(&str, &str, u16) -> Dialing + Send + Sync>;
 
 /// A kubelet's HTTP API as a service in this process; upgraded connections work through hyper's `OnUpgrade`.
-pub type KubeletService =
-    BoxCloneSyncService<http::Request<Body>, http::Response<Body>, Box<dyn std::error::Error + Send + Sync>>;
+pub type KubeletService = BoxCloneSyncService<
+    http::Request<Body>,
+    http::Response<Body>,
+    Box<dyn std::error::Error + Send + Sync>,
+>;
 
 /// Ways to the outside.
 #[derive(Clone)]
@@ -52,21 +55,46 @@ impl Default for Backend {
 impl Backend {
     /// Pods and Services by `dial`.
     pub fn new(dial: Dial) -> Self {
-        Self { dial, kubelets: Arc::default() }
+        Self {
+            dial,
+            kubelets: Arc::default(),
+        }
     }
 
     /// Opens a connection.
-    pub async fn dial(&self, namespace: &str, host: &str, port: u16) -> std::io::Result<Box<dyn Stream>> {
+    pub async fn dial(
+        &self,
+        namespace: &str,
+        host: &str,
+        port: u16,
+    ) -> std::io::Result<Box<dyn Stream>> {
         (self.dial)(namespace, host, port).await
     }
 
-    /// Makes a kubelet in this process known.
-    pub fn register_kubelet(&self, node: impl Into<String>, service: KubeletService) {
-        self.kubelets.write().expect("no holder of this lock panics").insert(node.into(), service);
+    /// Makes a kubelet in this process known; an axum router will do.
+    pub fn register_kubelet<S>(&self, node: impl Into<String>, kubelet: S)
+    where
+        S: tower::Service<http::Request<Body>, Response = http::Response<Body>>
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+        S::Error: Into<tower::BoxError>,
+        S::Future: Send + 'static,
+    {
+        let service = KubeletService::new(tower::ServiceExt::map_err(kubelet, Into::into));
+        self.kubelets
+            .write()
+            .expect("no holder of this lock panics")
+            .insert(node.into(), service);
     }
 
     /// The kubelet of a node, when it lives in this process.
     pub fn kubelet(&self, node: &str) -> Option<KubeletService> {
-        self.kubelets.read().expect("no holder of this lock panics").get(node).cloned()
+        self.kubelets
+            .read()
+            .expect("no holder of this lock panics")
+            .get(node)
+            .cloned()
     }
 }

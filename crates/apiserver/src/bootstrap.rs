@@ -3,9 +3,10 @@
 //! What exists is left alone, so that what the owner changed stays changed; bootstrap roles get back the rules they
 //! lost unless they are annotated not to.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
+use futures::{StreamExt as _, TryStreamExt as _};
 use objects::meta;
 use serde_json::{Value, json};
 
@@ -13,18 +14,25 @@ use crate::api::Api;
 use crate::authn::User;
 use crate::authz;
 use crate::error::ApiError;
+use crate::services::KUBERNETES;
 use crate::verbs::write::Manager;
 use crate::verbs::{Call, create, update};
-
-/// The address of the Service `kubernetes`, the first of its range.
-pub const KUBERNETES: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 1);
 
 /// Makes what is missing.
 pub async fn run(api: &Arc<Api>, advertise: SocketAddr) -> Result<(), ApiError> {
     for name in ["default", "kube-system", "kube-public", "kube-node-lease"] {
-        ensure(api, "", "namespaces", json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})).await?;
+        ensure(
+            api,
+            "",
+            "namespaces",
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}),
+        )
+        .await?;
     }
-    for (name, value) in [("system-cluster-critical", 2_000_000_000), ("system-node-critical", 2_000_001_000)] {
+    for (name, value) in [
+        ("system-cluster-critical", 2_000_000_000),
+        ("system-node-critical", 2_000_001_000),
+    ] {
         let class = json!({
             "apiVersion": "scheduling.k8s.io/v1",
             "kind": "PriorityClass",
@@ -34,10 +42,12 @@ pub async fn run(api: &Arc<Api>, advertise: SocketAddr) -> Result<(), ApiError> 
         });
         ensure(api, "scheduling.k8s.io", "priorityclasses", class).await?;
     }
-    for role in authz::bootstrap() {
-        reconcile_role(api, role.resource, role.object).await?;
-    }
-    api.reload_rbac();
+    // Side by side, so that they share commits. Roles and bindings may come in any order: nobody asks yet.
+    futures::stream::iter(authz::bootstrap())
+        .map(|role| reconcile_role(api, role.resource, role.object))
+        .buffer_unordered(64)
+        .try_collect::<()>()
+        .await?;
     let service = json!({
         "apiVersion": "v1",
         "kind": "Service",
@@ -79,7 +89,9 @@ async fn ensure(api: &Arc<Api>, group: &str, plural: &str, object: Value) -> Res
     if find(&call, &object).is_some() {
         return Ok(());
     }
-    create::create(&call, object, &Manager::Writer("kube-apiserver".into())).await.map(|_| ())
+    create::create(&call, object, &Manager::Writer("kube-apiserver".into()))
+        .await
+        .map(|_| ())
 }
 
 /// Creates an object, or makes it be as given.
@@ -91,14 +103,18 @@ async fn replace(api: &Arc<Api>, group: &str, plural: &str, object: Value) -> Re
     }
     call.verb = "update";
     call.name = meta::name(&object).to_owned();
-    update::change(&call, &manager, |_| Ok(object.clone())).await.map(|_| ())
+    update::change(&call, &manager, |_| Ok(object.clone()))
+        .await
+        .map(|_| ())
 }
 
 /// Gives a bootstrap role or binding back what it lost; what was added stays.
 async fn reconcile_role(api: &Arc<Api>, plural: &str, wanted: Value) -> Result<(), ApiError> {
     let mut call = call(api, authz::RBAC_GROUP, plural, &wanted);
     let Some(present) = find(&call, &wanted) else {
-        return create::create(&call, wanted, &Manager::Writer("kube-apiserver".into())).await.map(|_| ());
+        return create::create(&call, wanted, &Manager::Writer("kube-apiserver".into()))
+            .await
+            .map(|_| ());
     };
     if meta::annotation(&present, "rbac.authorization.kubernetes.io/autoupdate") == Some("false") {
         return Ok(());
@@ -109,7 +125,11 @@ async fn reconcile_role(api: &Arc<Api>, plural: &str, wanted: Value) -> Result<(
             .as_array()
             .into_iter()
             .flatten()
-            .filter(|entry| !present[field].as_array().is_some_and(|known| known.contains(entry)))
+            .filter(|entry| {
+                !present[field]
+                    .as_array()
+                    .is_some_and(|known| known.contains(entry))
+            })
             .cloned()
             .collect();
         if missing.is_empty() || wanted.get("aggregationRule").is_some() {
@@ -125,17 +145,23 @@ async fn reconcile_role(api: &Arc<Api>, plural: &str, wanted: Value) -> Result<(
     }
     call.verb = "update";
     call.name = meta::name(&wanted).to_owned();
-    update::change(&call, &Manager::Writer("kube-apiserver".into()), |_| Ok(merged.clone())).await.map(|_| ())
+    update::change(&call, &Manager::Writer("kube-apiserver".into()), |_| {
+        Ok(merged.clone())
+    })
+    .await
+    .map(|_| ())
 }
 
 fn find(call: &Call, object: &Value) -> Option<Value> {
     let key = call.resource.key(&call.namespace, meta::name(object));
     let snapshot = call.api.store.snapshot();
-    snapshot.get(call.resource.stored().id, &key).map(|entry| call.resource.value(entry))
+    snapshot
+        .get(call.resource.stored().id, &key)
+        .map(|entry| call.resource.value(entry))
 }
 
 /// A request of the server itself.
-fn call(api: &Arc<Api>, group: &str, plural: &str, object: &Value) -> Call {
+pub(crate) fn call(api: &Arc<Api>, group: &str, plural: &str, object: &Value) -> Call {
     Call {
         api: api.clone(),
         user: User::new("system:apiserver", &[crate::authn::MASTERS]),

@@ -16,17 +16,27 @@ use crate::verbs::write::is_released;
 pub async fn run(api: &Arc<Api>, name: &str) -> Result<(), ApiError> {
     let definitions = api.builtin(GROUP, "customresourcedefinitions").clone();
     let registry = api.registry.load_full();
-    let Some(crd) = crate::lookup::Lookup::get(&api.lookup(), GROUP, "customresourcedefinitions", "", name) else {
+    let Some(crd) =
+        crate::lookup::Lookup::get(&api.lookup(), GROUP, "customresourcedefinitions", "", name)
+    else {
         return Ok(());
     };
-    let (group, plural) = (crd["spec"]["group"].as_str().unwrap_or_default(), crd["spec"]["names"]["plural"].as_str());
-    if let Some(resource) = registry.find_any(group, plural.unwrap_or_default()).cloned() {
+    let (group, plural) = (
+        crd["spec"]["group"].as_str().unwrap_or_default(),
+        crd["spec"]["names"]["plural"].as_str(),
+    );
+    if let Some(resource) = registry
+        .find_any(group, plural.unwrap_or_default())
+        .cloned()
+    {
         let collection = resource.stored().clone();
         let mut changes = collection.ring.subscribe();
         loop {
             changes.borrow_and_update();
             let snapshot = api.store.snapshot();
-            let keys: Vec<_> = range(snapshot.map(collection.id), "", "").map(|(key, _)| key.clone()).collect();
+            let keys: Vec<_> = range(snapshot.map(collection.id), "", "")
+                .map(|(key, _)| key.clone())
+                .collect();
             if keys.is_empty() {
                 break;
             }
@@ -67,7 +77,11 @@ pub async fn run(api: &Arc<Api>, name: &str) -> Result<(), ApiError> {
         .update::<ApiError>(definitions.stored(), name, |entry| {
             let mut new = entry.value();
             meta::remove_finalizer(&mut new, CLEANUP);
-            Ok(if is_released(&definitions, &new) { Decision::Remove } else { Decision::Replace(Encoded::of(new)) })
+            Ok(if is_released(&definitions, &new) {
+                Decision::Remove
+            } else {
+                Decision::Replace(Encoded::of(new))
+            })
         })
         .await;
     match released {

@@ -19,7 +19,7 @@ pub struct Config {
     pub backend: Backend,
     /// Names and addresses that the serving certificate is for, besides the usual ones.
     pub names: Names,
-    /// Service addresses, and who may mark Deployments as built in.
+    /// Who may mark Deployments as built in.
     pub admission: admission::Config,
     /// Where pods find this server behind the Service `kubernetes`.
     pub advertise: SocketAddr,

@@ -28,7 +28,9 @@ const EVENT_FIELDS: [(&str, &str); 7] = [
 ];
 
 fn rename(object: &mut Value, fields: &[(&str, &str)], back: bool) {
-    let Some(root) = object.as_object_mut() else { return };
+    let Some(root) = object.as_object_mut() else {
+        return;
+    };
     for (core, new) in fields {
         let (from, to) = if back { (new, core) } else { (core, new) };
         if let Some(value) = root.remove(*from) {
@@ -41,23 +43,39 @@ const CPU_METRIC: &str = "/spec/metrics";
 const KEPT_METRICS: &str = "autoscaling.alpha.kubernetes.io/metrics";
 
 fn autoscaler_to_v1(object: &mut Value) {
-    let metrics = object.pointer(CPU_METRIC).and_then(Value::as_array).cloned().unwrap_or_default();
+    let metrics = object
+        .pointer(CPU_METRIC)
+        .and_then(Value::as_array)
+        .cloned()
+        .unwrap_or_default();
     let (cpu, others): (Vec<_>, Vec<_>) = metrics.into_iter().partition(is_cpu_utilization);
     if let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) {
         spec.remove("metrics");
         spec.remove("behavior");
-        if let Some(target) = cpu.first().and_then(|metric| metric.pointer("/resource/target/averageUtilization")) {
+        if let Some(target) = cpu
+            .first()
+            .and_then(|metric| metric.pointer("/resource/target/averageUtilization"))
+        {
             spec.insert("targetCPUUtilizationPercentage".into(), target.clone());
         }
     }
     if !others.is_empty() {
-        annotations(object).insert(KEPT_METRICS.into(), Value::String(Value::Array(others).to_string()));
+        annotations(object).insert(
+            KEPT_METRICS.into(),
+            Value::String(Value::Array(others).to_string()),
+        );
     }
     if let Some(status) = object.get_mut("status").and_then(Value::as_object_mut) {
         let now = status.remove("currentMetrics").unwrap_or_default();
         status.remove("conditions");
-        let cpu = now.as_array().and_then(|metrics| metrics.iter().find(|metric| metric["resource"]["name"] == "cpu"));
-        if let Some(used) = cpu.and_then(|metric| metric.pointer("/resource/current/averageUtilization")) {
+        let cpu = now.as_array().and_then(|metrics| {
+            metrics
+                .iter()
+                .find(|metric| metric["resource"]["name"] == "cpu")
+        });
+        if let Some(used) =
+            cpu.and_then(|metric| metric.pointer("/resource/current/averageUtilization"))
+        {
             status.insert("currentCPUUtilizationPercentage".into(), used.clone());
         }
     }
@@ -65,13 +83,18 @@ fn autoscaler_to_v1(object: &mut Value) {
 
 fn autoscaler_to_v2(object: &mut Value) {
     let mut metrics = Vec::new();
-    if let Some(kept) = object.pointer("/metadata/annotations").and_then(|all| all.get(KEPT_METRICS)) {
+    if let Some(kept) = object
+        .pointer("/metadata/annotations")
+        .and_then(|all| all.get(KEPT_METRICS))
+    {
         if let Some(Ok(Value::Array(kept))) = kept.as_str().map(serde_json::from_str) {
             metrics = kept;
         }
         annotations(object).remove(KEPT_METRICS);
     }
-    let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) else { return };
+    let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) else {
+        return;
+    };
     if let Some(target) = spec.remove("targetCPUUtilizationPercentage") {
         metrics.insert(
             0,
@@ -124,7 +147,10 @@ mod tests {
         let old = json!({"apiVersion": "autoscaling/v1", "metadata": {}, "spec": {"targetCPUUtilizationPercentage": 80}});
         let mut scaler = old.clone();
         convert(&mut scaler, Conversion::Autoscalers, "autoscaling/v2");
-        assert_eq!(scaler["spec"]["metrics"][0]["resource"]["target"]["averageUtilization"], 80);
+        assert_eq!(
+            scaler["spec"]["metrics"][0]["resource"]["target"]["averageUtilization"],
+            80
+        );
         convert(&mut scaler, Conversion::Autoscalers, "autoscaling/v1");
         assert_eq!(scaler, old);
     }

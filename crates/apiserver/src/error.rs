@@ -70,12 +70,16 @@ impl ApiError {
             store::Error::Conflict { .. } => {
                 Status::conflict(group, plural, name, objects::status::MODIFIED).into()
             }
-            store::Error::Expired { revision, oldest } => Status::too_old_resource_version(revision, oldest).into(),
+            store::Error::Expired { revision, oldest } => {
+                Status::too_old_resource_version(revision, oldest).into()
+            }
             store::Error::Future { revision, current } => {
                 Status::resource_version_too_large(revision, current).into()
             }
             store::Error::Closed => Status::unavailable("the API server is shutting down").into(),
-            store::Error::Database(_) | store::Error::Open { .. } | store::Error::Thread(_) => Self::internal(chain(&err)),
+            store::Error::Database(_) | store::Error::Open { .. } | store::Error::Thread(_) => {
+                Self::internal(chain(&err))
+            }
         }
     }
 }
@@ -86,13 +90,19 @@ impl From<store::Error> for ApiError {
         match err {
             store::Error::Exists { key } => Status::already_exists("", "objects", &key).into(),
             store::Error::NotFound { key } => Status::not_found("", "objects", &key).into(),
-            store::Error::Conflict { key } => Status::conflict("", "objects", &key, objects::status::MODIFIED).into(),
-            store::Error::Expired { revision, oldest } => Status::too_old_resource_version(revision, oldest).into(),
+            store::Error::Conflict { key } => {
+                Status::conflict("", "objects", &key, objects::status::MODIFIED).into()
+            }
+            store::Error::Expired { revision, oldest } => {
+                Status::too_old_resource_version(revision, oldest).into()
+            }
             store::Error::Future { revision, current } => {
                 Status::resource_version_too_large(revision, current).into()
             }
             store::Error::Closed => Status::unavailable("the API server is shutting down").into(),
-            store::Error::Database(_) | store::Error::Open { .. } | store::Error::Thread(_) => Self::internal(chain(&err)),
+            store::Error::Database(_) | store::Error::Open { .. } | store::Error::Thread(_) => {
+                Self::internal(chain(&err))
+            }
         }
     }
 }

@@ -27,7 +27,10 @@ pub async fn run(api: Arc<Api>) {
             .map(|(key, entry)| (key.clone(), entry.revision, last_seen(&entry.value())))
             .collect();
         for key in doomed(events, jiff::Timestamp::now().as_second() - LIFE.as_secs()) {
-            let removed = api.store.update::<crate::store::Error>(&collection, &key, |_| Ok(Decision::Remove)).await;
+            let removed = api
+                .store
+                .update::<crate::store::Error>(&collection, &key, |_| Ok(Decision::Remove))
+                .await;
             if let Err(crate::store::Error::Closed) = removed {
                 return;
             }
@@ -36,12 +39,23 @@ pub async fn run(api: Arc<Api>) {
 }
 
 fn last_seen(event: &serde_json::Value) -> i64 {
-    ["/series/lastObservedTime", "/lastTimestamp", "/eventTime", "/metadata/creationTimestamp"]
-        .iter()
-        .filter_map(|pointer| event.pointer(pointer)?.as_str()?.parse::<jiff::Timestamp>().ok())
-        .map(|time| time.as_second())
-        .max()
-        .unwrap_or(0)
+    [
+        "/series/lastObservedTime",
+        "/lastTimestamp",
+        "/eventTime",
+        "/metadata/creationTimestamp",
+    ]
+    .iter()
+    .filter_map(|pointer| {
+        event
+            .pointer(pointer)?
+            .as_str()?
+            .parse::<jiff::Timestamp>()
+            .ok()
+    })
+    .map(|time| time.as_second())
+    .max()
+    .unwrap_or(0)
 }
 
 /// The keys of events last seen before `horizon`, and of the oldest beyond each namespace's share.
@@ -53,7 +67,10 @@ fn doomed(events: Vec<(Arc<str>, u64, i64)>, horizon: i64) -> Vec<Arc<str>> {
             gone.push(key);
         } else {
             let namespace = key.split('/').next().unwrap_or_default().to_owned();
-            by_namespace.entry(namespace).or_default().push((revision, key));
+            by_namespace
+                .entry(namespace)
+                .or_default()
+                .push((revision, key));
         }
     }
     for (_, mut events) in by_namespace {
@@ -70,7 +87,9 @@ mod tests {
 
     #[test]
     fn old_events_go_and_so_does_the_surplus_of_a_namespace() {
-        let mut events: Vec<_> = (0..PER_NAMESPACE as u64 + 2).map(|n| (format!("a/{n:05}").into(), n, 100)).collect();
+        let mut events: Vec<_> = (0..PER_NAMESPACE as u64 + 2)
+            .map(|n| (format!("a/{n:05}").into(), n, 100))
+            .collect();
         events.push(("b/old".into(), 1, 10));
         let gone = doomed(events, 50);
         let gone: Vec<&str> = gone.iter().map(AsRef::as_ref).collect();

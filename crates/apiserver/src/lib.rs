@@ -10,12 +10,14 @@ mod server;
 
 pub mod api;
 pub mod backend;
+mod aggregation;
 mod bootstrap;
 mod cleanup;
 pub mod discovery;
 mod expiry;
 pub mod http;
 pub mod metrics;
+pub mod services;
 pub mod streaming;
 pub mod subresources;
 pub mod table;

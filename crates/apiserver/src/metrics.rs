@@ -33,23 +33,41 @@ impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::default();
         let requests = Family::<Outcome, Counter>::default();
-        let seconds =
-            Family::<Kind, Histogram>::new_with_constructor(|| Histogram::new(exponential_buckets(0.000_25, 4.0, 9)));
-        registry.register("apiserver_request", "Requests by method and status code", requests.clone());
+        let seconds = Family::<Kind, Histogram>::new_with_constructor(|| {
+            Histogram::new(exponential_buckets(0.000_25, 4.0, 9))
+        });
+        registry.register(
+            "apiserver_request",
+            "Requests by method and status code",
+            requests.clone(),
+        );
         registry.register(
             "apiserver_request_duration_seconds",
             "Time from a request to its answer, or to the start of a stream",
             seconds.clone(),
         );
-        Self { registry, requests, seconds }
+        Self {
+            registry,
+            requests,
+            seconds,
+        }
     }
 }
 
 impl Metrics {
     /// Counts an answered request.
     pub fn count(&self, verb: &str, code: u16, took: Duration) {
-        self.requests.get_or_create(&Outcome { verb: verb.to_owned(), code: code.into() }).inc();
-        self.seconds.get_or_create(&Kind { verb: verb.to_owned() }).observe(took.as_secs_f64());
+        self.requests
+            .get_or_create(&Outcome {
+                verb: verb.to_owned(),
+                code: code.into(),
+            })
+            .inc();
+        self.seconds
+            .get_or_create(&Kind {
+                verb: verb.to_owned(),
+            })
+            .observe(took.as_secs_f64());
     }
 
     /// The text that a scraper reads.

@@ -10,21 +10,26 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admission::Admission;
 use crate::api::{Api, Parts, Reader};
-use crate::authn::{Authenticator, ClientCertificate, TokenSigner, User, service_account::DEFAULT_ISSUER};
+use crate::authn::{
+    Authenticator, ClientCertificate, TokenSigner, User, service_account::DEFAULT_ISSUER,
+};
 use crate::authz::{Authorizer, Rbac};
 use crate::backend::Backend;
 use crate::config::Config;
 use crate::error::chain;
 use crate::http::service::handle;
-use crate::registry::builtin;
+use crate::registry::records;
 use crate::store::{self, Store};
 use crate::tls::{self, Keys};
-use crate::{bootstrap, expiry};
+use crate::{aggregation, bootstrap, expiry};
 
 /// Streams that one HTTP/2 connection may hold: an informer-heavy client opens hundreds of watches.
 const STREAMS_PER_CONNECTION: u32 = 2_000;
 /// How long a client may take to finish the TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// How long requests under way may go on after the end was announced.
+const DRAIN: Duration = Duration::from_millis(500);
 
 /// Why a server cannot be opened or served.
 #[derive(Debug, thiserror::Error)]
@@ -64,17 +69,21 @@ pub struct ApiServer {
 impl ApiServer {
     /// Opens the store and keys in the configured folder, making what is missing.
     pub async fn open(config: Config) -> Result<Self, Error> {
-        std::fs::create_dir_all(&config.data_dir)
-            .map_err(|source| Error::Folder { path: config.data_dir.clone(), source })?;
+        std::fs::create_dir_all(&config.data_dir).map_err(|source| Error::Folder {
+            path: config.data_dir.clone(),
+            source,
+        })?;
         let keys = Keys::open(&config.data_dir.join("keys"), &config.names)?;
         let store = Store::open(&store::Config {
             durability: config.durability,
             ..store::Config::at(config.data_dir.join("apiserver.db"))
         })?;
-        let builtins = builtin::resources(&store).await?;
+        let builtins = records::builtin(&store).await?;
         let reader = Arc::new(Reader::default());
-        let signer = TokenSigner::new(keys.service_account_key(), DEFAULT_ISSUER).map_err(Error::Signer)?;
-        let authenticator = Authenticator::new(keys.admin_token(), Arc::new(signer), reader.clone());
+        let signer =
+            TokenSigner::new(keys.service_account_key(), DEFAULT_ISSUER).map_err(Error::Signer)?;
+        let authenticator =
+            Authenticator::new(keys.admin_token(), Arc::new(signer), reader.clone());
         let authorizer = Arc::new(Authorizer::new(Rbac::default(), reader.clone()));
         let api = Api::new(Parts {
             store,
@@ -87,15 +96,28 @@ impl ApiServer {
             reader,
         });
         let server = Self { api };
-        server.start(config.advertise).await.map_err(|err| Error::Bootstrap(err.to_string()))?;
+        server
+            .start(config.advertise)
+            .await
+            .map_err(|err| Error::Bootstrap(err.to_string()))?;
         Ok(server)
     }
 
     async fn start(&self, advertise: std::net::SocketAddr) -> Result<(), crate::error::ApiError> {
         let api = &self.api;
+        let services = api.builtin("", "services");
+        for (_, entry) in
+            store::snapshot::range(api.store.snapshot().map(services.stored().id), "", "")
+        {
+            api.services.adopt(&entry.value());
+        }
         api.reload_registry().await?;
         bootstrap::run(api, advertise).await?;
+        api.set_ready();
+        api.reload_rbac();
         tokio::spawn(expiry::run(api.clone()));
+        tokio::spawn(aggregation::run(api.clone()));
+        api.cluster_roles_changed.notify_one();
         Ok(())
     }
 
@@ -140,7 +162,9 @@ impl ApiServer {
             let authorization = authorization.clone();
             async move {
                 let mut request = request.map(Body::new);
-                request.headers_mut().insert(http::header::AUTHORIZATION, authorization);
+                request
+                    .headers_mut()
+                    .insert(http::header::AUTHORIZATION, authorization);
                 if request.headers().contains_key(http::header::UPGRADE) {
                     return upgrade(api, request).await;
                 }
@@ -174,7 +198,11 @@ impl ApiServer {
     }
 
     /// Serves TLS on `listener` until `shutdown`.
-    pub async fn serve(&self, listener: TcpListener, shutdown: CancellationToken) -> Result<(), Error> {
+    pub async fn serve(
+        &self,
+        listener: TcpListener,
+        shutdown: CancellationToken,
+    ) -> Result<(), Error> {
         listener.set_nonblocking(true).map_err(Error::Listen)?;
         let listener = tokio::net::TcpListener::from_std(listener).map_err(Error::Listen)?;
         let acceptor = tokio_rustls::TlsAcceptor::from(self.api.keys.server_config()?);
@@ -201,7 +229,7 @@ impl ApiServer {
             });
         }
         connections.close();
-        let _ = tokio::time::timeout(Duration::from_secs(5), connections.wait()).await;
+        let _ = tokio::time::timeout(DRAIN * 2, connections.wait()).await;
         Ok(())
     }
 
@@ -213,15 +241,22 @@ impl ApiServer {
 }
 
 /// An upgrade in process: the request travels through a pipe, so that hyper has a connection to hand over.
-async fn upgrade(api: Arc<Api>, request: http::Request<Body>) -> Result<http::Response<Body>, tower::BoxError> {
+async fn upgrade(
+    api: Arc<Api>,
+    request: http::Request<Body>,
+) -> Result<http::Response<Body>, tower::BoxError> {
     let (near, far) = tokio::io::duplex(64 << 10);
-    let service = hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| {
-        let api = api.clone();
-        async move { Ok::<_, std::convert::Infallible>(handle(api, request.map(Body::new)).await) }
-    });
+    let service = hyper::service::service_fn(
+        move |request: http::Request<hyper::body::Incoming>| {
+            let api = api.clone();
+            async move { Ok::<_, std::convert::Infallible>(handle(api, request.map(Body::new)).await) }
+        },
+    );
     tokio::spawn(async move {
-        let served =
-            hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(far), service).with_upgrades().await;
+        let served = hyper::server::conn::http1::Builder::new()
+            .serve_connection(TokioIo::new(far), service)
+            .with_upgrades()
+            .await;
         if let Err(err) = served {
             tracing::debug!(error = %err, "in-process connection ended");
         }
@@ -234,10 +269,20 @@ async fn upgrade(api: Arc<Api>, request: http::Request<Body>) -> Result<http::Re
     });
     let (mut parts, body) = request.into_parts();
     // HTTP/1.1 wants the path alone and a host.
-    let path = parts.uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
+    let path = parts
+        .uri
+        .path_and_query()
+        .map_or("/", |path| path.as_str())
+        .to_owned();
     parts.uri = path.parse()?;
-    parts.headers.entry(http::header::HOST).or_insert(http::HeaderValue::from_static("kubernetes"));
-    Ok(sender.send_request(http::Request::from_parts(parts, body)).await?.map(Body::new))
+    parts
+        .headers
+        .entry(http::header::HOST)
+        .or_insert(http::HeaderValue::from_static("kubernetes"));
+    Ok(sender
+        .send_request(http::Request::from_parts(parts, body))
+        .await?
+        .map(Body::new))
 }
 
 async fn connection(
@@ -249,17 +294,24 @@ async fn connection(
     stream.set_nodelay(true)?;
     let stream = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await??;
     let peers = stream.get_ref().1.peer_certificates();
-    let certificate = peers.and_then(|peers| peers.first()).and_then(|peer| ClientCertificate::from_der(peer));
+    let certificate = peers
+        .and_then(|peers| peers.first())
+        .and_then(|peer| ClientCertificate::from_der(peer));
     let stops = api.shutdown.clone();
-    let service = hyper::service::service_fn(move |mut request: http::Request<hyper::body::Incoming>| {
-        let api = api.clone();
-        if let Some(certificate) = certificate.clone() {
-            request.extensions_mut().insert(certificate);
-        }
-        async move { Ok::<_, std::convert::Infallible>(handle(api, request.map(Body::new)).await) }
-    });
+    let service = hyper::service::service_fn(
+        move |mut request: http::Request<hyper::body::Incoming>| {
+            let api = api.clone();
+            if let Some(certificate) = certificate.clone() {
+                request.extensions_mut().insert(certificate);
+            }
+            async move { Ok::<_, std::convert::Infallible>(handle(api, request.map(Body::new)).await) }
+        },
+    );
     let mut builder = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(60));
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_secs(60));
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -272,7 +324,8 @@ async fn connection(
         result = served.as_mut() => result,
         () = async { tokio::select! { () = shutdown.cancelled() => {}, () = stops.cancelled() => {} } } => {
             served.as_mut().graceful_shutdown();
-            served.await
+            // Requests under way may finish; watches and streams would go on for an hour.
+            tokio::time::timeout(DRAIN, served).await.unwrap_or(Ok(()))
         }
     }
 }

@@ -147,7 +147,7 @@ async fn follow(
 /// Why a topic cannot be followed.
 struct Failure(StatusCode, String);
 
-/// Relays the pipelines API's own events; each carries the whole run.
+/// Relays the pipelines API's own events under their own names: `run`, `task`, `deleted`, `resync`, …
 async fn pipelines(
     door: &Door,
     person: &Person,
@@ -161,18 +161,22 @@ async fn pipelines(
         .expect("the path is ours and valid");
     let response = upstream::pass(door.config.clone(), PIPELINES, person, request, path).await;
     let mut lines = Lines::of(response).await?;
+    if sender.send(json!({ "topic": name, "type": "START" })).await.is_err() {
+        return Ok(());
+    }
+    let mut kind = String::new();
     while let Some(line) = lines.next().await? {
+        if let Some(event) = line.strip_prefix("event:") {
+            kind = event.trim().to_owned();
+        }
         let Some(data) = line.strip_prefix("data:") else {
             continue;
         };
         let Ok(object) = serde_json::from_str::<Value>(data.trim()) else {
             continue;
         };
-        if sender
-            .send(json!({ "topic": name, "type": "MODIFIED", "object": object }))
-            .await
-            .is_err()
-        {
+        let event = json!({ "topic": name, "type": kind, "object": object });
+        if sender.send(event).await.is_err() {
             return Ok(());
         }
     }

@@ -22,7 +22,12 @@ use crate::session::Purpose;
 pub const COOKIE: &str = "ferroflow_session";
 
 /// Headers by which services behind the door are told who asks; only the door sets them.
-pub const USER_HEADERS: [&str; 2] = ["kubeflow-userid", "kubeflow-groups"];
+pub const USER_HEADERS: [&str; 4] = [
+    "kubeflow-userid",
+    "kubeflow-groups",
+    "x-remote-user",
+    "x-remote-group",
+];
 
 /// Who asks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

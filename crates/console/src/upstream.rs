@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use hyper_util::rt::TokioIo;
 
 use crate::Config;
-use crate::identity::{Person, USER_HEADERS, problem};
+use crate::identity::{Person, problem};
 
 /// Headers that belong to one connection (RFC 9110 §7.6.1).
 const HOP_BY_HOP: [&str; 8] = [
@@ -119,10 +119,9 @@ async fn dress(
         header::AUTHORIZATION,
         value(format!("Bearer {}", token.trim()))?,
     );
-    headers.insert(
-        HeaderName::from_static(USER_HEADERS[0]),
-        value(person.user.clone())?,
-    );
+    for name in ["kubeflow-userid", "x-remote-user"] {
+        headers.insert(HeaderName::from_static(name), value(person.user.clone())?);
+    }
     headers.insert(
         header::HOST,
         value(format!("{}:{}", service.host, service.port))?,

@@ -103,6 +103,9 @@ pub struct Up {
     /// Run pods as plain processes where namespaces are refused. They see the whole machine.
     #[arg(long)]
     pub allow_host_processes: bool,
+    /// A host folder that pods may mount by `hostPath`. Repeatable.
+    #[arg(long = "allow-host-path", value_name = "FOLDER", value_hint = ValueHint::DirPath)]
+    pub allow_host_paths: Vec<PathBuf>,
     /// Add the context `ferroflow` to your kubeconfig (nothing there is overwritten).
     #[arg(long)]
     pub export_kubeconfig: bool,

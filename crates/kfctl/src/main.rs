@@ -2,15 +2,25 @@
 
 mod cli;
 mod commands;
+mod compile;
+mod components;
 mod config;
 mod control;
+mod follow;
+mod installation;
 mod instance;
 mod kfp;
+mod lifecycle;
+mod logging;
 mod memory;
+mod node_config;
 mod platform;
 mod progress;
 mod readiness;
+mod serve;
+mod service_unit;
 mod text;
+mod user_kubeconfig;
 mod version;
 
 use std::process::ExitCode;
@@ -18,6 +28,10 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
+    // Holder and shims are this program again; they must run before any thread exists.
+    if let Some(code) = node::reexec::dispatch(std::env::args_os()) {
+        return code;
+    }
     // Both crypto providers can end up in a tree; ours is named before the first handshake.
     rustls::crypto::ring::default_provider()
         .install_default()

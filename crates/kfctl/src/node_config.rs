@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::config::Config;
 use crate::instance::DataFolder;
@@ -27,9 +27,16 @@ pub fn of(config: &Config, data: &DataFolder) -> Result<node::Config> {
     Ok(settings)
 }
 
-/// Whether this machine allows sandboxes; if not, why, and the remedy.
-pub fn probe() -> Result<()> {
-    node_probe::sandboxes()
+/// Whether this machine allows sandboxes and a pod network; if not, why, and the remedy.
+pub async fn probe(data: &DataFolder) -> Result<()> {
+    let exe = std::env::current_exe().context("find this program's own file")?;
+    let folder = data.run().join("probe");
+    let ability = node::sandbox::probe(&exe, &folder).await.context("try to make a sandbox")?;
+    if let Some(refusal) = ability.refusal {
+        bail!("pods cannot be sandboxed here: {}. {}", refusal.cause, refusal.remedy);
+    }
+    tracing::info!("{ability}");
+    Ok(())
 }
 
 /// The node's name: the host's, made a valid object name.

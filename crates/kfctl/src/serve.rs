@@ -55,7 +55,7 @@ pub async fn run(options: Options, board: Board, stop: CancellationToken) -> Res
 
     board.starting("api server", "opening the database");
     let dialer: Arc<OnceLock<Dialer>> = Arc::default();
-    let isolation = isolation(&config)?;
+    let isolation = isolation(&config, &data).await?;
     let server = open_api(&config, &data, isolation, dialer.clone()).await?;
     let url = format!("https://127.0.0.1:{}", record.api_port);
     write_secret(&data.kubeconfig(), &server.kubeconfig(&url))?;
@@ -122,14 +122,14 @@ fn listen(port: u16, what: &str, flag: &str) -> Result<TcpListener> {
 }
 
 /// Sandboxes where the machine allows them; plain processes only where the owner said so.
-fn isolation(config: &Config) -> Result<Isolation> {
-    match node_config::probe() {
+async fn isolation(config: &Config, data: &DataFolder) -> Result<Isolation> {
+    match node_config::probe(data).await {
         Ok(()) => Ok(Isolation::Sandbox),
         Err(refusal) if config.node.allow_host_processes => {
-            tracing::warn!(%refusal, "pods run as plain processes of this machine");
+            tracing::warn!(refusal = format!("{refusal:#}"), "pods run as plain processes of this machine");
             Ok(Isolation::HostProcess)
         }
-        Err(refusal) => bail!("{refusal}"),
+        Err(refusal) => bail!("{refusal:#}; or run pods unconfined with --allow-host-processes"),
     }
 }
 
@@ -191,11 +191,12 @@ fn spawn_controllers(config: &Config, data: &DataFolder, server: &ApiServer, sto
 async fn start_node(config: &Config, data: &DataFolder, server: &ApiServer, isolation: Isolation, console: TcpListener) -> Result<Node> {
     let mut settings = node_config::of(config, data)?;
     settings.isolation = isolation;
-    let node_user = User::node(&settings.name);
+    // The node does what kube-proxy does too, as itself.
+    let client = server.client(&server.issue(User::node(&settings.name)));
     let factory = server.clone();
     let dependencies = node::Dependencies {
-        client: server.client(&server.issue(node_user)),
-        proxy_client: server.client(&server.issue(User::new("system:kube-proxy", &["system:node-proxier"]))),
+        proxy_client: client.clone(),
+        client,
         client_factory: Arc::new(move |token| factory.client(token)),
         components: components::table(),
         host_listeners: builtin::HostListeners::new(HashMap::from([(CONSOLE_HOST_PORT, console)])),

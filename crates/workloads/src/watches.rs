@@ -4,14 +4,17 @@ use std::future::Future;
 use std::sync::Arc;
 
 use control::Informer;
-use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
-use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::apps::v1::{
+    ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet,
+};
+use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{
-    ConfigMap, Endpoints, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, Service,
-    ServiceAccount,
+    ConfigMap, Endpoints, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod,
+    ReplicationController, ResourceQuota, Service, ServiceAccount,
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::storage::v1::StorageClass;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Api, Client, Resource, ResourceExt};
@@ -43,12 +46,19 @@ macro_rules! for_each_kind {
             leases,
             deployments,
             replica_sets,
+            replication_controllers,
             jobs,
+            cron_jobs,
+            stateful_sets,
+            daemon_sets,
+            revisions,
             services,
             endpoints,
             endpoint_slices,
             claims,
             volumes,
+            quotas,
+            budgets,
             storage_classes,
         )
     };
@@ -84,8 +94,18 @@ pub struct Watches {
     pub deployments: Arc<Informer<Templated<Deployment>>>,
     /// Replica sets.
     pub replica_sets: Arc<Informer<Templated<ReplicaSet>>>,
+    /// Replication controllers.
+    pub replication_controllers: Arc<Informer<Templated<ReplicationController>>>,
     /// Jobs.
     pub jobs: Arc<Informer<Templated<Job>>>,
+    /// Cron jobs.
+    pub cron_jobs: Arc<Informer<Templated<CronJob>>>,
+    /// Stateful sets.
+    pub stateful_sets: Arc<Informer<Templated<StatefulSet>>>,
+    /// Daemon sets.
+    pub daemon_sets: Arc<Informer<Templated<DaemonSet>>>,
+    /// Revisions of stateful and daemon sets.
+    pub revisions: Arc<Informer<ControllerRevision>>,
     /// Services.
     pub services: Arc<Informer<Service>>,
     /// Endpoints.
@@ -96,6 +116,10 @@ pub struct Watches {
     pub claims: Arc<Informer<PersistentVolumeClaim>>,
     /// Persistent volumes.
     pub volumes: Arc<Informer<PersistentVolume>>,
+    /// Resource quotas.
+    pub quotas: Arc<Informer<ResourceQuota>>,
+    /// Pod disruption budgets.
+    pub budgets: Arc<Informer<PodDisruptionBudget>>,
     /// Storage classes.
     pub storage_classes: Arc<Informer<StorageClass>>,
 }
@@ -124,7 +148,12 @@ impl Watches {
             leases: Informer::new(Vec::new()),
             deployments: Informer::new(Vec::new()),
             replica_sets: Informer::new(vec![(ORPHANS, orphan_in)]),
+            replication_controllers: Informer::new(Vec::new()),
             jobs: Informer::new(Vec::new()),
+            cron_jobs: Informer::new(Vec::new()),
+            stateful_sets: Informer::new(Vec::new()),
+            daemon_sets: Informer::new(Vec::new()),
+            revisions: Informer::new(Vec::new()),
             services: Informer::new(Vec::new()),
             endpoints: Informer::new(Vec::new()),
             endpoint_slices: Informer::new(vec![(BY_SERVICE, |slice| {
@@ -136,6 +165,8 @@ impl Watches {
             })]),
             claims: Informer::new(Vec::new()),
             volumes: Informer::new(Vec::new()),
+            quotas: Informer::new(Vec::new()),
+            budgets: Informer::new(Vec::new()),
             storage_classes: Informer::new(Vec::new()),
         }
     }

@@ -3,7 +3,7 @@
 //! Two passes around validation: [`Admission::mutate`] fills in what depends on other objects,
 //! [`Admission::validate`] only refuses. **The order of the steps is written in these two functions
 //! and nowhere else**, with the reason of each place. Steps see other objects through `Lookup` and
-//! keep no state. Addresses of Services are handed out by the write path itself.
+//! keep no state.
 
 mod built_in;
 mod default_storage_class;
@@ -135,6 +135,7 @@ impl Admission {
         default_tolerations::admit(review);
         default_storage_class::admit(review, lookup);
         // Here come pod defaults, then mutating policies and webhooks: they see the object as all of the above left it.
+        // Addresses of Services are handed out after all of this, where the write is stored.
         Ok(())
     }
 

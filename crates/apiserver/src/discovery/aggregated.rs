@@ -13,9 +13,17 @@ pub(super) fn is_asked(headers: &HeaderMap) -> Option<&'static str> {
         if clause.media != "application/json" {
             continue;
         }
-        match (clause.parameter("as"), clause.parameter("g"), clause.parameter("v")) {
-            (Some("APIGroupDiscoveryList"), Some("apidiscovery.k8s.io"), Some("v2")) => return Some("v2"),
-            (Some("APIGroupDiscoveryList"), Some("apidiscovery.k8s.io"), Some("v2beta1")) => return Some("v2beta1"),
+        match (
+            clause.parameter("as"),
+            clause.parameter("g"),
+            clause.parameter("v"),
+        ) {
+            (Some("APIGroupDiscoveryList"), Some("apidiscovery.k8s.io"), Some("v2")) => {
+                return Some("v2");
+            }
+            (Some("APIGroupDiscoveryList"), Some("apidiscovery.k8s.io"), Some("v2beta1")) => {
+                return Some("v2beta1");
+            }
             (None, _, _) => return None,
             _ => {}
         }
@@ -32,8 +40,11 @@ pub(super) fn groups(registry: &Registry, is_core: bool, version: &str) -> Value
             let versions: Vec<Value> = versions
                 .iter()
                 .map(|version| {
-                    let resources: Vec<Value> =
-                        registry.resources(name, version).into_iter().map(|resource| describe(resource)).collect();
+                    let resources: Vec<Value> = registry
+                        .resources(name, version)
+                        .into_iter()
+                        .map(|resource| describe(resource))
+                        .collect();
                     json!({"version": version, "freshness": "Current", "resources": resources})
                 })
                 .collect();

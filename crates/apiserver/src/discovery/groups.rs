@@ -25,7 +25,9 @@ pub(super) fn groups(registry: &Registry) -> Value {
 
 /// `/apis/{group}`.
 pub(super) fn group(registry: &Registry, name: &str) -> Option<Value> {
-    let (name, versions) = registry.groups().find(|(known, _)| *known == name && !known.is_empty())?;
+    let (name, versions) = registry
+        .groups()
+        .find(|(known, _)| *known == name && !known.is_empty())?;
     let mut document = describe(name, versions);
     document["kind"] = "APIGroup".into();
     document["apiVersion"] = "v1".into();
@@ -33,8 +35,10 @@ pub(super) fn group(registry: &Registry, name: &str) -> Option<Value> {
 }
 
 fn describe(name: &str, versions: &[String]) -> Value {
-    let all: Vec<Value> =
-        versions.iter().map(|version| json!({"groupVersion": format!("{name}/{version}"), "version": version})).collect();
+    let all: Vec<Value> = versions
+        .iter()
+        .map(|version| json!({"groupVersion": format!("{name}/{version}"), "version": version}))
+        .collect();
     json!({"name": name, "preferredVersion": all[0], "versions": all})
 }
 
@@ -45,11 +49,17 @@ pub(super) fn resources(registry: &Registry, group: &str, version: &str) -> Opti
     let mut rows = Vec::new();
     for resource in found {
         rows.push(row(resource));
-        let mut below: Vec<_> = resource.subresources.iter().map(|sub| subresource(resource, sub)).collect();
+        let mut below: Vec<_> = resource
+            .subresources
+            .iter()
+            .map(|sub| subresource(resource, sub))
+            .collect();
         below.sort_by(|a, b| a["name"].as_str().cmp(&b["name"].as_str()));
         rows.extend(below);
     }
-    Some(json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": api_version, "resources": rows}))
+    Some(
+        json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": api_version, "resources": rows}),
+    )
 }
 
 fn row(resource: &Resource) -> Value {
@@ -95,21 +105,48 @@ pub(super) fn kind_and_verbs(
 ) -> ((String, String, String), &'static [&'static str]) {
     const EDIT: &[&str] = &["get", "patch", "update"];
     match below {
-        Subresource::Status => ((resource.group.clone(), resource.version.clone(), resource.kind.clone()), EDIT),
+        Subresource::Status => (
+            (
+                resource.group.clone(),
+                resource.version.clone(),
+                resource.kind.clone(),
+            ),
+            EDIT,
+        ),
         Subresource::Scale(_) => (("autoscaling".into(), "v1".into(), "Scale".into()), EDIT),
-        Subresource::Named { kind, verbs, .. } => ((kind.0.into(), kind.1.into(), kind.2.into()), verbs),
+        Subresource::Named { kind, verbs, .. } => {
+            ((kind.0.into(), kind.1.into(), kind.2.into()), verbs)
+        }
     }
 }
 
 /// `/`.
 pub(super) fn paths(registry: &Registry) -> Vec<String> {
-    let mut paths = vec!["/.well-known/openid-configuration".to_owned(), "/api".into(), "/api/v1".into(), "/apis".into()];
+    let mut paths = vec![
+        "/.well-known/openid-configuration".to_owned(),
+        "/api".into(),
+        "/api/v1".into(),
+        "/apis".into(),
+    ];
     for (group, versions) in registry.groups().filter(|(group, _)| !group.is_empty()) {
         paths.push(format!("/apis/{group}"));
-        paths.extend(versions.iter().map(|version| format!("/apis/{group}/{version}")));
+        paths.extend(
+            versions
+                .iter()
+                .map(|version| format!("/apis/{group}/{version}")),
+        );
     }
     paths.extend(
-        ["/healthz", "/livez", "/metrics", "/openapi/v3", "/openid/v1/jwks", "/readyz", "/version"].map(str::to_owned),
+        [
+            "/healthz",
+            "/livez",
+            "/metrics",
+            "/openapi/v3",
+            "/openid/v1/jwks",
+            "/readyz",
+            "/version",
+        ]
+        .map(str::to_owned),
     );
     paths
 }

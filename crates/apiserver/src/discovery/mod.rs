@@ -24,7 +24,12 @@ pub use openapi::Documents;
 pub const GIT_VERSION: &str = "v1.33.13+ferroflow";
 
 /// Answers a request for no resource.
-pub async fn answer(api: &Arc<Api>, head: &http::request::Parts, path: &str, query: &Query) -> Response {
+pub async fn answer(
+    api: &Arc<Api>,
+    head: &http::request::Parts,
+    path: &str,
+    query: &Query,
+) -> Response {
     if !matches!(head.method, Method::GET | Method::HEAD) {
         let verb = head.method.as_str().to_lowercase();
         return reply::error(&objects::Status::method_not_allowed("", path, &verb).into());
@@ -37,7 +42,9 @@ pub async fn answer(api: &Arc<Api>, head: &http::request::Parts, path: &str, que
         ["api"] | ["apis"] if aggregated::is_asked(headers).is_some() => {
             let version = aggregated::is_asked(headers).unwrap_or("v2");
             let document = aggregated::groups(&registry, parts[0] == "api", version);
-            let media = format!("application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList");
+            let media = format!(
+                "application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList"
+            );
             tagged(&document, &media, headers).await
         }
         ["api"] => plain(&groups::core_versions(), headers).await,
@@ -53,7 +60,13 @@ pub async fn answer(api: &Arc<Api>, head: &http::request::Parts, path: &str, que
         ["metrics"] => text(StatusCode::OK, api.metrics.text()),
         ["openapi", "v3", rest @ ..] => openapi::answer(api, &registry, rest, query, headers).await,
         [".well-known", "openid-configuration"] => {
-            plain(&api.authenticator.signer().discovery("https://kubernetes.default.svc"), headers).await
+            plain(
+                &api.authenticator
+                    .signer()
+                    .discovery("https://kubernetes.default.svc"),
+                headers,
+            )
+            .await
         }
         ["openid", "v1", "jwks"] => plain(&api.authenticator.signer().key_set(), headers).await,
         // `/openapi/v2` is for kubectl up to 1.28 and answers as absent until it is written.
@@ -65,7 +78,12 @@ fn missing() -> Response {
     reply::error(&ApiError::no_such_resource())
 }
 
-async fn resources(registry: &crate::registry::Registry, group: &str, version: &str, headers: &HeaderMap) -> Response {
+async fn resources(
+    registry: &crate::registry::Registry,
+    group: &str,
+    version: &str,
+    headers: &HeaderMap,
+) -> Response {
     match groups::resources(registry, group, version) {
         Some(document) => plain(&document, headers).await,
         None => missing(),
@@ -82,9 +100,14 @@ async fn plain(document: &Value, headers: &HeaderMap) -> Response {
 
 /// A document that clients keep: with a hash of its content, and nothing when they already have it.
 async fn tagged(document: &Value, media: &str, headers: &HeaderMap) -> Response {
-    let bytes: Bytes = serde_json::to_vec(document).expect("a JSON value always serialises").into();
+    let bytes: Bytes = serde_json::to_vec(document)
+        .expect("a JSON value always serialises")
+        .into();
     let tag = format!("\"{}\"", openapi::hash(&bytes));
-    if headers.get(IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == tag.as_bytes()) {
+    if headers
+        .get(IF_NONE_MATCH)
+        .is_some_and(|known| known.as_bytes() == tag.as_bytes())
+    {
         let mut response = Response::default();
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         return response;
@@ -93,14 +116,19 @@ async fn tagged(document: &Value, media: &str, headers: &HeaderMap) -> Response 
     if let Ok(tag) = HeaderValue::from_str(&tag) {
         response.headers_mut().insert(ETAG, tag);
     }
-    response.headers_mut().insert(VARY, HeaderValue::from_static("Accept"));
+    response
+        .headers_mut()
+        .insert(VARY, HeaderValue::from_static("Accept"));
     response
 }
 
 fn text(code: StatusCode, text: String) -> Response {
     let mut response = Response::new(text.into());
     *response.status_mut() = code;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response.headers_mut().insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
     response
 }
 
@@ -137,11 +165,17 @@ fn health(api: &Api, endpoint: &str, check: &[&str], query: &Query) -> Response 
     {
         return missing();
     }
-    if endpoint == "readyz" && api.shutdown.is_cancelled() {
-        return text(StatusCode::INTERNAL_SERVER_ERROR, "[-]shutdown failed: the server is stopping\n".into());
+    if endpoint == "readyz" && (api.shutdown.is_cancelled() || !api.is_ready()) {
+        return text(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "[-]the server is starting or stopping\n".into(),
+        );
     }
     if query.flag("verbose") {
-        let mut lines: String = checks.iter().map(|check| format!("[+]{check} ok\n")).collect();
+        let mut lines: String = checks
+            .iter()
+            .map(|check| format!("[+]{check} ok\n"))
+            .collect();
         lines.push_str(&format!("{endpoint} check passed\n"));
         return text(StatusCode::OK, lines);
     }

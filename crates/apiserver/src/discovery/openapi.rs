@@ -57,7 +57,10 @@ pub(super) async fn answer(
     }
     let hash = fingerprint(&resources, group, version);
     let tag = format!("\"{hash}\"");
-    if headers.get(IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == tag.as_bytes()) {
+    if headers
+        .get(IF_NONE_MATCH)
+        .is_some_and(|known| known.as_bytes() == tag.as_bytes())
+    {
         let mut response = Response::default();
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         return response;
@@ -68,7 +71,10 @@ pub(super) async fn answer(
             let owned: Vec<Arc<Resource>> = resources.into_iter().cloned().collect();
             let (group, version) = (group.to_owned(), version.to_owned());
             let made = tokio::task::spawn_blocking(move || {
-                Bytes::from(serde_json::to_vec(&document(&owned, &group, &version)).expect("JSON always serialises"))
+                Bytes::from(
+                    serde_json::to_vec(&document(&owned, &group, &version))
+                        .expect("JSON always serialises"),
+                )
             })
             .await;
             match made {
@@ -86,14 +92,21 @@ pub(super) async fn answer(
         out.insert(ETAG, tag);
     }
     if query.get("hash").is_some_and(|asked| asked == hash) {
-        out.insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=31536000, immutable"));
+        out.insert(
+            CACHE_CONTROL,
+            HeaderValue::from_static("public, max-age=31536000, immutable"),
+        );
     }
     response
 }
 
 impl Documents {
     fn find(&self, hash: &str) -> Option<Bytes> {
-        self.0.lock().expect("no holder of this lock panics").get(hash).cloned()
+        self.0
+            .lock()
+            .expect("no holder of this lock panics")
+            .get(hash)
+            .cloned()
     }
 
     fn keep(&self, hash: String, bytes: Bytes) {
@@ -109,9 +122,16 @@ async fn index(registry: &Registry, headers: &HeaderMap) -> Response {
     let mut paths = Map::new();
     for (group, versions) in registry.groups() {
         for version in versions {
-            let path = if group.is_empty() { format!("api/{version}") } else { format!("apis/{group}/{version}") };
+            let path = if group.is_empty() {
+                format!("api/{version}")
+            } else {
+                format!("apis/{group}/{version}")
+            };
             let hash = fingerprint(&registry.resources(group, version), group, version);
-            paths.insert(path.clone(), json!({"serverRelativeURL": format!("/openapi/v3/{path}?hash={hash}")}));
+            paths.insert(
+                path.clone(),
+                json!({"serverRelativeURL": format!("/openapi/v3/{path}?hash={hash}")}),
+            );
         }
     }
     super::tagged(&json!({ "paths": paths }), "application/json", headers).await
@@ -119,10 +139,16 @@ async fn index(registry: &Registry, headers: &HeaderMap) -> Response {
 
 /// Hash of everything that a document is made from: our version, and the generations of its CRDs.
 fn fingerprint(resources: &[&Arc<Resource>], group: &str, version: &str) -> String {
-    let mut text = format!("{GIT_VERSION}/{}/{group}/{version}", env!("CARGO_PKG_VERSION"));
+    let mut text = format!(
+        "{GIT_VERSION}/{}/{group}/{version}",
+        env!("CARGO_PKG_VERSION")
+    );
     for resource in resources {
         if let Origin::Custom(custom) = &resource.origin {
-            text.push_str(&format!("/{}:{}:{}", resource.plural, custom.state.0, custom.state.1));
+            text.push_str(&format!(
+                "/{}:{}:{}",
+                resource.plural, custom.state.0, custom.state.1
+            ));
         }
     }
     hash(text.as_bytes())
@@ -139,7 +165,12 @@ fn document(resources: &[Arc<Resource>], group: &str, version: &str) -> Value {
                 definitions.insert(name.clone(), custom_definition(resource, &custom.openapi));
                 definitions.insert(
                     format!("{name}List"),
-                    schemas::list_definition(&name, &resource.group, &resource.version, &resource.kind),
+                    schemas::list_definition(
+                        &name,
+                        &resource.group,
+                        &resource.version,
+                        &resource.kind,
+                    ),
                 );
                 name
             }
@@ -161,14 +192,29 @@ fn document(resources: &[Arc<Resource>], group: &str, version: &str) -> Value {
 /// `com.example.stable.v1.CronTab` for `stable.example.com/v1`.
 fn custom_definition_name(resource: &Resource) -> String {
     let reversed: Vec<&str> = resource.group.split('.').rev().collect();
-    format!("{}.{}.{}", reversed.join("."), resource.version, resource.kind)
+    format!(
+        "{}.{}.{}",
+        reversed.join("."),
+        resource.version,
+        resource.kind
+    )
 }
 
 fn custom_definition(resource: &Resource, openapi: &Value) -> Value {
-    let mut schema = if openapi.is_object() { openapi.clone() } else { json!({"type": "object"}) };
+    let mut schema = if openapi.is_object() {
+        openapi.clone()
+    } else {
+        json!({"type": "object"})
+    };
     for (field, value) in [
-        ("apiVersion", json!({"type": "string", "description": schemas::API_VERSION_WORDS})),
-        ("kind", json!({"type": "string", "description": schemas::KIND_WORDS})),
+        (
+            "apiVersion",
+            json!({"type": "string", "description": schemas::API_VERSION_WORDS}),
+        ),
+        (
+            "kind",
+            json!({"type": "string", "description": schemas::KIND_WORDS}),
+        ),
         (
             "metadata",
             json!({
@@ -215,8 +261,21 @@ fn add_paths(paths: &mut Map<String, Value>, resource: &Resource, definition: &s
         })
     };
     const WRITE: &[&str] = &["pretty", "dryRun", "fieldManager", "fieldValidation"];
-    const PATCH: &[&str] = &["pretty", "dryRun", "fieldManager", "fieldValidation", "force"];
-    const LIST: &[&str] = &["labelSelector", "fieldSelector", "limit", "continue", "resourceVersion", "watch"];
+    const PATCH: &[&str] = &[
+        "pretty",
+        "dryRun",
+        "fieldManager",
+        "fieldValidation",
+        "force",
+    ];
+    const LIST: &[&str] = &[
+        "labelSelector",
+        "fieldSelector",
+        "limit",
+        "continue",
+        "resourceVersion",
+        "watch",
+    ];
     let mut post = operation("post", WRITE, definition);
     post["requestBody"] = json!({"content": body(definition), "required": true});
     if resource.collection.is_none() {
@@ -229,7 +288,11 @@ fn add_paths(paths: &mut Map<String, Value>, resource: &Resource, definition: &s
     let mut patch = operation("patch", PATCH, definition);
     let any = json!({"schema": {"$ref": "#/components/schemas/io.k8s.apimachinery.pkg.apis.meta.v1.Patch"}});
     let mut forms = Map::new();
-    for form in ["application/apply-patch+yaml", "application/json-patch+json", "application/merge-patch+json"] {
+    for form in [
+        "application/apply-patch+yaml",
+        "application/json-patch+json",
+        "application/merge-patch+json",
+    ] {
         forms.insert(form.into(), any.clone());
     }
     if matches!(resource.origin, Origin::Builtin(_)) {
@@ -255,6 +318,9 @@ fn add_paths(paths: &mut Map<String, Value>, resource: &Resource, definition: &s
         }),
     );
     if resource.namespaced {
-        paths.insert(format!("{base}/{}", resource.plural), json!({"get": operation("list", LIST, &list)}));
+        paths.insert(
+            format!("{base}/{}", resource.plural),
+            json!({"get": operation("list", LIST, &list)}),
+        );
     }
 }

@@ -30,7 +30,12 @@ pub struct Accept {
 
 impl Default for Accept {
     fn default() -> Self {
-        Self { shape: Shape::Object, version: "v1", yaml: false, pretty: false }
+        Self {
+            shape: Shape::Object,
+            version: "v1",
+            yaml: false,
+            pretty: false,
+        }
     }
 }
 
@@ -45,7 +50,10 @@ pub struct Clause<'a> {
 impl<'a> Clause<'a> {
     /// The value of a parameter.
     pub fn parameter(&self, name: &str) -> Option<&'a str> {
-        self.parameters.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
+        self.parameters
+            .iter()
+            .find(|(known, _)| *known == name)
+            .map(|(_, value)| *value)
     }
 }
 
@@ -71,7 +79,10 @@ impl Accept {
     pub fn of(headers: &HeaderMap, pretty: bool) -> Option<Self> {
         let clauses = clauses(headers);
         if clauses.is_empty() {
-            return Some(Self { pretty, ..Self::default() });
+            return Some(Self {
+                pretty,
+                ..Self::default()
+            });
         }
         clauses.iter().find_map(|clause| {
             let yaml = match clause.media {
@@ -91,7 +102,12 @@ impl Accept {
                 (Some("PartialObjectMetadataList"), Some("meta.k8s.io")) => Shape::PartialList,
                 _ => return None,
             };
-            Some(Self { shape, version, yaml, pretty })
+            Some(Self {
+                shape,
+                version,
+                yaml,
+                pretty,
+            })
         })
     }
 }

@@ -6,6 +6,7 @@ use http_body_util::{BodyExt, Limited};
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
+use super::protobuf;
 use crate::error::ApiError;
 
 /// The largest body of a write, as upstream has it.
@@ -27,7 +28,9 @@ pub async fn read(body: axum::body::Body) -> Result<Bytes, ApiError> {
         Err(err) if err.is::<http_body_util::LengthLimitError>() => {
             Err(ApiError::too_large(format!("limit is {MAX_BYTES}")))
         }
-        Err(err) => Err(ApiError::bad_request(format!("reading the request body: {err}"))),
+        Err(err) => Err(ApiError::bad_request(format!(
+            "reading the request body: {err}"
+        ))),
     }
 }
 
@@ -45,7 +48,10 @@ pub fn media_type(headers: &HeaderMap) -> &str {
 /// Decodes a body by its media type.
 pub fn decode(bytes: &[u8], media: &str) -> Result<Decoded, ApiError> {
     match media {
-        "application/yaml" | "application/x-yaml" | "text/yaml" | "application/apply-patch+yaml" => {
+        "application/yaml"
+        | "application/x-yaml"
+        | "text/yaml"
+        | "application/apply-patch+yaml" => {
             // Every JSON text is YAML, and the JSON reader is much faster.
             if bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{')
                 && let Ok(decoded) = json(bytes)
@@ -56,10 +62,29 @@ pub fn decode(bytes: &[u8], media: &str) -> Result<Decoded, ApiError> {
                 .map_err(|_| ApiError::bad_request("the request body is not valid UTF-8"))?;
             let value = objects::yaml::parse(text)
                 .map_err(|err| ApiError::bad_request(format!("error decoding YAML: {err}")))?;
-            Ok(Decoded { value, duplicates: Vec::new() })
+            Ok(Decoded {
+                value,
+                duplicates: Vec::new(),
+            })
         }
+        protobuf::MEDIA_TYPE => match protobuf::decode(bytes) {
+            Ok(value) => Ok(Decoded {
+                value,
+                duplicates: Vec::new(),
+            }),
+            Err(protobuf::Error::UnknownKind(_)) => {
+                Err(objects::Status::unsupported_media_type(&[
+                    "application/json",
+                    "application/yaml",
+                ])
+                .into())
+            }
+            Err(err) => Err(ApiError::bad_request(err.to_string())),
+        },
         _ => json(bytes).map_err(|err| {
-            ApiError::bad_request(format!("the object provided is unrecognized (must be of type JSON): {err}"))
+            ApiError::bad_request(format!(
+                "the object provided is unrecognized (must be of type JSON): {err}"
+            ))
         }),
     }
 }
@@ -68,7 +93,11 @@ pub fn decode(bytes: &[u8], media: &str) -> Result<Decoded, ApiError> {
 pub fn json(bytes: &[u8]) -> Result<Decoded, serde_json::Error> {
     let mut duplicates = Vec::new();
     let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let value = Node { path: String::new(), duplicates: &mut duplicates }.deserialize(&mut reader)?;
+    let value = Node {
+        path: String::new(),
+        duplicates: &mut duplicates,
+    }
+    .deserialize(&mut reader)?;
     reader.end()?;
     Ok(Decoded { value, duplicates })
 }
@@ -125,7 +154,10 @@ impl<'de> Visitor<'de> for Node<'_> {
         let mut read = Vec::new();
         loop {
             let path = format!("{}[{}]", self.path, read.len());
-            match items.next_element_seed(Node { path, duplicates: &mut *self.duplicates })? {
+            match items.next_element_seed(Node {
+                path,
+                duplicates: &mut *self.duplicates,
+            })? {
                 Some(item) => read.push(item),
                 None => return Ok(Value::Array(read)),
             }
@@ -135,8 +167,15 @@ impl<'de> Visitor<'de> for Node<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Value, A::Error> {
         let mut read = Map::new();
         while let Some(key) = fields.next_key::<String>()? {
-            let path = if self.path.is_empty() { key.clone() } else { format!("{}.{key}", self.path) };
-            let value = fields.next_value_seed(Node { path: path.clone(), duplicates: &mut *self.duplicates })?;
+            let path = if self.path.is_empty() {
+                key.clone()
+            } else {
+                format!("{}.{key}", self.path)
+            };
+            let value = fields.next_value_seed(Node {
+                path: path.clone(),
+                duplicates: &mut *self.duplicates,
+            })?;
             if read.insert(key, value).is_some() {
                 self.duplicates.push(path);
             }

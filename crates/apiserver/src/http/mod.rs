@@ -3,6 +3,7 @@
 pub mod accept;
 pub mod body;
 pub mod path;
+pub mod protobuf;
 pub mod query;
 pub mod reply;
 pub mod service;

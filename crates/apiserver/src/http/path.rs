@@ -48,8 +48,14 @@ pub fn parse(path: &str) -> Target {
         },
         _ => return other(),
     };
-    let mut found = ResourcePath { group, version: decode(version), ..Default::default() };
-    let Some(mut segment) = at.next() else { return other() };
+    let mut found = ResourcePath {
+        group,
+        version: decode(version),
+        ..Default::default()
+    };
+    let Some(mut segment) = at.next() else {
+        return other();
+    };
     if segment == "watch" {
         found.is_old_watch = true;
         match at.next() {
@@ -101,7 +107,8 @@ struct Segments<'a> {
 
 impl<'a> Segments<'a> {
     fn next(&mut self) -> Option<&'a str> {
-        let trimmed = self.rest.strip_prefix('/').unwrap_or(self.rest);
+        // Clients that join a server's address with a path double the slash.
+        let trimmed = self.rest.trim_start_matches('/');
         if trimmed.is_empty() {
             return None;
         }
@@ -122,7 +129,9 @@ pub mod percent {
         let mut decoded = Vec::with_capacity(bytes.len());
         let mut at = 0;
         while at < bytes.len() {
-            let escape = (bytes[at] == b'%').then(|| text.get(at + 1..at + 3)).flatten();
+            let escape = (bytes[at] == b'%')
+                .then(|| text.get(at + 1..at + 3))
+                .flatten();
             match escape.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
                 Some(byte) => {
                     decoded.push(byte);
@@ -165,15 +174,27 @@ mod tests {
     #[test]
     fn an_object_in_a_namespace() {
         let found = resource("/apis/apps/v1/namespaces/a/deployments/web/scale");
-        assert_eq!((found.group.as_str(), found.version.as_str()), ("apps", "v1"));
-        assert_eq!((found.namespace.as_str(), found.resource.as_str()), ("a", "deployments"));
-        assert_eq!((found.name.as_str(), found.subresource.as_str()), ("web", "scale"));
+        assert_eq!(
+            (found.group.as_str(), found.version.as_str()),
+            ("apps", "v1")
+        );
+        assert_eq!(
+            (found.namespace.as_str(), found.resource.as_str()),
+            ("a", "deployments")
+        );
+        assert_eq!(
+            (found.name.as_str(), found.subresource.as_str()),
+            ("web", "scale")
+        );
     }
 
     #[test]
     fn a_namespace_is_both_the_object_and_its_namespace() {
         let found = resource("/api/v1/namespaces/a/finalize");
-        assert_eq!((found.resource.as_str(), found.name.as_str()), ("namespaces", "a"));
+        assert_eq!(
+            (found.resource.as_str(), found.name.as_str()),
+            ("namespaces", "a")
+        );
         assert_eq!(found.subresource, "finalize");
         assert_eq!(resource("/api/v1/namespaces/a/pods").resource, "pods");
     }
@@ -181,12 +202,23 @@ mod tests {
     #[test]
     fn a_proxied_path_is_kept_as_it_was_written() {
         let found = resource("/api/v1/namespaces/a/services/http:web:80/proxy/x%2Fy/");
-        assert_eq!((found.name.as_str(), found.rest.as_str()), ("http:web:80", "/x%2Fy/"));
+        assert_eq!(
+            (found.name.as_str(), found.rest.as_str()),
+            ("http:web:80", "/x%2Fy/")
+        );
     }
 
     #[test]
     fn discovery_is_no_resource() {
-        for path in ["/api", "/api/v1", "/apis", "/apis/apps", "/apis/apps/v1", "/version", "/openapi/v3/apis/apps/v1"] {
+        for path in [
+            "/api",
+            "/api/v1",
+            "/apis",
+            "/apis/apps",
+            "/apis/apps/v1",
+            "/version",
+            "/openapi/v3/apis/apps/v1",
+        ] {
             assert_eq!(parse(path), Target::Other(path.into()));
         }
     }

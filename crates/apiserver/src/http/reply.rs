@@ -20,17 +20,28 @@ const GZIP_FROM: usize = 128 << 10;
 pub async fn finish(call: &Call, result: Result<Reply, ApiError>) -> Response {
     let mut response = match result {
         Ok(Reply::Response(response)) => *response,
-        Ok(Reply::Object { code, resource, bytes }) => match call.accept.shape {
+        Ok(Reply::Object {
+            code,
+            resource,
+            bytes,
+        }) => match call.accept.shape {
             Shape::Object => body(code, bytes, &call.accept, &call.headers).await,
             Shape::Table => {
                 let value: Value = serde_json::from_slice(&bytes).unwrap_or_default();
                 let revision = objects::meta::resource_version(&value).to_owned();
-                let table = table::render(&resource, &[value], options(call)).with_revision(&revision);
+                let table =
+                    table::render(&resource, &[value], options(call)).with_revision(&revision);
                 json(code, &table.into_value(), &call.accept, &call.headers).await
             }
             Shape::Partial => {
                 let value: Value = serde_json::from_slice(&bytes).unwrap_or_default();
-                json(code, &table::partial(&value, call.accept.version), &call.accept, &call.headers).await
+                json(
+                    code,
+                    &table::partial(&value, call.accept.version),
+                    &call.accept,
+                    &call.headers,
+                )
+                .await
             }
             Shape::PartialList => not_acceptable(),
         },
@@ -38,13 +49,15 @@ pub async fn finish(call: &Call, result: Result<Reply, ApiError>) -> Response {
         Ok(Reply::Value(code, value)) => json(code, &value, &call.accept, &call.headers).await,
         Err(err) => error(&err),
     };
-    let warnings = std::mem::take(&mut *call.warnings.lock().expect("no holder of this lock panics"));
+    let warnings =
+        std::mem::take(&mut *call.warnings.lock().expect("no holder of this lock panics"));
     let mut seen = Vec::new();
     for warning in warnings {
         if seen.contains(&warning) {
             continue;
         }
-        if let Ok(value) = HeaderValue::from_bytes(format!("299 - {}", quoted(&warning)).as_bytes()) {
+        if let Ok(value) = HeaderValue::from_bytes(format!("299 - {}", quoted(&warning)).as_bytes())
+        {
             response.headers_mut().append(WARNING, value);
         }
         seen.push(warning);
@@ -53,7 +66,10 @@ pub async fn finish(call: &Call, result: Result<Reply, ApiError>) -> Response {
 }
 
 fn quoted(text: &str) -> String {
-    let plain: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let plain: String = text
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect();
     format!("\"{}\"", plain.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
@@ -62,7 +78,11 @@ async fn list(call: &Call, page: ListReply) -> Response {
     match call.accept.shape {
         Shape::Object => body(StatusCode::OK, whole(&page), &call.accept, &call.headers).await,
         Shape::Table => {
-            let values: Vec<Value> = page.entries.iter().map(|entry| resource.value(entry)).collect();
+            let values: Vec<Value> = page
+                .entries
+                .iter()
+                .map(|entry| resource.value(entry))
+                .collect();
             let mut table = table::render(resource, &values, options(call))
                 .with_revision(&page.revision.to_string())
                 .into_value();
@@ -101,7 +121,11 @@ fn whole(page: &ListReply) -> Bytes {
     let resource = &page.resource;
     let mut metadata = serde_json::json!({"resourceVersion": page.revision.to_string()});
     add_page(&mut metadata, page);
-    let items: Vec<Bytes> = page.entries.iter().map(|entry| resource.render(entry)).collect();
+    let items: Vec<Bytes> = page
+        .entries
+        .iter()
+        .map(|entry| resource.render(entry))
+        .collect();
     let size: usize = items.iter().map(|item| item.len() + 1).sum();
     let mut list = BytesMut::with_capacity(size + 256);
     list.put_slice(
@@ -128,17 +152,30 @@ fn options(call: &Call) -> table::Options {
         Some("Object") => table::Included::Object,
         _ => table::Included::Metadata,
     };
-    table::Options { version: call.accept.version, included }
+    table::Options {
+        version: call.accept.version,
+        included,
+    }
 }
 
 /// A JSON answer of a value.
-pub async fn json(code: StatusCode, value: &Value, accept: &Accept, headers: &HeaderMap) -> Response {
+pub async fn json(
+    code: StatusCode,
+    value: &Value,
+    accept: &Accept,
+    headers: &HeaderMap,
+) -> Response {
     let bytes = serde_json::to_vec(value).expect("a JSON value always serialises");
     body(code, bytes.into(), accept, headers).await
 }
 
 /// An answer of serialised JSON, made pretty, YAML or small as asked.
-pub async fn body(code: StatusCode, bytes: Bytes, accept: &Accept, headers: &HeaderMap) -> Response {
+pub async fn body(
+    code: StatusCode,
+    bytes: Bytes,
+    accept: &Accept,
+    headers: &HeaderMap,
+) -> Response {
     let mut media = "application/json";
     let bytes = if accept.yaml {
         media = "application/yaml";
@@ -160,8 +197,13 @@ pub async fn sized(code: StatusCode, media: &str, bytes: Bytes, headers: &Header
         .header(CONTENT_TYPE, media)
         .header(CACHE_CONTROL, "no-cache, private");
     let response = if bytes.len() >= GZIP_FROM && takes_gzip(headers) {
-        let packed = tokio::task::spawn_blocking(move || gzip(&bytes)).await.unwrap_or_default();
-        builder.header(CONTENT_ENCODING, "gzip").header(VARY, "Accept-Encoding").body(Body::from(packed))
+        let packed = tokio::task::spawn_blocking(move || gzip(&bytes))
+            .await
+            .unwrap_or_default();
+        builder
+            .header(CONTENT_ENCODING, "gzip")
+            .header(VARY, "Accept-Encoding")
+            .body(Body::from(packed))
     } else {
         builder.body(Body::from(bytes))
     };
@@ -170,7 +212,10 @@ pub async fn sized(code: StatusCode, media: &str, bytes: Bytes, headers: &Header
 
 fn gzip(bytes: &[u8]) -> Bytes {
     use std::io::Write as _;
-    let mut encoder = flate2::write::GzEncoder::new(Vec::with_capacity(bytes.len() / 4), flate2::Compression::fast());
+    let mut encoder = flate2::write::GzEncoder::new(
+        Vec::with_capacity(bytes.len() / 4),
+        flate2::Compression::fast(),
+    );
     let packed = encoder.write_all(bytes).and_then(|()| encoder.finish());
     packed.expect("writing to memory does not fail").into()
 }
@@ -183,7 +228,10 @@ pub fn error(err: &ApiError) -> Response {
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
-    let seconds = err.details.as_ref().map_or(0, |details| details.retry_after_seconds);
+    let seconds = err
+        .details
+        .as_ref()
+        .map_or(0, |details| details.retry_after_seconds);
     if seconds > 0 {
         headers.insert(RETRY_AFTER, seconds.into());
     }

@@ -14,7 +14,7 @@ use super::accept::Accept;
 use super::path::{ResourcePath, Target, parse};
 use super::query::Query;
 use super::{body, reply};
-use crate::api::{Api, REQUEST_TIMEOUT};
+use crate::api::{Api, QUEUE_WAIT, REQUEST_TIMEOUT};
 use crate::authn::{ClientCertificate, User, impersonation};
 use crate::authz::Attributes;
 use crate::error::ApiError;
@@ -29,25 +29,40 @@ pub async fn handle(api: Arc<Api>, request: Request) -> Response {
     let method = request.method().clone();
     let verb_for_metrics = method.clone();
     let response = async {
-        let response = answer(&api, request).await.unwrap_or_else(|err| reply::error(&err));
-        tracing::debug!(http.status = response.status().as_u16(), duration_ms = begun.elapsed().as_millis() as u64);
+        let response = answer(&api, request)
+            .await
+            .unwrap_or_else(|err| reply::error(&err));
+        tracing::debug!(
+            http.status = response.status().as_u16(),
+            duration_ms = begun.elapsed().as_millis() as u64
+        );
         response
     }
     .instrument(span)
     .await;
-    api.metrics.count(verb_for_metrics.as_str(), response.status().as_u16(), begun.elapsed());
+    api.metrics.count(
+        verb_for_metrics.as_str(),
+        response.status().as_u16(),
+        begun.elapsed(),
+    );
     response
 }
 
 async fn answer(api: &Arc<Api>, request: Request) -> Result<Response, ApiError> {
     let peer = request.extensions().get::<ClientCertificate>().cloned();
-    let user = api.authenticator.authenticate(request.headers(), peer.as_ref())?;
+    let user = api
+        .authenticator
+        .authenticate(request.headers(), peer.as_ref())?;
     let user = impersonation::resolve(user, request.headers(), &api.authorizer)?;
     let query = Query::parse(request.uri().query().unwrap_or_default());
     match parse(request.uri().path()) {
         Target::Other(path) => {
             let verb = request.method().as_str().to_lowercase();
-            let attributes = Attributes { verb: &verb, path: &path, ..Attributes::default() };
+            let attributes = Attributes {
+                verb: &verb,
+                path: &path,
+                ..Attributes::default()
+            };
             api.authorizer.require(&user, &attributes)?;
             // Bodies cannot be shared between threads; only the head goes along.
             let (head, _) = request.into_parts();
@@ -73,12 +88,23 @@ fn verb_of(method: &Method, path: &ResourcePath, query: &Query) -> Result<&'stat
         Method::DELETE if path.name.is_empty() => "deletecollection",
         Method::DELETE => "delete",
         _ => {
-            return Err(Status::method_not_allowed(&path.group, &path.resource, &method.as_str().to_lowercase()).into());
+            return Err(Status::method_not_allowed(
+                &path.group,
+                &path.resource,
+                &method.as_str().to_lowercase(),
+            )
+            .into());
         }
     })
 }
 
-fn authorize(api: &Api, user: &User, verb: &str, path: &ResourcePath, query: &Query) -> Result<(), ApiError> {
+fn authorize(
+    api: &Api,
+    user: &User,
+    verb: &str,
+    path: &ResourcePath,
+    query: &Query,
+) -> Result<(), ApiError> {
     let attributes = Attributes {
         verb,
         group: &path.group,
@@ -106,6 +132,7 @@ async fn resource(
         .find(&path.group, &path.version, &path.resource)
         .cloned()
         .ok_or_else(ApiError::no_such_resource)?;
+    check_names(&path)?;
     check_scope(&resource, verb, &path)?;
     let (parts, request_body) = request.into_parts();
     let streams = subresources::is_stream(&resource, &path.subresource);
@@ -120,7 +147,11 @@ async fn resource(
         user,
         registry,
         verb,
-        namespace: if resource.namespaced { path.namespace } else { String::new() },
+        namespace: if resource.namespaced {
+            path.namespace
+        } else {
+            String::new()
+        },
         resource,
         name: path.name,
         subresource: path.subresource,
@@ -138,27 +169,43 @@ async fn resource(
         let result = subresources::stream(&call, &path.rest, request).await;
         return Ok(reply::finish(&call, result).await);
     }
-    let limit = if matches!(verb, "get" | "list") { Some(&api.reads) } else { None };
-    let limit = if matches!(verb, "watch") { None } else { limit.or(Some(&api.writes)) };
-    let _permit = match limit.map(|limit| limit.clone().try_acquire_owned()) {
-        Some(Err(_)) => {
-            return Err(Status::too_many_requests("too many requests, please try again later", 1).into());
-        }
-        Some(Ok(permit)) => Some(permit),
-        None => None,
-    };
+    // Before a place in the queue is taken, so that a slow sender holds up nobody.
     if !matches!(verb, "get" | "list" | "watch") {
-        call.body = body::read(request_body).await?;
+        let read = tokio::time::timeout(REQUEST_TIMEOUT, body::read(request_body)).await;
+        call.body = read.map_err(|_| timed_out())??;
     }
+    let limit = match verb {
+        "watch" => None,
+        "get" | "list" => Some(&api.reads),
+        _ => Some(&api.writes),
+    };
+    let _permit = match limit {
+        None => None,
+        Some(limit) => {
+            match tokio::time::timeout(QUEUE_WAIT, limit.clone().acquire_owned()).await {
+                Ok(permit) => permit.ok(),
+                Err(_) => {
+                    let words = "too many requests, please try again later";
+                    return Err(Status::too_many_requests(words, 1).into());
+                }
+            }
+        }
+    };
     let result = match tokio::time::timeout(REQUEST_TIMEOUT, run(&call)).await {
         Ok(result) => result,
-        Err(_) => Err(Status::timeout("request did not complete within the allotted timeout", 0).into()),
+        Err(_) => {
+            Err(Status::timeout("request did not complete within the allotted timeout", 0).into())
+        }
     };
     let mut response = reply::finish(&call, result).await;
     if parts.method == Method::HEAD {
         *response.body_mut() = Body::empty();
     }
     Ok(response)
+}
+
+fn timed_out() -> ApiError {
+    Status::timeout("request did not complete within the allotted timeout", 0).into()
 }
 
 async fn run(call: &Call) -> Result<Reply, ApiError> {
@@ -169,6 +216,20 @@ async fn run(call: &Call) -> Result<Reply, ApiError> {
     }
 }
 
+/// A name is one segment of a path, however it was written: `%2F` must not reach into another namespace.
+fn check_names(path: &ResourcePath) -> Result<(), ApiError> {
+    let is_odd = |name: &str| name.contains('/') || matches!(name, "." | "..");
+    match [&path.namespace, &path.name]
+        .into_iter()
+        .find(|name| is_odd(name))
+    {
+        Some(name) => Err(ApiError::bad_request(format!(
+            "invalid name {name:?}: it must be one segment of a path"
+        ))),
+        None => Ok(()),
+    }
+}
+
 /// Whether the path fits the resource's scope and offers.
 fn check_scope(resource: &Resource, verb: &str, path: &ResourcePath) -> Result<(), ApiError> {
     if !resource.namespaced && !path.namespace.is_empty() && resource.plural != "namespaces" {
@@ -176,7 +237,8 @@ fn check_scope(resource: &Resource, verb: &str, path: &ResourcePath) -> Result<(
     }
     if path.subresource.is_empty() {
         let needs_namespace = !path.name.is_empty() || verb == "create";
-        if resource.namespaced && path.namespace.is_empty() && needs_namespace && !path.is_old_watch {
+        if resource.namespaced && path.namespace.is_empty() && needs_namespace && !path.is_old_watch
+        {
             return Err(ApiError::no_such_resource());
         }
         if !resource.verbs.contains(&verb) {
@@ -189,7 +251,9 @@ fn check_scope(resource: &Resource, verb: &str, path: &ResourcePath) -> Result<(
     }
     match resource.subresource(&path.subresource) {
         None => Err(ApiError::no_such_resource()),
-        Some(Subresource::Status | Subresource::Scale(_)) if !matches!(verb, "get" | "update" | "patch") => {
+        Some(Subresource::Status | Subresource::Scale(_))
+            if !matches!(verb, "get" | "update" | "patch") =>
+        {
             Err(Status::method_not_allowed(&resource.group, &resource.plural, verb).into())
         }
         Some(Subresource::Named { verbs, .. }) if !verbs.contains(&verb) => {

@@ -33,7 +33,7 @@ impl Strategy for ConfigMap {
             }
         }
         if bytes > DATA_MAX_BYTES {
-            errors.push(FieldError::too_long("", DATA_MAX_BYTES));
+            errors.push(FieldError::too_long("[]", DATA_MAX_BYTES));
         }
         errors
     }

@@ -63,17 +63,29 @@ impl Strategy for CronJob {
             ));
         }
         if let Some(zone) = spec["timeZone"].as_str()
-            && jiff::tz::TimeZone::get(zone).is_err()
+            && let Some(detail) = unusable(zone)
         {
-            errors.push(FieldError::invalid(
-                "spec.timeZone",
-                zone,
-                format!("unknown time zone {zone}"),
-            ));
+            errors.push(FieldError::invalid("spec.timeZone", zone, detail));
         }
         errors.extend(validate_job_spec(object, "spec.jobTemplate.spec"));
         errors
     }
+}
+
+/// Why a text names no time zone.
+fn unusable(zone: &str) -> Option<String> {
+    if zone.is_empty() {
+        return Some("timeZone must be nil or non-empty string".into());
+    }
+    if zone.eq_ignore_ascii_case("local") {
+        return Some(
+            "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones"
+                .into(),
+        );
+    }
+    jiff::tz::TimeZone::get(zone)
+        .is_err()
+        .then(|| format!("unknown time zone {zone}"))
 }
 
 /// The shape of a schedule: five fields, or a name after `@`. What each field means is the controller's.
@@ -102,10 +114,21 @@ fn schedule(schedule: &str, errors: &mut Vec<FieldError>) {
     let fields: Vec<&str> = schedule.split_whitespace().collect();
     if fields.len() != 5 {
         let detail = format!(
-            "expected exactly 5 fields, found {}: {fields:?}",
-            fields.len()
+            "expected exactly 5 fields, found {}: [{}]",
+            fields.len(),
+            fields.join(" ")
         );
         errors.push(FieldError::invalid(field, schedule, detail));
+        return;
+    }
+    let ranges = [(0, 59), (0, 23), (1, 31), (1, 12), (0, 6)];
+    if let Some(detail) = fields
+        .iter()
+        .zip(ranges)
+        .find_map(|(part, range)| out_of_range(part, range))
+    {
+        errors.push(FieldError::invalid(field, schedule, detail));
+        return;
     }
     let is_plain = |part: &&str| {
         !is_empty(&json!(part))
@@ -120,6 +143,34 @@ fn schedule(schedule: &str, errors: &mut Vec<FieldError>) {
             format!("failed to parse {odd:?}"),
         ));
     }
+}
+
+/// Numbers of a field that its range does not hold; names are read by the controller.
+fn out_of_range(part: &str, (first, last): (u32, u32)) -> Option<String> {
+    part.split(',').find_map(|piece| {
+        let (range, step) = piece.split_once('/').unwrap_or((piece, "1"));
+        let (start, end) = range.split_once('-').unwrap_or((range, range));
+        let (start, end) = (start.parse::<u32>().ok()?, end.parse::<u32>().ok()?);
+        if start < first {
+            Some(format!(
+                "beginning of range ({start}) below minimum ({first}): {piece}"
+            ))
+        } else if end > last {
+            Some(format!(
+                "end of range ({end}) above maximum ({last}): {piece}"
+            ))
+        } else if start > end {
+            Some(format!(
+                "beginning of range ({start}) beyond end of range ({end}): {piece}"
+            ))
+        } else if step == "0" {
+            Some(format!(
+                "step of range should be a positive number: {piece}"
+            ))
+        } else {
+            None
+        }
+    })
 }
 
 #[cfg(test)]
@@ -161,7 +212,16 @@ mod tests {
         ] {
             assert_eq!(CronJob.validate_create(&cron_job(good)), [], "{good}");
         }
-        for bad in ["", "* * *", "@sometimes", "TZ=UTC * * * * *", "* * * * ;"] {
+        for bad in [
+            "",
+            "* * *",
+            "@sometimes",
+            "TZ=UTC * * * * *",
+            "* * * * ;",
+            "61 * * * *",
+            "0 0 0 * *",
+            "5-3 * * * *",
+        ] {
             assert!(!CronJob.validate_create(&cron_job(bad)).is_empty(), "{bad}");
         }
     }

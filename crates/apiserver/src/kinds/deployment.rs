@@ -48,7 +48,7 @@ impl Strategy for Deployment {
         ] {
             not_negative(object, field, &mut errors);
         }
-        errors.extend(validate_selector_and_template(object));
+        errors.extend(validate_selector_and_template(object, "ReplicaSet"));
         validate_strategy(&object["spec"]["strategy"], &mut errors);
         let deadline = object["spec"]["progressDeadlineSeconds"]
             .as_i64()
@@ -99,7 +99,7 @@ fn validate_strategy(strategy: &Value, errors: &mut Vec<FieldError>) {
             }
         }
         other => errors.push(FieldError::not_supported(
-            "spec.strategy.type",
+            "spec.strategy",
             other,
             &["Recreate", "RollingUpdate"],
         )),

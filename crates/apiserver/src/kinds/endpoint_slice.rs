@@ -1,10 +1,12 @@
 //! EndpointSlices.
 
+use std::collections::HashSet;
+
 use objects::FieldError;
 use serde_json::Value;
 
 use super::Strategy;
-use super::endpoints::validate_address;
+use super::endpoints::{validate_address, validate_protocol};
 use super::fields::{each, fill, fill_text, is_empty, list, text};
 
 pub(super) struct EndpointSlice;
@@ -45,8 +47,27 @@ impl Strategy for EndpointSlice {
                 continue;
             }
             for (at, address) in list(&endpoint["addresses"]).enumerate() {
-                validate_address(text(address), &format!("{path}[{at}]"), &mut errors);
+                let ip = text(address);
+                let family = match ip.parse() {
+                    Ok(std::net::IpAddr::V4(_)) => "IPv4",
+                    Ok(std::net::IpAddr::V6(_)) => "IPv6",
+                    Err(_) => kind,
+                };
+                if family != kind {
+                    let detail = format!("must be an {kind} address");
+                    errors.push(FieldError::invalid(path.as_str(), ip, detail));
+                }
+                validate_address(ip, &format!("{path}[{at}]"), &mut errors);
             }
+        }
+        let mut seen = HashSet::new();
+        for (index, port) in list(&object["ports"]).enumerate() {
+            let path = format!("ports[{index}]");
+            let name = text(&port["name"]);
+            if !seen.insert(name) {
+                errors.push(FieldError::duplicate(format!("{path}.name"), name));
+            }
+            validate_protocol(&port["protocol"], &format!("{path}.protocol"), &mut errors);
         }
         errors
     }

@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::Strategy;
 use super::fields::{each, fill_text, is_empty, list, text};
+use super::service::number_in_range;
 
 pub(super) struct Endpoints;
 
@@ -32,21 +33,44 @@ impl Strategy for Endpoints {
             }
             for kind in ["addresses", "notReadyAddresses"] {
                 for (at, address) in list(&subset[kind]).enumerate() {
-                    validate_address(
-                        text(&address["ip"]),
-                        &format!("{path}.{kind}[{at}].ip"),
-                        &mut errors,
-                    );
+                    let field = format!("{path}.{kind}[{at}].ip");
+                    let ip = text(&address["ip"]);
+                    if ip.parse::<std::net::IpAddr>().is_err() {
+                        errors.push(FieldError::invalid(
+                            field.as_str(),
+                            ip,
+                            "must be a valid IP address",
+                        ));
+                    }
+                    validate_address(ip, &field, &mut errors);
                 }
             }
             let has_many = list(&subset["ports"]).count() > 1;
             for (at, port) in list(&subset["ports"]).enumerate() {
+                number_in_range(
+                    &port["port"],
+                    &format!("{path}.ports[{at}].port"),
+                    &mut errors,
+                );
+                validate_protocol(
+                    &port["protocol"],
+                    &format!("{path}.ports[{at}].protocol"),
+                    &mut errors,
+                );
                 if has_many && is_empty(&port["name"]) {
                     errors.push(FieldError::required(format!("{path}.ports[{at}].name"), ""));
                 }
             }
         }
         errors
+    }
+}
+
+/// One of the protocols that are spoken over IP.
+pub(super) fn validate_protocol(value: &Value, field: &str, errors: &mut Vec<FieldError>) {
+    let protocols = ["SCTP", "TCP", "UDP"];
+    if !protocols.contains(&text(value)) {
+        errors.push(FieldError::not_supported(field, text(value), &protocols));
     }
 }
 
@@ -98,7 +122,7 @@ mod tests {
             ("169.254.169.254", false),
             ("x", false),
         ] {
-            let object = json!({"subsets": [{"addresses": [{"ip": ip}], "ports": [{"port": 1}]}]});
+            let object = json!({"subsets": [{"addresses": [{"ip": ip}], "ports": [{"port": 1, "protocol": "TCP"}]}]});
             assert_eq!(
                 Endpoints.validate_create(&object).is_empty(),
                 is_fine,

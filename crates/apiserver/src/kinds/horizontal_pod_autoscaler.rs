@@ -4,7 +4,7 @@ use objects::FieldError;
 use serde_json::{Value, json};
 
 use super::Strategy;
-use super::fields::{Fields, at, fill, fill_text, is_empty, spec};
+use super::fields::{Fields, at, fill, fill_text, is_empty, list, spec, text};
 
 pub(super) struct HorizontalPodAutoscaler;
 
@@ -26,17 +26,51 @@ impl Strategy for HorizontalPodAutoscaler {
         }
     }
 
+    fn prepare_create(&self, object: &mut Value) {
+        super::start_status(object, json!({"desiredReplicas": 0}));
+    }
+
     fn validate_create(&self, object: &Value) -> Vec<FieldError> {
         let mut errors = Vec::new();
         let spec = &object["spec"];
         let min = spec["minReplicas"].as_i64().unwrap_or(1);
         let max = spec["maxReplicas"].as_i64().unwrap_or_default();
+        // Scaling to zero is a feature that is off, as it is by default elsewhere.
         if min < 1 {
             errors.push(FieldError::invalid(
                 "spec.minReplicas",
                 min,
                 "must be greater than or equal to 1",
             ));
+        }
+        let counts_work = list(&spec["metrics"])
+            .any(|metric| matches!(text(&metric["type"]), "Object" | "External"));
+        if min == 0 && !counts_work {
+            errors.push(FieldError::forbidden(
+                "spec.metrics",
+                "must specify at least one Object or External metric to support scaling to zero replicas",
+            ));
+        }
+        let kinds = [
+            "ContainerResource",
+            "External",
+            "Object",
+            "Pods",
+            "Resource",
+        ];
+        for (index, metric) in list(&spec["metrics"]).enumerate() {
+            let kind = text(&metric["type"]);
+            if !kinds.contains(&kind) {
+                let field = format!("spec.metrics[{index}].type");
+                errors.push(FieldError::not_supported(field, kind, &kinds));
+            }
+        }
+        for direction in ["scaleUp", "scaleDown"] {
+            validate_rules(
+                &spec["behavior"][direction],
+                &format!("spec.behavior.{direction}"),
+                &mut errors,
+            );
         }
         if max < 1 {
             errors.push(FieldError::invalid(
@@ -61,6 +95,42 @@ impl Strategy for HorizontalPodAutoscaler {
             }
         }
         errors
+    }
+}
+
+fn validate_rules(rules: &Value, path: &str, errors: &mut Vec<FieldError>) {
+    if !rules.is_object() {
+        return;
+    }
+    let choices = ["Disabled", "Max", "Min"];
+    if !choices.contains(&text(&rules["selectPolicy"])) {
+        let field = format!("{path}.selectPolicy");
+        errors.push(FieldError::not_supported(
+            field,
+            text(&rules["selectPolicy"]),
+            &choices,
+        ));
+    }
+    for (index, policy) in list(&rules["policies"]).enumerate() {
+        let path = format!("{path}.policies[{index}]");
+        let kinds = ["Percent", "Pods"];
+        if !kinds.contains(&text(&policy["type"])) {
+            let field = format!("{path}.type");
+            errors.push(FieldError::not_supported(
+                field,
+                text(&policy["type"]),
+                &kinds,
+            ));
+        }
+        for field in ["value", "periodSeconds"] {
+            if policy[field].as_i64().unwrap_or_default() <= 0 {
+                errors.push(FieldError::invalid(
+                    format!("{path}.{field}"),
+                    policy[field].clone(),
+                    "must be greater than zero",
+                ));
+            }
+        }
     }
 }
 

@@ -30,14 +30,37 @@ impl Strategy for Ingress {
         if spec["defaultBackend"].is_object() {
             backend(&spec["defaultBackend"], "spec.defaultBackend", &mut errors);
         }
+        let class = text(&spec["ingressClassName"]);
+        subdomain(class, "spec.ingressClassName", &mut errors);
+        for (index, tls) in list(&spec["tls"]).enumerate() {
+            for (at, host) in list(&tls["hosts"]).enumerate() {
+                let host = text(host);
+                let field = format!("spec.tls[{index}].hosts[{at}]");
+                subdomain(host.strip_prefix("*.").unwrap_or(host), &field, &mut errors);
+            }
+            let field = format!("spec.tls[{index}].secretName");
+            subdomain(text(&tls["secretName"]), &field, &mut errors);
+        }
         for (index, rule) in list(&spec["rules"]).enumerate() {
             let path = format!("spec.rules[{index}]");
             host(text(&rule["host"]), &format!("{path}.host"), &mut errors);
+            if rule["http"].is_object() && is_empty(&rule["http"]["paths"]) {
+                errors.push(FieldError::required(format!("{path}.http.paths"), ""));
+            }
             for (at, route) in list(&rule["http"]["paths"]).enumerate() {
                 validate_path(route, &format!("{path}.http.paths[{at}]"), &mut errors);
             }
         }
         errors
+    }
+}
+
+fn subdomain(name: &str, field: &str, errors: &mut Vec<FieldError>) {
+    if name.is_empty() {
+        return;
+    }
+    for detail in names::dns_subdomain(name) {
+        errors.push(FieldError::invalid(field, name, detail));
     }
 }
 
@@ -69,13 +92,25 @@ fn validate_path(route: &Value, path: &str, errors: &mut Vec<FieldError>) {
         _ => {}
     }
     let at = text(&route["path"]);
-    let needs_slash = route["pathType"] != "ImplementationSpecific" || !at.is_empty();
+    let needs_slash = match text(&route["pathType"]) {
+        "Exact" | "Prefix" => true,
+        _ => route["pathType"] == "ImplementationSpecific" && !at.is_empty(),
+    };
     if needs_slash && !at.starts_with('/') {
         errors.push(FieldError::invalid(
             format!("{path}.path"),
             at,
             "must be an absolute path",
         ));
+    }
+    for bad in ["//", "/./", "/../", "%2f", "%2F"] {
+        if route["pathType"] != "ImplementationSpecific" && at.contains(bad) {
+            errors.push(FieldError::invalid(
+                format!("{path}.path"),
+                at,
+                format!("must not contain '{bad}'"),
+            ));
+        }
     }
     backend(&route["backend"], &format!("{path}.backend"), errors);
 }
@@ -90,16 +125,28 @@ fn backend(backend: &Value, path: &str, errors: &mut Vec<FieldError>) {
             "",
             "cannot set both resource and service backends",
         )),
-        (false, false) => errors.push(FieldError::required(
+        (false, false) => errors.push(FieldError::invalid(
             path,
-            "port name or number is required",
+            "",
+            "resource or service backend is required",
         )),
         (true, false) => {
             let service = &backend["service"];
             if is_empty(&service["name"]) {
                 errors.push(FieldError::required(format!("{path}.service.name"), ""));
             }
-            if is_empty(&service["port"]["name"]) && is_empty(&service["port"]["number"]) {
+            let port = text(&service["port"]["name"]);
+            if !port.is_empty() {
+                for detail in names::port_name(port) {
+                    errors.push(FieldError::invalid(
+                        format!("{path}.service.port.name"),
+                        port,
+                        detail,
+                    ));
+                }
+            }
+            let number = service["port"]["number"].as_i64().unwrap_or_default();
+            if port.is_empty() && number == 0 {
                 errors.push(FieldError::required(
                     path,
                     "port name or number is required",

@@ -5,7 +5,7 @@ use objects::{FieldError, meta};
 use serde_json::{Value, json};
 
 use super::fields::{
-    Fields, at, at_or_new, each, fill, fill_text, is_absent, is_empty, is_same, spec, text,
+    Fields, at, at_or_new, each, fill, fill_text, is_absent, is_empty, is_same, list, spec, text,
 };
 use super::pod_spec::default_template;
 use super::workload::{immutable, not_negative, validate_template};
@@ -32,8 +32,14 @@ impl Strategy for Job {
     /// Needs `metadata.uid`, from which the selector is made.
     fn prepare_create(&self, object: &mut Value) {
         start_status(object, json!({}));
+        // Labels taken over from the template go on being the template's.
+        let are_taken_over = is_empty(&object["metadata"]["labels"])
+            || object["metadata"]["labels"] == object["spec"]["template"]["metadata"]["labels"];
         generate_selector(object);
-        label_like_template(object);
+        if are_taken_over {
+            meta::remove(object, "labels");
+            label_like_template(object);
+        }
     }
 
     fn validate_create(&self, object: &Value) -> Vec<FieldError> {
@@ -120,6 +126,7 @@ fn generate_selector(object: &mut Value) {
         return;
     }
     let Some(spec) = spec(object) else { return };
+    spec.insert("manualSelector".into(), false.into());
     let labels = at_or_new(spec, "template")
         .and_then(|template| at_or_new(template, "metadata"))
         .and_then(|metadata| at_or_new(metadata, "labels"));
@@ -144,7 +151,6 @@ fn validate_selector(object: &Value) -> Vec<FieldError> {
     let (selector, template) = (&object["spec"]["selector"], &object["spec"]["template"]);
     if selector.is_null() {
         errors.push(FieldError::required("spec.selector", ""));
-        return errors;
     }
     if object["spec"]["manualSelector"] != true {
         let (uid, name) = (meta::uid(object), meta::name(object));
@@ -153,16 +159,18 @@ fn validate_selector(object: &Value) -> Vec<FieldError> {
                 let found = &template["metadata"]["labels"][label];
                 if *found != expected {
                     errors.push(FieldError::invalid(
-                        "spec.template.metadata.labels",
+                        format!("spec.template.metadata.labels[{label}]"),
                         template["metadata"]["labels"].clone(),
                         format!("must be '{expected}'"),
                     ));
                 }
             }
         }
-        if selector["matchLabels"][UID_LABELS[0]] != uid
-            && selector["matchLabels"][UID_LABELS[1]] != uid
-        {
+        let found = &selector["matchLabels"];
+        let is_generated = found.as_object().is_some_and(|labels| {
+            labels.len() == 1 && (found[UID_LABELS[0]] == uid || found[UID_LABELS[1]] == uid)
+        });
+        if !is_generated {
             errors.push(FieldError::invalid(
                 "spec.selector",
                 selector.clone(),
@@ -218,6 +226,56 @@ pub(super) fn validate_job_spec(holder: &Value, path: &str) -> Vec<FieldError> {
             "requires indexed completion mode",
         ));
     }
+    let indexed_max = 100_000;
+    if spec["completionMode"] == "Indexed" {
+        let completions = spec["completions"].as_i64().unwrap_or_default();
+        let parallelism = spec["parallelism"].as_i64().unwrap_or_default();
+        if parallelism > indexed_max {
+            errors.push(FieldError::invalid(
+                format!("{path}.parallelism"),
+                parallelism,
+                format!(
+                    "must be less than or equal to {indexed_max} when completion mode is Indexed"
+                ),
+            ));
+        }
+        if spec["maxFailedIndexes"]
+            .as_i64()
+            .is_some_and(|max| max > completions)
+        {
+            errors.push(FieldError::invalid(
+                format!("{path}.maxFailedIndexes"),
+                spec["maxFailedIndexes"].clone(),
+                "must be less than or equal to completions",
+            ));
+        }
+    } else if spec["successPolicy"].is_object() {
+        errors.push(FieldError::invalid(
+            format!("{path}.successPolicy"),
+            spec["successPolicy"].clone(),
+            "requires indexed completion mode",
+        ));
+    }
+    let policies = ["Failed", "TerminatingOrFailed"];
+    let policy = text(&spec["podReplacementPolicy"]);
+    if !policy.is_empty() && !policies.contains(&policy) {
+        let field = format!("{path}.podReplacementPolicy");
+        errors.push(FieldError::not_supported(field, policy, &policies));
+    }
+    if let Some(manager) = spec["managedBy"].as_str()
+        && !is_domain_path(manager)
+    {
+        errors.push(FieldError::invalid(
+            format!("{path}.managedBy"),
+            manager,
+            "must be a domain-prefixed path (such as \"acme.io/foo\")",
+        ));
+    }
+    pod_failure_policy(
+        &spec["podFailurePolicy"],
+        &format!("{path}.podFailurePolicy"),
+        &mut errors,
+    );
     if spec["podFailurePolicy"].is_object() && spec["template"]["spec"]["restartPolicy"] != "Never"
     {
         errors.push(FieldError::invalid(
@@ -243,6 +301,53 @@ pub(super) fn validate_job_spec(holder: &Value, path: &str) -> Vec<FieldError> {
         )),
     }
     errors
+}
+
+/// A DNS name, a slash and a path.
+fn is_domain_path(text: &str) -> bool {
+    text.split_once('/').is_some_and(|(domain, path)| {
+        objects::names::dns_subdomain(domain).is_empty()
+            && !path.is_empty()
+            && !path.contains(char::is_whitespace)
+    })
+}
+
+fn pod_failure_policy(policy: &Value, path: &str, errors: &mut Vec<FieldError>) {
+    for (index, rule) in list(&policy["rules"]).enumerate() {
+        let path = format!("{path}.rules[{index}]");
+        let actions = ["Count", "FailIndex", "FailJob", "Ignore"];
+        let action = text(&rule["action"]);
+        if !actions.contains(&action) {
+            errors.push(FieldError::not_supported(
+                format!("{path}.action"),
+                action,
+                &actions,
+            ));
+        }
+        let has_codes = rule["onExitCodes"].is_object();
+        let has_conditions = !is_empty(&rule["onPodConditions"]);
+        if has_codes && has_conditions {
+            errors.push(FieldError::invalid(
+                path.as_str(),
+                Value::Null,
+                "specifying both OnExitCodes and OnPodConditions is not supported",
+            ));
+        }
+        if !has_codes && !has_conditions {
+            errors.push(FieldError::invalid(
+                path.as_str(),
+                Value::Null,
+                "specifying one of OnExitCodes and OnPodConditions is required",
+            ));
+        }
+        if has_codes && is_empty(&rule["onExitCodes"]["values"]) {
+            errors.push(FieldError::invalid(
+                format!("{path}.onExitCodes.values"),
+                json!([]),
+                "at least one value is required",
+            ));
+        }
+    }
 }
 
 /// Completions of an indexed Job may change together with its parallelism.

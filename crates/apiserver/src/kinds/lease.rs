@@ -22,13 +22,6 @@ impl Strategy for Lease {
             ));
         }
         super::workload::not_negative(object, "spec.leaseTransitions", &mut errors);
-        if spec["holderIdentity"] == "" {
-            errors.push(FieldError::invalid(
-                "spec.holderIdentity",
-                "",
-                "must not be empty",
-            ));
-        }
         errors
     }
 }

@@ -8,6 +8,8 @@
 pub mod fields;
 mod metadata;
 
+mod selector;
+
 pub mod pod;
 mod pod_spec;
 mod pod_template;

@@ -50,18 +50,14 @@ impl Strategy for Namespace {
 
     fn validate_create(&self, object: &Value) -> Vec<FieldError> {
         let mut errors = Vec::new();
-        for (index, finalizer) in super::fields::list(&object["spec"]["finalizers"]).enumerate() {
+        for finalizer in super::fields::list(&object["spec"]["finalizers"]) {
             let name = super::fields::text(finalizer);
             for detail in names::qualified_name(name) {
-                errors.push(FieldError::invalid(
-                    format!("spec.finalizers[{index}]"),
-                    name,
-                    detail,
-                ));
+                errors.push(FieldError::invalid("spec.finalizers", name, detail));
             }
             if !name.contains('/') && name != "kubernetes" {
                 errors.push(FieldError::invalid(
-                    format!("spec.finalizers[{index}]"),
+                    "spec.finalizers",
                     name,
                     "name is neither a standard finalizer name nor is it fully qualified",
                 ));

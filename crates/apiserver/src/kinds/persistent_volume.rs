@@ -1,10 +1,10 @@
 //! PersistentVolumes.
 
 use objects::FieldError;
+use objects::quantity::Quantity;
 use serde_json::{Value, json};
 
-use super::fields::{at, canonical_amounts, fill, fill_text, is_empty, spec, text};
-use super::pod_validation::validate_resource_list;
+use super::fields::{at, canonical_amounts, fill, fill_text, is_empty, list, spec, text};
 use super::{Strategy, start_status};
 
 /// The fields of a volume's spec that are not its source.
@@ -35,7 +35,13 @@ impl Strategy for PersistentVolume {
     }
 
     fn prepare_create(&self, object: &mut Value) {
-        start_status(object, json!({"phase": "Pending"}));
+        let now = jiff::Timestamp::now()
+            .strftime("%Y-%m-%dT%H:%M:%SZ")
+            .to_string();
+        start_status(
+            object,
+            json!({"phase": "Pending", "lastPhaseTransitionTime": now}),
+        );
     }
 
     fn validate_create(&self, object: &Value) -> Vec<FieldError> {
@@ -46,14 +52,60 @@ impl Strategy for PersistentVolume {
         }
         if is_empty(&spec["capacity"]) {
             errors.push(FieldError::required("spec.capacity", ""));
-        } else if spec["capacity"]["storage"].is_null() {
+        }
+        if spec["capacity"]["storage"].is_null() {
             errors.push(FieldError::not_supported(
                 "spec.capacity",
                 spec["capacity"].clone(),
                 &["storage"],
             ));
         }
-        validate_resource_list(&spec["capacity"], "spec.capacity", &mut errors);
+        for (name, value) in spec["capacity"].as_object().into_iter().flatten() {
+            if let Ok(amount) = Quantity::from_json(value)
+                && amount.signum() <= 0
+            {
+                errors.push(FieldError::invalid(
+                    format!("spec.capacity[{name}]"),
+                    amount.canonical(),
+                    "must be greater than zero",
+                ));
+            }
+        }
+        let modes = [
+            "ReadOnlyMany",
+            "ReadWriteMany",
+            "ReadWriteOnce",
+            "ReadWriteOncePod",
+        ];
+        for mode in list(&spec["accessModes"]) {
+            if !modes.contains(&text(mode)) {
+                errors.push(FieldError::not_supported(
+                    "spec.accessModes",
+                    text(mode),
+                    &modes,
+                ));
+            }
+        }
+        let class = text(&spec["storageClassName"]);
+        if !class.is_empty() {
+            for detail in objects::names::dns_subdomain(class) {
+                errors.push(FieldError::invalid("spec.storageClassName", class, detail));
+            }
+        }
+        let kinds = ["Block", "Filesystem"];
+        if !kinds.contains(&text(&spec["volumeMode"])) {
+            errors.push(FieldError::not_supported(
+                "spec.volumeMode",
+                text(&spec["volumeMode"]),
+                &kinds,
+            ));
+        }
+        if spec["local"].is_object() && is_empty(&spec["nodeAffinity"]) {
+            errors.push(FieldError::required(
+                "spec.nodeAffinity",
+                "Local volume requires node affinity",
+            ));
+        }
         match sources(spec).as_slice() {
             [] => errors.push(FieldError::required("spec", "must specify a volume type")),
             [_] => {}
@@ -71,7 +123,7 @@ impl Strategy for PersistentVolume {
             }
             if path == "/" && spec["persistentVolumeReclaimPolicy"] == "Recycle" {
                 errors.push(FieldError::forbidden(
-                    "spec",
+                    "spec.persistentVolumeReclaimPolicy",
                     "may not be 'recycle' for a hostPath mount of '/'",
                 ));
             }
@@ -101,7 +153,13 @@ impl Strategy for PersistentVolume {
                 "spec.persistentvolumesource is immutable after creation",
             ));
         }
-        super::workload::immutable(object, old, "spec.volumeMode", &mut errors);
+        if object["spec"]["volumeMode"] != old["spec"]["volumeMode"] {
+            errors.push(FieldError::invalid(
+                "volumeMode",
+                object["spec"]["volumeMode"].clone(),
+                "field is immutable",
+            ));
+        }
         errors
     }
 }

@@ -67,6 +67,16 @@ impl Strategy for PersistentVolumeClaim {
 /// Fills a claim, also one in the templates of a StatefulSet.
 pub(super) fn default_claim(claim: &mut Fields) {
     if let Some(spec) = at_or_new(claim, "spec") {
+        // The old name of a source and its new one always say the same, unless the new one names a namespace.
+        for (from, to) in [
+            ("dataSource", "dataSourceRef"),
+            ("dataSourceRef", "dataSource"),
+        ] {
+            let source = spec.get(from).cloned().unwrap_or_default();
+            if source.is_object() && source["namespace"].is_null() {
+                fill(spec, to, source);
+            }
+        }
         fill_text(spec, "volumeMode", "Filesystem");
         if let Some(resources) = at(spec, "resources") {
             canonical_amounts(resources, "requests");

@@ -1,9 +1,10 @@
 //! PodDisruptionBudgets.
 
 use objects::FieldError;
-use objects::selector::LabelSelector;
 use serde_json::{Value, json};
 
+use super::fields::text;
+use super::selector::validate_selector;
 use super::workload::validate_int_or_percent;
 use super::{Strategy, start_status};
 
@@ -34,15 +35,16 @@ impl Strategy for PodDisruptionBudget {
         for field in ["minAvailable", "maxUnavailable"] {
             validate_int_or_percent(&spec[field], &format!("spec.{field}"), &mut errors);
         }
-        if let Err(err) = LabelSelector::from_json(&spec["selector"])
-            && !spec["selector"].is_null()
-        {
-            errors.push(FieldError::invalid(
-                "spec.selector",
-                spec["selector"].clone(),
-                err.to_string(),
+        let policies = ["AlwaysAllow", "IfHealthyBudget"];
+        let policy = text(&spec["unhealthyPodEvictionPolicy"]);
+        if !policy.is_empty() && !policies.contains(&policy) {
+            errors.push(FieldError::not_supported(
+                "spec.unhealthyPodEvictionPolicy",
+                policy,
+                &policies,
             ));
         }
+        validate_selector(&spec["selector"], "spec.selector", &mut errors);
         errors
     }
 }

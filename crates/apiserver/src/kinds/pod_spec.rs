@@ -20,6 +20,12 @@ pub(super) fn default_pod_spec(spec: &mut Fields) {
     fill_text(spec, "restartPolicy", "Always");
     fill(spec, "securityContext", json!({}));
     fill(spec, "terminationGracePeriodSeconds", 30);
+    if spec["terminationGracePeriodSeconds"]
+        .as_i64()
+        .is_some_and(|seconds| seconds < 0)
+    {
+        spec.insert("terminationGracePeriodSeconds".into(), 1.into());
+    }
     fill_text(spec, "schedulerName", "default-scheduler");
     default_service_account(spec);
     for kind in CONTAINER_LISTS {

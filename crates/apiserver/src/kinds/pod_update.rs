@@ -25,6 +25,16 @@ pub(super) fn validate(pod: &Value, old: &Value) -> Vec<FieldError> {
             return errors;
         }
     }
+    for (index, gate) in list(&new["schedulingGates"]).enumerate() {
+        if !list(&old["schedulingGates"]).any(|was| was == gate) {
+            let name = super::fields::text(&gate["name"]);
+            errors.push(FieldError::forbidden(
+                format!("spec.schedulingGates[{index}].name"),
+                format!("only deletion is allowed, but found new scheduling gate '{name}'"),
+            ));
+            return errors;
+        }
+    }
     deadline(new, old, &mut errors);
     tolerations(new, old, &mut errors);
     let mut allowed = new.clone();

@@ -29,7 +29,9 @@ impl Strategy for PriorityClass {
         if name.starts_with("system-") && !is_system {
             errors.push(FieldError::forbidden(
                 "metadata.name",
-                "priority class names with 'system-' prefix are reserved for system use only. error: a system priority class with the same name does not exist",
+                format!(
+                    "priority class names with 'system-' prefix are reserved for system use only. error: {name} is not a known system priority class"
+                ),
             ));
         }
         if !is_system

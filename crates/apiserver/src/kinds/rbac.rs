@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::Strategy;
 use super::fields::{at, each, fill_text, is_empty, list, text};
+use super::selector::validate_selector;
 
 const GROUP: &str = "rbac.authorization.k8s.io";
 
@@ -28,6 +29,20 @@ impl Strategy for Role {
                 "aggregationRule.clusterRoleSelectors",
                 "at least one clusterRoleSelector required if aggregationRule is non-nil",
             ));
+        }
+        for (index, selector) in
+            list(&object["aggregationRule"]["clusterRoleSelectors"]).enumerate()
+        {
+            let field = format!("aggregationRule.clusterRoleSelectors[{index}]");
+            let before = errors.len();
+            validate_selector(selector, &field, &mut errors);
+            if errors.len() > before {
+                errors.push(FieldError::invalid(
+                    field,
+                    selector.clone(),
+                    "invalid label selector.",
+                ));
+            }
         }
         errors
     }
@@ -157,6 +172,11 @@ fn validate_subject(
     let field = format!("{path}.apiGroup");
     match text(&subject["kind"]) {
         "ServiceAccount" => {
+            if !name.is_empty() {
+                for detail in names::dns_subdomain(name) {
+                    errors.push(FieldError::invalid(format!("{path}.name"), name, detail));
+                }
+            }
             if !group.is_empty() {
                 errors.push(FieldError::not_supported(field, group, &[""]));
             }

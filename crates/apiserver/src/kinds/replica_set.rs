@@ -31,7 +31,7 @@ impl Strategy for ReplicaSet {
         for field in ["spec.replicas", "spec.minReadySeconds"] {
             not_negative(object, field, &mut errors);
         }
-        errors.extend(validate_selector_and_template(object));
+        errors.extend(validate_selector_and_template(object, "ReplicaSet"));
         errors
     }
 

@@ -53,6 +53,14 @@ impl Strategy for ReplicationController {
             ));
         }
         errors.extend(validate_template(template, "spec.template"));
+        let policy = super::fields::text(&template["spec"]["restartPolicy"]);
+        if !policy.is_empty() && policy != "Always" {
+            errors.push(FieldError::not_supported(
+                "spec.template.spec.restartPolicy",
+                policy,
+                &["Always"],
+            ));
+        }
         errors
     }
 

@@ -1,10 +1,11 @@
-//! Services. Addresses and node ports are handed out by the write path, after these defaults.
+//! Services. Addresses and node ports are handed out by `services`, after these defaults.
 
 use std::collections::HashSet;
 
 use objects::{FieldError, names};
 use serde_json::{Value, json};
 
+use super::endpoints::validate_address;
 use super::fields::{
     Fields, at_or_new, each, fill, fill_text, is_absent, is_empty, list, spec, text,
 };
@@ -109,6 +110,7 @@ impl Strategy for Service {
             ));
         }
         validate_addresses(spec, &mut errors);
+        validate_policies(spec, &mut errors);
         errors
     }
 
@@ -324,7 +326,7 @@ fn validate_ports(spec: &Value, errors: &mut Vec<FieldError>) {
     }
 }
 
-fn number_in_range(value: &Value, field: &str, errors: &mut Vec<FieldError>) {
+pub(super) fn number_in_range(value: &Value, field: &str, errors: &mut Vec<FieldError>) {
     let number = value.as_i64().unwrap_or_default();
     if !(1..=65535).contains(&number) {
         errors.push(FieldError::invalid(
@@ -333,6 +335,104 @@ fn number_in_range(value: &Value, field: &str, errors: &mut Vec<FieldError>) {
             "must be between 1 and 65535, inclusive",
         ));
     }
+}
+
+/// How traffic comes in and is spread, and what only a load balancer has.
+fn validate_policies(spec: &Value, errors: &mut Vec<FieldError>) {
+    let seconds = &spec["sessionAffinityConfig"]["clientIP"]["timeoutSeconds"];
+    if seconds
+        .as_i64()
+        .is_some_and(|seconds| !(1..=86_400).contains(&seconds))
+    {
+        errors.push(FieldError::invalid(
+            "spec.sessionAffinityConfig.clientIP.timeoutSeconds",
+            seconds.clone(),
+            "must be greater than 0 and less than 86400",
+        ));
+    }
+    let kind = text(&spec["type"]);
+    let is_outside = matches!(kind, "NodePort" | "LoadBalancer") || !is_empty(&spec["externalIPs"]);
+    let policy = text(&spec["externalTrafficPolicy"]);
+    if !is_outside && !policy.is_empty() {
+        errors.push(FieldError::invalid(
+            "spec.externalTrafficPolicy",
+            policy,
+            "may only be set for externally-accessible services",
+        ));
+    }
+    if is_outside {
+        one_of(spec, "externalTrafficPolicy", &["Cluster", "Local"], errors);
+    }
+    one_of(spec, "internalTrafficPolicy", &["Cluster", "Local"], errors);
+    one_of(spec, "trafficDistribution", &["PreferClose"], errors);
+    one_of(
+        spec,
+        "ipFamilyPolicy",
+        &["PreferDualStack", "RequireDualStack", "SingleStack"],
+        errors,
+    );
+    for (index, family) in list(&spec["ipFamilies"]).enumerate() {
+        let families = ["IPv4", "IPv6"];
+        if !families.contains(&text(family)) {
+            let field = format!("spec.ipFamilies[{index}]");
+            errors.push(FieldError::not_supported(field, text(family), &families));
+        }
+    }
+    for (index, ip) in list(&spec["externalIPs"]).enumerate() {
+        validate_address(text(ip), &format!("spec.externalIPs[{index}]"), errors);
+    }
+    if kind == "LoadBalancer" {
+        for (index, range) in list(&spec["loadBalancerSourceRanges"]).enumerate() {
+            if !is_cidr(text(range).trim()) {
+                errors.push(FieldError::invalid(
+                    format!("spec.LoadBalancerSourceRanges[{index}]"),
+                    text(range),
+                    NO_CIDR,
+                ));
+            }
+        }
+        return;
+    }
+    for (key, field) in [
+        ("loadBalancerSourceRanges", "LoadBalancerSourceRanges"),
+        (
+            "allocateLoadBalancerNodePorts",
+            "allocateLoadBalancerNodePorts",
+        ),
+        ("loadBalancerClass", "loadBalancerClass"),
+    ] {
+        if !spec[key].is_null() {
+            errors.push(FieldError::forbidden(
+                format!("spec.{field}"),
+                "may only be used when `type` is 'LoadBalancer'",
+            ));
+        }
+    }
+}
+
+fn one_of(spec: &Value, key: &str, supported: &[&str], errors: &mut Vec<FieldError>) {
+    let value = text(&spec[key]);
+    if !value.is_empty() && !supported.contains(&value) {
+        errors.push(FieldError::not_supported(
+            format!("spec.{key}"),
+            value,
+            supported,
+        ));
+    }
+}
+
+pub(super) const NO_CIDR: &str = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
+
+/// An address and the length of a prefix.
+pub(super) fn is_cidr(text: &str) -> bool {
+    text.split_once('/').is_some_and(|(address, length)| {
+        let bits = match address.parse() {
+            Ok(std::net::IpAddr::V4(_)) => 32,
+            Ok(std::net::IpAddr::V6(_)) => 128,
+            Err(_) => return false,
+        };
+        length.parse::<u8>().is_ok_and(|length| length <= bits)
+    })
 }
 
 fn validate_addresses(spec: &Value, errors: &mut Vec<FieldError>) {

@@ -79,9 +79,31 @@ impl Strategy for StatefulSet {
                 errors.push(FieldError::invalid(path, text, detail));
             }
         }
-        errors.extend(validate_selector_and_template(&with_claims_as_volumes(
+        let rolling = &spec["updateStrategy"]["rollingUpdate"];
+        not_negative(
             object,
-        )));
+            "spec.updateStrategy.rollingUpdate.partition",
+            &mut errors,
+        );
+        if spec["updateStrategy"]["type"] == "OnDelete" && !rolling.is_null() {
+            errors.push(FieldError::invalid(
+                "spec.updateStrategy.rollingUpdate",
+                rolling.clone(),
+                "only allowed for updateStrategy 'RollingUpdate'",
+            ));
+        }
+        for field in ["whenDeleted", "whenScaled"] {
+            let policy = super::fields::text(&spec["persistentVolumeClaimRetentionPolicy"][field]);
+            let policies = ["Retain", "Delete"];
+            if !policy.is_empty() && !policies.contains(&policy) {
+                let field = format!("spec.persistentVolumeClaimRetentionPolicy.{field}");
+                errors.push(FieldError::not_supported(field, policy, &policies));
+            }
+        }
+        errors.extend(validate_selector_and_template(
+            &with_claims_as_volumes(object),
+            "StatefulSet",
+        ));
         errors
     }
 

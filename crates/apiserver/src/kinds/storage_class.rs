@@ -21,6 +21,18 @@ impl Strategy for StorageClass {
         let mut errors = Vec::new();
         if is_empty(&object["provisioner"]) {
             errors.push(FieldError::required("provisioner", ""));
+        } else {
+            let name = text(&object["provisioner"]).to_lowercase();
+            for detail in objects::names::qualified_name(&name) {
+                errors.push(FieldError::invalid("provisioner", name.as_str(), detail));
+            }
+        }
+        if object["parameters"].get("").is_some() {
+            errors.push(FieldError::invalid(
+                "parameters",
+                "",
+                "field can not be empty.",
+            ));
         }
         for (field, supported) in [
             ("reclaimPolicy", ["Delete", "Retain"]),
@@ -36,7 +48,7 @@ impl Strategy for StorageClass {
 
     fn validate_update(&self, object: &Value, old: &Value) -> Vec<FieldError> {
         let mut errors = self.validate_create(object);
-        for field in ["parameters", "provisioner"] {
+        for field in ["parameters", "provisioner", "reclaimPolicy"] {
             if !is_same(&object[field], &old[field]) {
                 errors.push(FieldError::forbidden(
                     field,
@@ -44,7 +56,6 @@ impl Strategy for StorageClass {
                 ));
             }
         }
-        immutable(object, old, "reclaimPolicy", &mut errors);
         immutable(object, old, "volumeBindingMode", &mut errors);
         errors
     }

@@ -6,12 +6,13 @@ use serde_json::Value;
 
 use super::fields::{is_empty, is_same, text};
 use super::pod_validation::validate_pod_spec;
+use super::selector;
 
 pub(super) const NOT_NEGATIVE: &str = "must be greater than or equal to 0";
 
-/// Selector and template of a workload whose pods always restart.
-pub(super) fn validate_selector_and_template(object: &Value) -> Vec<FieldError> {
-    let mut errors = validate_selector(object);
+/// Selector and template of a workload whose pods always restart. `kind` is what the words call it.
+pub(super) fn validate_selector_and_template(object: &Value, kind: &str) -> Vec<FieldError> {
+    let mut errors = validate_selector(object, kind);
     errors.extend(validate_template(
         &object["spec"]["template"],
         "spec.template",
@@ -28,44 +29,61 @@ pub(super) fn validate_selector_and_template(object: &Value) -> Vec<FieldError> 
     if !spec["activeDeadlineSeconds"].is_null() {
         errors.push(FieldError::forbidden(
             "spec.template.spec.activeDeadlineSeconds",
-            "activeDeadlineSeconds in ReplicaSet is not Supported",
+            format!("activeDeadlineSeconds in {kind} is not Supported"),
         ));
     }
     errors
 }
 
 /// The selector is there, can be read, is not empty, and matches the template's labels.
-pub(super) fn validate_selector(object: &Value) -> Vec<FieldError> {
+fn validate_selector(object: &Value, kind: &str) -> Vec<FieldError> {
     let selector = &object["spec"]["selector"];
+    let is_bare = is_empty(&selector["matchLabels"]) && is_empty(&selector["matchExpressions"]);
+    let mut errors = Vec::new();
     if selector.is_null() {
-        return vec![FieldError::required("spec.selector", "")];
-    }
-    if is_empty(&selector["matchLabels"]) && is_empty(&selector["matchExpressions"]) {
-        return vec![FieldError::invalid(
+        // Of a DaemonSet only that nothing matches is said.
+        if kind != "DaemonSet" {
+            errors.push(FieldError::required("spec.selector", ""));
+        }
+    } else if is_bare {
+        let kind = match kind {
+            "ReplicaSet" => "deployment".to_owned(),
+            kind => kind.to_lowercase(),
+        };
+        let detail = format!("empty selector is invalid for {kind}");
+        errors.push(FieldError::invalid(
             "spec.selector",
             selector.clone(),
-            "empty selector is invalid for deployment",
-        )];
+            detail,
+        ));
+    } else {
+        selector::validate_selector(selector, "spec.selector", &mut errors);
     }
-    let parsed = match LabelSelector::from_json(selector) {
-        Ok(parsed) => parsed,
-        Err(err) => {
-            return vec![FieldError::invalid(
+    let template = &object["spec"]["template"];
+    match LabelSelector::from_json(selector) {
+        Err(_) => {
+            let detail = match kind {
+                "StatefulSet" => "",
+                "DaemonSet" => return errors,
+                _ => "invalid label selector",
+            };
+            errors.push(FieldError::invalid(
                 "spec.selector",
                 selector.clone(),
-                err.to_string(),
-            )];
+                detail,
+            ));
         }
-    };
-    let template = &object["spec"]["template"];
-    if parsed.matches_object(template) {
-        return Vec::new();
+        // Of an empty selector it was said above that it is empty.
+        Ok(parsed) if (selector.is_null() || !is_bare) && !parsed.matches_object(template) => {
+            errors.push(FieldError::invalid(
+                "spec.template.metadata.labels",
+                template["metadata"]["labels"].clone(),
+                "`selector` does not match template `labels`",
+            ));
+        }
+        Ok(_) => {}
     }
-    vec![FieldError::invalid(
-        "spec.template.metadata.labels",
-        template["metadata"]["labels"].clone(),
-        "`selector` does not match template `labels`",
-    )]
+    errors
 }
 
 /// Labels and spec of a template.
@@ -113,8 +131,20 @@ pub(super) fn validate_int_or_percent(value: &Value, field: &str, errors: &mut V
             text.as_str(),
             "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')",
         )),
+        Value::String(text) if percent(text).is_some_and(|percent| percent > 100) && is_share(field) => {
+            errors.push(FieldError::invalid(
+                field,
+                text.as_str(),
+                "must not be greater than 100%",
+            ));
+        }
         _ => {}
     }
+}
+
+/// Of what is there, nobody can have more than all; of what comes on top, one can.
+fn is_share(field: &str) -> bool {
+    !field.ends_with("maxSurge")
 }
 
 /// Whether a whole number or percentage is zero.

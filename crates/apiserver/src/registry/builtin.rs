@@ -1,16 +1,12 @@
 //! The table of built-in kinds, Kubernetes 1.33: every stable kind, stored and validated by its published schema even
 //! where nothing of ours acts on it yet.
 
-use std::sync::{Arc, OnceLock};
-
 use k8s_openapi::Resource as _;
 use k8s_openapi::api as k;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1 as extensions;
 use schemars::{Schema, SchemaGenerator};
 
-use super::{Conversion, Origin, Resource, Scale, Subresource};
-use crate::store::Store;
-use crate::table::Columns;
+use super::{Conversion, Scale, Subresource};
 
 /// One built-in kind in one version.
 #[derive(Debug)]
@@ -44,7 +40,11 @@ pub struct Builtin {
 enum Sub {
     Status,
     Scale,
-    Named(&'static str, (&'static str, &'static str, &'static str), &'static [&'static str]),
+    Named(
+        &'static str,
+        (&'static str, &'static str, &'static str),
+        &'static [&'static str],
+    ),
 }
 
 impl Builtin {
@@ -68,10 +68,16 @@ impl Builtin {
     pub fn storage(&self) -> (&'static str, String, Conversion) {
         match (self.group, self.version, self.kind) {
             ("" | "events.k8s.io", _, "Event") => ("", "v1".into(), Conversion::Events),
-            ("autoscaling", _, "HorizontalPodAutoscaler") => {
-                ("autoscaling", "autoscaling/v2".into(), Conversion::Autoscalers)
-            }
-            (group, version, _) => (group, super::resource::api_version(group, version), Conversion::ApiVersion),
+            ("autoscaling", _, "HorizontalPodAutoscaler") => (
+                "autoscaling",
+                "autoscaling/v2".into(),
+                Conversion::Autoscalers,
+            ),
+            (group, version, _) => (
+                group,
+                super::resource::api_version(group, version),
+                Conversion::ApiVersion,
+            ),
         }
     }
 }
@@ -97,7 +103,7 @@ macro_rules! kind {
 }
 
 const GET: &[&str] = &["get"];
-const CREATE: &[&str] = &["create"];
+pub(super) const CREATE: &[&str] = &["create"];
 const CONNECT: &[&str] = &["create", "get"];
 const PROXY: &[&str] = &["create", "delete", "get", "patch", "update"];
 const EDIT: &[&str] = &["get", "patch", "update"];
@@ -107,139 +113,389 @@ const SCALED: [Sub; 2] = [Sub::Status, Sub::Scale];
 
 /// Every built-in kind. Within a group the preferred version comes first.
 pub static BUILTINS: &[Builtin] = &[
-    kind!(k::core::v1::Namespace, cluster, true, ["ns"], [], [
-        Sub::Status,
-        Sub::Named("finalize", ("", "v1", "Namespace"), &["update"])
-    ]),
-    kind!(k::core::v1::Pod, namespaced, true, ["po"], ["all"], [
-        Sub::Status,
-        Sub::Named("attach", ("", "v1", "PodAttachOptions"), CONNECT),
-        Sub::Named("binding", ("", "v1", "Binding"), CREATE),
-        Sub::Named("ephemeralcontainers", ("", "v1", "Pod"), EDIT),
-        Sub::Named("eviction", ("policy", "v1", "Eviction"), CREATE),
-        Sub::Named("exec", ("", "v1", "PodExecOptions"), CONNECT),
-        Sub::Named("log", ("", "v1", "Pod"), GET),
-        Sub::Named("portforward", ("", "v1", "PodPortForwardOptions"), CONNECT),
-        Sub::Named("proxy", ("", "v1", "PodProxyOptions"), PROXY),
-        Sub::Named("resize", ("", "v1", "Pod"), EDIT)
-    ]),
-    kind!(k::core::v1::Service, namespaced, true, ["svc"], ["all"], [
-        Sub::Status,
-        Sub::Named("proxy", ("", "v1", "ServiceProxyOptions"), PROXY)
-    ]),
+    kind!(
+        k::core::v1::Namespace,
+        cluster,
+        true,
+        ["ns"],
+        [],
+        [
+            Sub::Status,
+            Sub::Named("finalize", ("", "v1", "Namespace"), &["update"])
+        ]
+    ),
+    kind!(
+        k::core::v1::Pod,
+        namespaced,
+        true,
+        ["po"],
+        ["all"],
+        [
+            Sub::Status,
+            Sub::Named("attach", ("", "v1", "PodAttachOptions"), CONNECT),
+            Sub::Named("binding", ("", "v1", "Binding"), CREATE),
+            Sub::Named("ephemeralcontainers", ("", "v1", "Pod"), EDIT),
+            Sub::Named("eviction", ("policy", "v1", "Eviction"), CREATE),
+            Sub::Named("exec", ("", "v1", "PodExecOptions"), CONNECT),
+            Sub::Named("log", ("", "v1", "Pod"), GET),
+            Sub::Named("portforward", ("", "v1", "PodPortForwardOptions"), CONNECT),
+            Sub::Named("proxy", ("", "v1", "PodProxyOptions"), PROXY),
+            Sub::Named("resize", ("", "v1", "Pod"), EDIT)
+        ]
+    ),
+    kind!(
+        k::core::v1::Service,
+        namespaced,
+        true,
+        ["svc"],
+        ["all"],
+        [
+            Sub::Status,
+            Sub::Named("proxy", ("", "v1", "ServiceProxyOptions"), PROXY)
+        ]
+    ),
     kind!(k::core::v1::Endpoints, namespaced, true, ["ep"], [], []),
     kind!(k::core::v1::ConfigMap, namespaced, true, ["cm"], [], []),
     kind!(k::core::v1::Secret, namespaced, true, [], [], []),
-    kind!(k::core::v1::ServiceAccount, namespaced, true, ["sa"], [], [
-        Sub::Named("token", ("authentication.k8s.io", "v1", "TokenRequest"), CREATE)
-    ]),
+    kind!(
+        k::core::v1::ServiceAccount,
+        namespaced,
+        true,
+        ["sa"],
+        [],
+        [Sub::Named(
+            "token",
+            ("authentication.k8s.io", "v1", "TokenRequest"),
+            CREATE
+        )]
+    ),
     kind!(k::core::v1::Event, namespaced, true, ["ev"], [], []),
-    kind!(k::core::v1::Node, cluster, true, ["no"], [], [
-        Sub::Status,
-        Sub::Named("proxy", ("", "v1", "NodeProxyOptions"), PROXY)
-    ]),
-    kind!(k::core::v1::PersistentVolume, cluster, true, ["pv"], [], [Sub::Status]),
-    kind!(k::core::v1::PersistentVolumeClaim, namespaced, true, ["pvc"], [], [Sub::Status]),
+    kind!(
+        k::core::v1::Node,
+        cluster,
+        true,
+        ["no"],
+        [],
+        [
+            Sub::Status,
+            Sub::Named("proxy", ("", "v1", "NodeProxyOptions"), PROXY)
+        ]
+    ),
+    kind!(
+        k::core::v1::PersistentVolume,
+        cluster,
+        true,
+        ["pv"],
+        [],
+        [Sub::Status]
+    ),
+    kind!(
+        k::core::v1::PersistentVolumeClaim,
+        namespaced,
+        true,
+        ["pvc"],
+        [],
+        [Sub::Status]
+    ),
     kind!(k::core::v1::PodTemplate, namespaced, true, [], [], []),
-    kind!(k::core::v1::ReplicationController, namespaced, true, ["rc"], ["all"], [Sub::Status, Sub::Scale]),
-    kind!(k::core::v1::LimitRange, namespaced, true, ["limits"], [], []),
-    kind!(k::core::v1::ResourceQuota, namespaced, true, ["quota"], [], [Sub::Status]),
+    kind!(
+        k::core::v1::ReplicationController,
+        namespaced,
+        true,
+        ["rc"],
+        ["all"],
+        [Sub::Status, Sub::Scale]
+    ),
+    kind!(
+        k::core::v1::LimitRange,
+        namespaced,
+        true,
+        ["limits"],
+        [],
+        []
+    ),
+    kind!(
+        k::core::v1::ResourceQuota,
+        namespaced,
+        true,
+        ["quota"],
+        [],
+        [Sub::Status]
+    ),
     kind!(k::core::v1::Binding, namespaced, false, [], [], []),
-    kind!(k::apps::v1::Deployment, namespaced, true, ["deploy"], ["all"], [SCALED[0], SCALED[1]]),
-    kind!(k::apps::v1::ReplicaSet, namespaced, true, ["rs"], ["all"], [SCALED[0], SCALED[1]]),
-    kind!(k::apps::v1::StatefulSet, namespaced, true, ["sts"], ["all"], [SCALED[0], SCALED[1]]),
-    kind!(k::apps::v1::DaemonSet, namespaced, true, ["ds"], ["all"], [Sub::Status]),
-    kind!(k::apps::v1::ControllerRevision, namespaced, true, [], [], []),
-    kind!(k::batch::v1::Job, namespaced, true, [], ["all"], [Sub::Status]),
-    kind!(k::batch::v1::CronJob, namespaced, true, ["cj"], ["all"], [Sub::Status]),
+    kind!(
+        k::apps::v1::Deployment,
+        namespaced,
+        true,
+        ["deploy"],
+        ["all"],
+        [SCALED[0], SCALED[1]]
+    ),
+    kind!(
+        k::apps::v1::ReplicaSet,
+        namespaced,
+        true,
+        ["rs"],
+        ["all"],
+        [SCALED[0], SCALED[1]]
+    ),
+    kind!(
+        k::apps::v1::StatefulSet,
+        namespaced,
+        true,
+        ["sts"],
+        ["all"],
+        [SCALED[0], SCALED[1]]
+    ),
+    kind!(
+        k::apps::v1::DaemonSet,
+        namespaced,
+        true,
+        ["ds"],
+        ["all"],
+        [Sub::Status]
+    ),
+    kind!(
+        k::apps::v1::ControllerRevision,
+        namespaced,
+        true,
+        [],
+        [],
+        []
+    ),
+    kind!(
+        k::batch::v1::Job,
+        namespaced,
+        true,
+        [],
+        ["all"],
+        [Sub::Status]
+    ),
+    kind!(
+        k::batch::v1::CronJob,
+        namespaced,
+        true,
+        ["cj"],
+        ["all"],
+        [Sub::Status]
+    ),
     kind!(k::rbac::v1::Role, namespaced, true, [], [], []),
     kind!(k::rbac::v1::RoleBinding, namespaced, true, [], [], []),
     kind!(k::rbac::v1::ClusterRole, cluster, true, [], [], []),
     kind!(k::rbac::v1::ClusterRoleBinding, cluster, true, [], [], []),
-    kind!(k::networking::v1::Ingress, namespaced, true, ["ing"], [], [Sub::Status]),
+    kind!(
+        k::networking::v1::Ingress,
+        namespaced,
+        true,
+        ["ing"],
+        [],
+        [Sub::Status]
+    ),
     kind!(k::networking::v1::IngressClass, cluster, true, [], [], []),
-    kind!(k::networking::v1::NetworkPolicy, namespaced, true, ["netpol"], [], []),
+    kind!(
+        k::networking::v1::NetworkPolicy,
+        namespaced,
+        true,
+        ["netpol"],
+        [],
+        []
+    ),
     kind!(k::networking::v1::IPAddress, cluster, true, ["ip"], [], []),
-    kind!(k::networking::v1::ServiceCIDR, cluster, true, [], [], [Sub::Status]),
-    kind!(k::discovery::v1::EndpointSlice, namespaced, true, [], [], []),
+    kind!(
+        k::networking::v1::ServiceCIDR,
+        cluster,
+        true,
+        [],
+        [],
+        [Sub::Status]
+    ),
+    kind!(
+        k::discovery::v1::EndpointSlice,
+        namespaced,
+        true,
+        [],
+        [],
+        []
+    ),
     kind!(k::coordination::v1::Lease, namespaced, true, [], [], []),
     kind!(k::events::v1::Event, namespaced, true, ["ev"], [], []),
-    kind!(k::autoscaling::v2::HorizontalPodAutoscaler, namespaced, true, ["hpa"], ["all"], [Sub::Status]),
-    kind!(k::autoscaling::v1::HorizontalPodAutoscaler, namespaced, true, ["hpa"], ["all"], [Sub::Status]),
-    kind!(k::policy::v1::PodDisruptionBudget, namespaced, true, ["pdb"], [], [Sub::Status]),
+    kind!(
+        k::autoscaling::v2::HorizontalPodAutoscaler,
+        namespaced,
+        true,
+        ["hpa"],
+        ["all"],
+        [Sub::Status]
+    ),
+    kind!(
+        k::autoscaling::v1::HorizontalPodAutoscaler,
+        namespaced,
+        true,
+        ["hpa"],
+        ["all"],
+        [Sub::Status]
+    ),
+    kind!(
+        k::policy::v1::PodDisruptionBudget,
+        namespaced,
+        true,
+        ["pdb"],
+        [],
+        [Sub::Status]
+    ),
     kind!(k::storage::v1::StorageClass, cluster, true, ["sc"], [], []),
-    kind!(k::storage::v1::VolumeAttachment, cluster, true, [], [], [Sub::Status]),
+    kind!(
+        k::storage::v1::VolumeAttachment,
+        cluster,
+        true,
+        [],
+        [],
+        [Sub::Status]
+    ),
     kind!(k::storage::v1::CSIDriver, cluster, true, [], [], []),
     kind!(k::storage::v1::CSINode, cluster, true, [], [], []),
-    kind!(k::storage::v1::CSIStorageCapacity, namespaced, true, [], [], []),
-    kind!(k::scheduling::v1::PriorityClass, cluster, true, ["pc"], [], []),
+    kind!(
+        k::storage::v1::CSIStorageCapacity,
+        namespaced,
+        true,
+        [],
+        [],
+        []
+    ),
+    kind!(
+        k::scheduling::v1::PriorityClass,
+        cluster,
+        true,
+        ["pc"],
+        [],
+        []
+    ),
     kind!(k::node::v1::RuntimeClass, cluster, true, [], [], []),
-    kind!(extensions::CustomResourceDefinition, cluster, true, ["crd", "crds"], ["api-extensions"], [Sub::Status]),
-    kind!(k::admissionregistration::v1::MutatingWebhookConfiguration, cluster, true, [], ["api-extensions"], []),
-    kind!(k::admissionregistration::v1::ValidatingWebhookConfiguration, cluster, true, [], ["api-extensions"], []),
-    kind!(k::admissionregistration::v1::ValidatingAdmissionPolicy, cluster, true, [], ["api-extensions"], [
-        Sub::Status
-    ]),
-    kind!(k::admissionregistration::v1::ValidatingAdmissionPolicyBinding, cluster, true, [], ["api-extensions"], []),
-    kind!(k::certificates::v1::CertificateSigningRequest, cluster, true, ["csr"], [], [
-        Sub::Status,
-        Sub::Named("approval", ("certificates.k8s.io", "v1", "CertificateSigningRequest"), APPROVE)
-    ]),
-    kind!(k::flowcontrol::v1::FlowSchema, cluster, true, [], [], [Sub::Status]),
-    kind!(k::flowcontrol::v1::PriorityLevelConfiguration, cluster, true, [], [], [Sub::Status]),
-    kind!(k::authentication::v1::TokenReview, cluster, false, [], [], []),
-    kind!(k::authentication::v1::SelfSubjectReview, cluster, false, [], [], []),
-    kind!(k::authorization::v1::SubjectAccessReview, cluster, false, [], [], []),
-    kind!(k::authorization::v1::SelfSubjectAccessReview, cluster, false, [], [], []),
-    kind!(k::authorization::v1::SelfSubjectRulesReview, cluster, false, [], [], []),
-    kind!(k::authorization::v1::LocalSubjectAccessReview, namespaced, false, [], [], []),
+    kind!(
+        extensions::CustomResourceDefinition,
+        cluster,
+        true,
+        ["crd", "crds"],
+        ["api-extensions"],
+        [Sub::Status]
+    ),
+    kind!(
+        k::admissionregistration::v1::MutatingWebhookConfiguration,
+        cluster,
+        true,
+        [],
+        ["api-extensions"],
+        []
+    ),
+    kind!(
+        k::admissionregistration::v1::ValidatingWebhookConfiguration,
+        cluster,
+        true,
+        [],
+        ["api-extensions"],
+        []
+    ),
+    kind!(
+        k::admissionregistration::v1::ValidatingAdmissionPolicy,
+        cluster,
+        true,
+        [],
+        ["api-extensions"],
+        [Sub::Status]
+    ),
+    kind!(
+        k::admissionregistration::v1::ValidatingAdmissionPolicyBinding,
+        cluster,
+        true,
+        [],
+        ["api-extensions"],
+        []
+    ),
+    kind!(
+        k::certificates::v1::CertificateSigningRequest,
+        cluster,
+        true,
+        ["csr"],
+        [],
+        [
+            Sub::Status,
+            Sub::Named(
+                "approval",
+                ("certificates.k8s.io", "v1", "CertificateSigningRequest"),
+                APPROVE
+            )
+        ]
+    ),
+    kind!(
+        k::flowcontrol::v1::FlowSchema,
+        cluster,
+        true,
+        [],
+        [],
+        [Sub::Status]
+    ),
+    kind!(
+        k::flowcontrol::v1::PriorityLevelConfiguration,
+        cluster,
+        true,
+        [],
+        [],
+        [Sub::Status]
+    ),
+    kind!(
+        k::authentication::v1::TokenReview,
+        cluster,
+        false,
+        [],
+        [],
+        []
+    ),
+    kind!(
+        k::authentication::v1::SelfSubjectReview,
+        cluster,
+        false,
+        [],
+        [],
+        []
+    ),
+    kind!(
+        k::authorization::v1::SubjectAccessReview,
+        cluster,
+        false,
+        [],
+        [],
+        []
+    ),
+    kind!(
+        k::authorization::v1::SelfSubjectAccessReview,
+        cluster,
+        false,
+        [],
+        [],
+        []
+    ),
+    kind!(
+        k::authorization::v1::SelfSubjectRulesReview,
+        cluster,
+        false,
+        [],
+        [],
+        []
+    ),
+    kind!(
+        k::authorization::v1::LocalSubjectAccessReview,
+        namespaced,
+        false,
+        [],
+        [],
+        []
+    ),
 ];
-
-const ALL_VERBS: &[&str] = &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
-
-/// The records of all built-in kinds, with their collections.
-pub async fn resources(store: &Store) -> Result<Vec<Arc<Resource>>, crate::store::Error> {
-    let stored: Vec<&Builtin> = BUILTINS.iter().filter(|builtin| builtin.stored).collect();
-    let names: Vec<(String, String)> =
-        stored.iter().map(|builtin| (builtin.storage().0.to_owned(), builtin.plural.to_owned())).collect();
-    let mut collections = store.collections(&names).await?.into_iter();
-    Ok(BUILTINS
-        .iter()
-        .map(|builtin| {
-            let collection = if builtin.stored { collections.next() } else { None };
-            let (_, storage, conversion) = builtin.storage();
-            let rules = crate::kinds::strategy(builtin.group, builtin.kind);
-            Arc::new(Resource {
-                group: builtin.group.into(),
-                version: builtin.version.into(),
-                kind: builtin.kind.into(),
-                list_kind: format!("{}List", builtin.kind),
-                plural: builtin.plural.into(),
-                singular: builtin.kind.to_lowercase(),
-                short_names: builtin.short_names.iter().map(|name| (*name).into()).collect(),
-                categories: builtin.categories.iter().map(|name| (*name).into()).collect(),
-                namespaced: builtin.namespaced,
-                verbs: if builtin.stored { ALL_VERBS } else { CREATE },
-                subresources: builtin.subresources(),
-                collection,
-                storage,
-                conversion,
-                columns: crate::table::of_builtin(builtin.group, builtin.kind)
-                    .map_or(Columns::Default, Columns::Builtin),
-                deprecation: None,
-                origin: Origin::Builtin(builtin),
-                selectable: rules.selectable_field_names().iter().map(|name| (*name).to_owned()).collect(),
-                caches_fields: true,
-                schema: OnceLock::new(),
-                stored_head: OnceLock::new(),
-            })
-        })
-        .collect())
-}
 
 /// Bodies of subresources, which have schemas but no path of their own.
 pub(super) fn extra_definitions(group: &str, version: &str, generator: &mut SchemaGenerator) {
     use k8s_openapi::apimachinery::pkg::apis::meta::v1 as meta;
+    let _ = generator.subschema_for::<meta::ObjectMeta>();
     let _ = generator.subschema_for::<meta::Status>();
     let _ = generator.subschema_for::<meta::DeleteOptions>();
     match (group, version) {
@@ -270,19 +526,38 @@ mod tests {
 
     #[test]
     fn scopes_agree_with_the_published_types() {
-        let of = |kind: &str| BUILTINS.iter().find(|builtin| builtin.kind == kind).unwrap().namespaced;
+        let of = |kind: &str| {
+            BUILTINS
+                .iter()
+                .find(|builtin| builtin.kind == kind)
+                .unwrap()
+                .namespaced
+        };
         assert_eq!(of("Pod"), is_namespaced::<k::core::v1::Pod>());
         assert_eq!(of("Node"), is_namespaced::<k::core::v1::Node>());
-        assert_eq!(of("LocalSubjectAccessReview"), is_namespaced::<k::authorization::v1::LocalSubjectAccessReview>());
-        assert_eq!(of("CSIStorageCapacity"), is_namespaced::<k::storage::v1::CSIStorageCapacity>());
-        assert_eq!(of("PriorityClass"), is_namespaced::<k::scheduling::v1::PriorityClass>());
+        assert_eq!(
+            of("LocalSubjectAccessReview"),
+            is_namespaced::<k::authorization::v1::LocalSubjectAccessReview>()
+        );
+        assert_eq!(
+            of("CSIStorageCapacity"),
+            is_namespaced::<k::storage::v1::CSIStorageCapacity>()
+        );
+        assert_eq!(
+            of("PriorityClass"),
+            is_namespaced::<k::scheduling::v1::PriorityClass>()
+        );
     }
 
     #[test]
     fn no_kind_is_listed_twice() {
         let mut seen = std::collections::BTreeSet::new();
         for builtin in BUILTINS {
-            assert!(seen.insert((builtin.group, builtin.version, builtin.plural)), "{} twice", builtin.kind);
+            assert!(
+                seen.insert((builtin.group, builtin.version, builtin.plural)),
+                "{} twice",
+                builtin.kind
+            );
         }
     }
 }

@@ -30,7 +30,16 @@ pub struct Custom {
     pub is_terminating: bool,
 }
 
-const VERBS: &[&str] = &["delete", "deletecollection", "get", "list", "patch", "create", "update", "watch"];
+const VERBS: &[&str] = &[
+    "delete",
+    "deletecollection",
+    "get",
+    "list",
+    "patch",
+    "create",
+    "update",
+    "watch",
+];
 
 fn is_definition(resource: &Resource) -> bool {
     resource.group == GROUP && resource.kind == "CustomResourceDefinition"
@@ -42,14 +51,28 @@ pub fn resources(crd: &Value, collection: &Collection, previous: &Registry) -> V
     let names = &crd["status"]["acceptedNames"];
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let texts = |value: &Value| -> Vec<String> {
-        value.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+        value
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .map(str::to_owned)
+            .collect()
     };
     let state = (meta::uid(crd).to_owned(), meta::generation(crd));
     let group = text(&spec["group"]);
-    let versions = spec["versions"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let versions = spec["versions"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
     let is_terminating = meta::is_being_deleted(crd);
-    let storage = versions.iter().find(|version| version["storage"] == true).map(|version| text(&version["name"]));
-    let Some(storage) = storage else { return Vec::new() };
+    let storage = versions
+        .iter()
+        .find(|version| version["storage"] == true)
+        .map(|version| text(&version["name"]));
+    let Some(storage) = storage else {
+        return Vec::new();
+    };
     let plural = text(&names["plural"]);
     let kind = text(&names["kind"]);
     if plural.is_empty() || kind.is_empty() {
@@ -71,7 +94,12 @@ pub fn resources(crd: &Value, collection: &Collection, previous: &Registry) -> V
             let schema = match Schema::custom_resource(&openapi) {
                 Ok(schema) => schema,
                 Err(errors) => {
-                    tracing::warn!(crd = meta::name(crd), version = name, ?errors, "schema cannot be served");
+                    tracing::warn!(
+                        crd = meta::name(crd),
+                        version = name,
+                        ?errors,
+                        "schema cannot be served"
+                    );
                     return None;
                 }
             };
@@ -88,13 +116,17 @@ pub fn resources(crd: &Value, collection: &Collection, previous: &Registry) -> V
                     str::to_owned,
                 )
             });
-            let list_kind = names["listKind"].as_str().map_or_else(|| format!("{kind}List"), str::to_owned);
+            let list_kind = names["listKind"]
+                .as_str()
+                .map_or_else(|| format!("{kind}List"), str::to_owned);
             Some(Arc::new(Resource {
                 group: group.clone(),
                 kind: kind.clone(),
                 list_kind,
                 plural: plural.clone(),
-                singular: names["singular"].as_str().map_or_else(|| kind.to_lowercase(), str::to_owned),
+                singular: names["singular"]
+                    .as_str()
+                    .map_or_else(|| kind.to_lowercase(), str::to_owned),
                 short_names: texts(&names["shortNames"]),
                 categories: texts(&names["categories"]),
                 namespaced: spec["scope"] == "Namespaced",
@@ -128,11 +160,18 @@ fn subresources(version: &Value) -> Vec<Subresource> {
         found.push(Subresource::Status);
     }
     if declared["scale"].is_object() {
-        let path = |name: &str| declared["scale"][name].as_str().unwrap_or_default().to_owned();
+        let path = |name: &str| {
+            declared["scale"][name]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned()
+        };
         found.push(Subresource::Scale(Scale {
             spec_replicas: path("specReplicasPath"),
             status_replicas: path("statusReplicasPath"),
-            selector: declared["scale"]["labelSelectorPath"].as_str().map(str::to_owned),
+            selector: declared["scale"]["labelSelectorPath"]
+                .as_str()
+                .map(str::to_owned),
         }));
     }
     found
@@ -148,11 +187,19 @@ fn columns(version: &Value) -> Columns {
 }
 
 /// What is wrong with a definition beyond its own schema: a structure we cannot serve, a name that is taken.
-pub fn validate(resource: &Resource, crd: &Value, old: Option<&Value>, registry: &Registry) -> Vec<FieldError> {
+pub fn validate(
+    resource: &Resource,
+    crd: &Value,
+    old: Option<&Value>,
+    registry: &Registry,
+) -> Vec<FieldError> {
     if !is_definition(resource) {
         return match &resource.origin {
             Origin::Custom(custom) if custom.is_terminating && old.is_none() => {
-                vec![FieldError::forbidden("", "create not allowed while custom resource definition is terminating")]
+                vec![FieldError::forbidden(
+                    "",
+                    "create not allowed while custom resource definition is terminating",
+                )]
             }
             _ => Vec::new(),
         };
@@ -171,8 +218,16 @@ pub fn validate(resource: &Resource, crd: &Value, old: Option<&Value>, registry:
             "must be spec.names.plural+\".\"+spec.group",
         ));
     }
-    let versions = spec["versions"].as_array().map(Vec::as_slice).unwrap_or_default();
-    if versions.iter().filter(|version| version["storage"] == true).count() != 1 {
+    let versions = spec["versions"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    if versions
+        .iter()
+        .filter(|version| version["storage"] == true)
+        .count()
+        != 1
+    {
         errors.push(FieldError::invalid(
             "spec.versions",
             spec["versions"].clone(),
@@ -182,7 +237,9 @@ pub fn validate(resource: &Resource, crd: &Value, old: Option<&Value>, registry:
     for (index, version) in versions.iter().enumerate() {
         let path = format!("spec.versions[{index}].schema.openAPIV3Schema");
         let schema = &version["schema"]["openAPIV3Schema"];
-        if old.is_some_and(|old| old["spec"]["versions"][index]["schema"]["openAPIV3Schema"] == *schema) {
+        if old.is_some_and(|old| {
+            old["spec"]["versions"][index]["schema"]["openAPIV3Schema"] == *schema
+        }) {
             continue;
         }
         if schema.is_null() {
@@ -196,7 +253,10 @@ pub fn validate(resource: &Resource, crd: &Value, old: Option<&Value>, registry:
         .all()
         .any(|known| known.group == group && matches!(known.origin, Origin::Builtin(_)));
     if is_builtin {
-        errors.push(FieldError::forbidden("spec.group", "is served by built-in kinds"));
+        errors.push(FieldError::forbidden(
+            "spec.group",
+            "is served by built-in kinds",
+        ));
     }
     errors
 }
@@ -209,7 +269,10 @@ pub fn complete(resource: &Resource, crd: &mut Value, registry: &Registry, time:
     complete_names(crd);
     let own = meta::name(crd).to_owned();
     let group = crd["spec"]["group"].as_str().unwrap_or_default().to_owned();
-    let kind = crd["spec"]["names"]["kind"].as_str().unwrap_or_default().to_owned();
+    let kind = crd["spec"]["names"]["kind"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned();
     let taken = registry.all().any(|known| {
         known.group == group
             && known.kind == kind
@@ -226,13 +289,27 @@ pub fn complete(resource: &Resource, crd: &mut Value, registry: &Registry, time:
     if taken {
         let why = format!("{kind:?} is already in use");
         set_condition(status, "NamesAccepted", "False", "KindConflict", &why, time);
-        set_condition(status, "Established", "False", "NotAccepted", "not all names are accepted", time);
+        set_condition(
+            status,
+            "Established",
+            "False",
+            "NotAccepted",
+            "not all names are accepted",
+            time,
+        );
         if status["acceptedNames"].is_null() {
             status["acceptedNames"] = json!({"plural": "", "kind": ""});
         }
     } else {
         status["acceptedNames"] = names;
-        set_condition(status, "NamesAccepted", "True", "NoConflicts", "no conflicts found", time);
+        set_condition(
+            status,
+            "NamesAccepted",
+            "True",
+            "NoConflicts",
+            "no conflicts found",
+            time,
+        );
         set_condition(
             status,
             "Established",
@@ -255,7 +332,9 @@ pub fn complete(resource: &Resource, crd: &mut Value, registry: &Registry, time:
 
 fn complete_names(crd: &mut Value) {
     let names = &mut crd["spec"]["names"];
-    let Some(kind) = names["kind"].as_str().map(str::to_owned) else { return };
+    let Some(kind) = names["kind"].as_str().map(str::to_owned) else {
+        return;
+    };
     if names["singular"].as_str().is_none_or(str::is_empty) {
         names["singular"] = kind.to_lowercase().into();
     }
@@ -275,17 +354,36 @@ pub fn mark_terminating(resource: &Resource, crd: &mut Value) {
     meta::add_finalizer(crd, CLEANUP);
     let time = crate::verbs::write::now();
     let why = "CustomResource deletion is pending";
-    set_condition(&mut crd["status"], "Terminating", "True", "InstanceDeletionPending", why, &time);
+    set_condition(
+        &mut crd["status"],
+        "Terminating",
+        "True",
+        "InstanceDeletionPending",
+        why,
+        &time,
+    );
 }
 
-fn set_condition(status: &mut Value, kind: &str, value: &str, reason: &str, message: &str, time: &str) {
+fn set_condition(
+    status: &mut Value,
+    kind: &str,
+    value: &str,
+    reason: &str,
+    message: &str,
+    time: &str,
+) {
     if !status["conditions"].is_array() {
         status["conditions"] = json!([]);
     }
-    let Some(conditions) = status["conditions"].as_array_mut() else { return };
+    let Some(conditions) = status["conditions"].as_array_mut() else {
+        return;
+    };
     let fresh = json!({
         "type": kind, "status": value, "reason": reason, "message": message, "lastTransitionTime": time});
-    match conditions.iter_mut().find(|condition| condition["type"] == kind) {
+    match conditions
+        .iter_mut()
+        .find(|condition| condition["type"] == kind)
+    {
         None => conditions.push(fresh),
         Some(known) if known["status"] != value => *known = fresh,
         Some(known) => {

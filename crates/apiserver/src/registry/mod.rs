@@ -5,6 +5,7 @@
 pub mod builtin;
 pub mod crd;
 mod fields;
+pub mod records;
 mod resource;
 pub mod schemas;
 
@@ -25,13 +26,20 @@ pub struct Registry {
 impl Registry {
     /// A registry of these resources.
     pub fn new(resources: impl IntoIterator<Item = Arc<Resource>>, generation: u64) -> Self {
-        let mut registry = Self { generation, ..Self::default() };
+        let mut registry = Self {
+            generation,
+            ..Self::default()
+        };
         for resource in resources {
             let versions = registry.groups.entry(resource.group.clone()).or_default();
             if !versions.contains(&resource.version) {
                 versions.push(resource.version.clone());
             }
-            let path = (resource.group.clone(), resource.version.clone(), resource.plural.clone());
+            let path = (
+                resource.group.clone(),
+                resource.version.clone(),
+                resource.plural.clone(),
+            );
             registry.by_path.entry(path).or_insert(resource);
         }
         for versions in registry.groups.values_mut() {
@@ -43,24 +51,30 @@ impl Registry {
     /// The resource at `/apis/{group}/{version}/…/{plural}`.
     pub fn find(&self, group: &str, version: &str, plural: &str) -> Option<&Arc<Resource>> {
         // A borrowed triple cannot look up an owned one; three short strings are cheaper than a second map.
-        self.by_path.get(&(group.to_owned(), version.to_owned(), plural.to_owned()))
+        self.by_path
+            .get(&(group.to_owned(), version.to_owned(), plural.to_owned()))
     }
 
     /// The resource of a group in whichever version is preferred.
     pub fn find_any(&self, group: &str, plural: &str) -> Option<&Arc<Resource>> {
-        self.groups.get(group)?.iter().find_map(|version| self.find(group, version, plural))
+        self.groups
+            .get(group)?
+            .iter()
+            .find_map(|version| self.find(group, version, plural))
     }
 
     /// The resource that serves `kind`.
     pub fn find_kind(&self, group: &str, version: &str, kind: &str) -> Option<&Arc<Resource>> {
-        self.by_path
-            .values()
-            .find(|resource| resource.group == group && resource.version == version && resource.kind == kind)
+        self.by_path.values().find(|resource| {
+            resource.group == group && resource.version == version && resource.kind == kind
+        })
     }
 
     /// Groups and their versions, the preferred version first.
     pub fn groups(&self) -> impl Iterator<Item = (&str, &[String])> {
-        self.groups.iter().map(|(group, versions)| (group.as_str(), versions.as_slice()))
+        self.groups
+            .iter()
+            .map(|(group, versions)| (group.as_str(), versions.as_slice()))
     }
 
     /// The resources of one group and version, by plural.
@@ -84,7 +98,9 @@ impl Registry {
 pub fn version_priority(version: &str) -> (u8, u64, u64) {
     let parse = || {
         let rest = version.strip_prefix('v')?;
-        let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+        let digits = rest
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(rest.len());
         let major: u64 = rest[..digits].parse().ok()?;
         let stage = &rest[digits..];
         if stage.is_empty() {
@@ -108,6 +124,9 @@ mod tests {
     fn stable_versions_come_before_betas_and_alphas() {
         let mut versions = ["v1alpha1", "foo", "v2beta1", "v1", "v10", "v1beta2", "v2"];
         versions.sort_by_key(|version| std::cmp::Reverse(version_priority(version)));
-        assert_eq!(versions, ["v10", "v2", "v1", "v2beta1", "v1beta2", "v1alpha1", "foo"]);
+        assert_eq!(
+            versions,
+            ["v10", "v2", "v1", "v2beta1", "v1beta2", "v1alpha1", "foo"]
+        );
     }
 }

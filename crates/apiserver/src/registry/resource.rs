@@ -126,7 +126,11 @@ impl Resource {
 
     /// `plural.group`, the name used in errors and of a CRD.
     pub fn full_name(&self) -> String {
-        if self.group.is_empty() { self.plural.clone() } else { format!("{}.{}", self.plural, self.group) }
+        if self.group.is_empty() {
+            self.plural.clone()
+        } else {
+            format!("{}.{}", self.plural, self.group)
+        }
     }
 
     /// The schema, compiled on first use.
@@ -144,17 +148,25 @@ impl Resource {
 
     /// The subresource of this name.
     pub fn subresource(&self, name: &str) -> Option<&Subresource> {
-        self.subresources.iter().find(|subresource| subresource.name() == name)
+        self.subresources
+            .iter()
+            .find(|subresource| subresource.name() == name)
     }
 
     /// Where objects are stored; only for resources that have a collection.
     pub fn stored(&self) -> &Collection {
-        self.collection.as_ref().expect("verbs on stored objects are only offered where there is a collection")
+        self.collection
+            .as_ref()
+            .expect("verbs on stored objects are only offered where there is a collection")
     }
 
     /// The storage key of an object.
     pub fn key(&self, namespace: &str, name: &str) -> String {
-        if self.namespaced { format!("{namespace}/{name}") } else { name.to_owned() }
+        if self.namespaced {
+            format!("{namespace}/{name}")
+        } else {
+            name.to_owned()
+        }
     }
 
     /// The bytes of an entry in this version; stored bytes are shared when they already are.
@@ -162,7 +174,9 @@ impl Resource {
         if self.is_stored_form(&entry.bytes) {
             return entry.bytes.clone();
         }
-        serde_json::to_vec(&self.value(entry)).expect("a JSON value always serialises").into()
+        serde_json::to_vec(&self.value(entry))
+            .expect("a JSON value always serialises")
+            .into()
     }
 
     /// The decoded object of an entry in this version.
@@ -184,7 +198,9 @@ impl Resource {
 
     /// Whether stored bytes already are this version's form. Keys are sorted, so `apiVersion` is the first.
     pub fn is_stored_form(&self, bytes: &[u8]) -> bool {
-        let head = self.stored_head.get_or_init(|| format!("{{\"apiVersion\":\"{}\",", self.api_version()).into_bytes());
+        let head = self
+            .stored_head
+            .get_or_init(|| format!("{{\"apiVersion\":\"{}\",", self.api_version()).into_bytes());
         bytes.starts_with(head)
     }
 
@@ -194,7 +210,10 @@ impl Resource {
             return fields::value(&self.value(entry), &self.origin, path);
         }
         let values = entry.fields(|value| fields::values(value, &self.origin, &self.selectable));
-        values.iter().find(|(known, _)| known == path).map_or_else(String::new, |(_, value)| value.clone())
+        values
+            .iter()
+            .find(|(known, _)| known == path)
+            .map_or_else(String::new, |(_, value)| value.clone())
     }
 
     /// Whether a field selector may name this path.
@@ -207,5 +226,9 @@ impl Resource {
 
 /// Joins group and version as `apiVersion` has them.
 pub fn api_version(group: &str, version: &str) -> String {
-    if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") }
+    if group.is_empty() {
+        version.to_owned()
+    } else {
+        format!("{group}/{version}")
+    }
 }

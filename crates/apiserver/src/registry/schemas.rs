@@ -22,7 +22,8 @@ static BUILTIN: LazyLock<Definitions> = LazyLock::new(|| {
     }
     let mut definitions = generator.take_definitions(false);
     objects::builtin::annotate_all(&mut definitions);
-    Definitions::from_openapi(&definitions).expect("the published types have readable schemas; a test reads them all")
+    Definitions::from_openapi(&definitions)
+        .expect("the published types have readable schemas; a test reads them all")
 });
 
 /// The schema of one built-in kind.
@@ -38,16 +39,26 @@ pub fn named(definition: &str) -> Option<Schema> {
 /// All definitions that the kinds of one group and version need, linked by reference, as OpenAPI v3 has them.
 pub fn definitions(group: &str, version: &str) -> Map<String, Value> {
     let mut generator = settings().into_generator();
-    for kind in BUILTINS.iter().filter(|kind| kind.group == group && kind.version == version) {
+    for kind in BUILTINS
+        .iter()
+        .filter(|kind| kind.group == group && kind.version == version)
+    {
         let _ = (kind.schema)(&mut generator);
     }
     builtin::extra_definitions(group, version, &mut generator);
     let mut definitions = generator.take_definitions(false);
     objects::builtin::annotate_all(&mut definitions);
+    definitions.insert(
+        "io.k8s.apimachinery.pkg.apis.meta.v1.Patch".into(),
+        json!({"type": "object", "description": "A change of an object in one of the patch formats."}),
+    );
     for definition in definitions.values_mut() {
         wrap_references(definition);
     }
-    for kind in BUILTINS.iter().filter(|kind| kind.group == group && kind.version == version) {
+    for kind in BUILTINS
+        .iter()
+        .filter(|kind| kind.group == group && kind.version == version)
+    {
         let name = (kind.definition)();
         if let Some(root) = definitions.get_mut(&name).and_then(Value::as_object_mut) {
             root.insert(
@@ -57,7 +68,10 @@ pub fn definitions(group: &str, version: &str) -> Map<String, Value> {
             root.remove("required");
         }
         if kind.stored {
-            definitions.insert(format!("{name}List"), list_definition(&name, kind.group, kind.version, kind.kind));
+            definitions.insert(
+                format!("{name}List"),
+                list_definition(&name, kind.group, kind.version, kind.kind),
+            );
         }
     }
     definitions
@@ -85,7 +99,8 @@ pub fn list_definition(item: &str, group: &str, version: &str, kind: &str) -> Va
 }
 
 /// What every `apiVersion` field says.
-pub const API_VERSION_WORDS: &str = "The version of the schema that this object is written in, as group/version.";
+pub const API_VERSION_WORDS: &str =
+    "The version of the schema that this object is written in, as group/version.";
 /// What every `kind` field says.
 pub const KIND_WORDS: &str = "The kind of this object, in CamelCase. It cannot be changed.";
 

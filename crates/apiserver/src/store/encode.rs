@@ -19,20 +19,27 @@ impl Encoded {
     /// Serialises `object`, whose `metadata.resourceVersion` is replaced by the gap.
     pub fn of(mut object: Value) -> Self {
         if let Some(root) = object.as_object_mut() {
-            let metadata = root.entry("metadata").or_insert_with(|| Value::Object(Default::default()));
+            let metadata = root
+                .entry("metadata")
+                .or_insert_with(|| Value::Object(Default::default()));
             if let Some(metadata) = metadata.as_object_mut() {
                 metadata.insert("resourceVersion".into(), Value::String(MARK.clone()));
             }
         }
-        let whole = Bytes::from(serde_json::to_vec(&object).expect("a JSON value always serialises"));
+        let whole =
+            Bytes::from(serde_json::to_vec(&object).expect("a JSON value always serialises"));
         let at = find(&whole, MARK.as_bytes()).expect("the mark was inserted above");
-        Self { before: whole.slice(..at), after: whole.slice(at + MARK.len()..) }
+        Self {
+            before: whole.slice(..at),
+            after: whole.slice(at + MARK.len()..),
+        }
     }
 
     /// The bytes with `revision` in the gap.
     pub fn at(&self, revision: u64) -> Bytes {
         let digits = revision.to_string();
-        let mut whole = BytesMut::with_capacity(self.before.len() + digits.len() + self.after.len());
+        let mut whole =
+            BytesMut::with_capacity(self.before.len() + digits.len() + self.after.len());
         whole.put_slice(&self.before);
         whole.put_slice(digits.as_bytes());
         whole.put_slice(&self.after);
@@ -45,11 +52,17 @@ impl Encoded {
         // Keys are sorted and `metadata` comes before `spec` and `status`; annotations and managed fields hold
         // such text only with its quotes escaped or as another key's value, so the owner's field is looked up by parse
         // when the cheap search finds more than one.
-        let mut found = stored.windows(field.len()).enumerate().filter(|(_, window)| *window == field.as_bytes());
+        let mut found = stored
+            .windows(field.len())
+            .enumerate()
+            .filter(|(_, window)| *window == field.as_bytes());
         match (found.next(), found.next()) {
             (Some((at, _)), None) => {
                 let start = at + "\"resourceVersion\":\"".len();
-                Self { before: stored.slice(..start), after: stored.slice(at + field.len() - 1..) }
+                Self {
+                    before: stored.slice(..start),
+                    after: stored.slice(at + field.len() - 1..),
+                }
             }
             _ => Self::of(serde_json::from_slice(stored).unwrap_or(Value::Null)),
         }
@@ -91,7 +104,8 @@ mod tests {
     fn a_stored_object_can_be_given_a_later_revision() {
         for data in [json!({}), json!({"resourceVersion": "42"})] {
             let stored = Encoded::of(json!({"data": data, "metadata": {"name": "a"}})).at(42);
-            let read: Value = serde_json::from_slice(&Encoded::reopen(&stored, 42).at(1000)).unwrap();
+            let read: Value =
+                serde_json::from_slice(&Encoded::reopen(&stored, 42).at(1000)).unwrap();
             assert_eq!(read["metadata"]["resourceVersion"], "1000");
             assert_eq!(read["data"], data);
         }

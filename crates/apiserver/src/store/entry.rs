@@ -25,7 +25,12 @@ pub struct Entry {
 impl Entry {
     /// An entry of `bytes`, which already carry `revision`.
     pub fn new(revision: u64, bytes: Bytes) -> Self {
-        Self { revision, bytes, labels: OnceLock::new(), fields: OnceLock::new() }
+        Self {
+            revision,
+            bytes,
+            labels: OnceLock::new(),
+            fields: OnceLock::new(),
+        }
     }
 
     /// The object, decoded.
@@ -40,13 +45,21 @@ impl Entry {
                 .ok()
                 .and_then(|object| object.metadata)
                 .and_then(|metadata| metadata.labels)
-                .map(|labels| labels.into_iter().map(|(key, value)| (key.into_owned(), value.into_owned())).collect())
+                .map(|labels| {
+                    labels
+                        .into_iter()
+                        .map(|(key, value)| (key.into_owned(), value.into_owned()))
+                        .collect()
+                })
                 .unwrap_or_default()
         })
     }
 
     /// The field-selector values of the object, extracted once by `extract`.
-    pub fn fields(&self, extract: impl FnOnce(&Value) -> Vec<(String, String)>) -> &[(String, String)] {
+    pub fn fields(
+        &self,
+        extract: impl FnOnce(&Value) -> Vec<(String, String)>,
+    ) -> &[(String, String)] {
         self.fields.get_or_init(|| extract(&self.value()))
     }
 }

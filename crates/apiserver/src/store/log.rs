@@ -45,29 +45,47 @@ pub(super) struct Log {
 
 impl Log {
     pub(super) fn open(path: &Path, durability: Durability) -> Result<Self, Error> {
-        let failed = |why: String| Error::Open { path: path.to_owned(), why };
+        let failed = |why: String| Error::Open {
+            path: path.to_owned(),
+            why,
+        };
         let refuse = |err: rusqlite::Error| match err.sqlite_error_code() {
-            Some(rusqlite::ErrorCode::NotADatabase | rusqlite::ErrorCode::DatabaseCorrupt) => failed(format!(
-                "the file is damaged ({err}); restore it from a copy, or move it away to start empty"
-            )),
+            Some(rusqlite::ErrorCode::NotADatabase | rusqlite::ErrorCode::DatabaseCorrupt) => {
+                failed(format!(
+                    "the file is damaged ({err}); restore it from a copy, or move it away to start empty"
+                ))
+            }
             Some(rusqlite::ErrorCode::DatabaseBusy) => {
                 failed("another process is using it; stop that one first".into())
             }
-            _ => failed(format!("{err}; check that the folder exists and can be written")),
+            _ => failed(format!(
+                "{err}; check that the folder exists and can be written"
+            )),
         };
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+            | OpenFlags::SQLITE_OPEN_CREATE
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags).map_err(refuse)?;
         connection.set_prepared_statement_cache_capacity(32);
-        connection.busy_timeout(std::time::Duration::from_secs(5)).map_err(refuse)?;
-        connection.pragma_update(None, "journal_mode", "WAL").map_err(refuse)?;
+        connection
+            .busy_timeout(std::time::Duration::from_secs(5))
+            .map_err(refuse)?;
+        connection
+            .pragma_update(None, "journal_mode", "WAL")
+            .map_err(refuse)?;
         // Checkpoints run on their own connection; this is only the net below it (16,384 pages of 4 KiB = 64 MiB).
-        connection.pragma_update(None, "wal_autocheckpoint", 16_384).map_err(refuse)?;
-        let version: i64 =
-            connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(refuse)?;
+        connection
+            .pragma_update(None, "wal_autocheckpoint", 16_384)
+            .map_err(refuse)?;
+        let version: i64 = connection
+            .pragma_query_value(None, "user_version", |row| row.get(0))
+            .map_err(refuse)?;
         match version {
             0 => {
                 connection
-                    .execute_batch(&format!("BEGIN; {TABLES} PRAGMA user_version = {VERSION}; COMMIT;"))
+                    .execute_batch(&format!(
+                        "BEGIN; {TABLES} PRAGMA user_version = {VERSION}; COMMIT;"
+                    ))
                     .map_err(refuse)?;
             }
             VERSION => {}
@@ -77,7 +95,10 @@ impl Log {
                 )));
             }
         }
-        let mut log = Self { connection, durability };
+        let mut log = Self {
+            connection,
+            durability,
+        };
         log.sync(durability)?;
         Ok(log)
     }
@@ -91,7 +112,9 @@ impl Log {
     }
 
     pub(super) fn collections(&self) -> Result<Vec<(u32, String, String)>, Error> {
-        let mut query = self.connection.prepare("SELECT id, grp, resource FROM collection ORDER BY id")?;
+        let mut query = self
+            .connection
+            .prepare("SELECT id, grp, resource FROM collection ORDER BY id")?;
         let rows = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
@@ -99,25 +122,38 @@ impl Log {
     pub(super) fn add_collections(&mut self, added: &[(u32, String, String)]) -> Result<(), Error> {
         let transaction = self.connection.transaction()?;
         for (id, group, resource) in added {
-            transaction
-                .execute("INSERT INTO collection(id, grp, resource) VALUES (?, ?, ?)", params![id, group, resource])?;
+            transaction.execute(
+                "INSERT INTO collection(id, grp, resource) VALUES (?, ?, ?)",
+                params![id, group, resource],
+            )?;
         }
         Ok(transaction.commit()?)
     }
 
-    pub(super) fn objects(&self, mut each: impl FnMut(u32, String, u64, Bytes)) -> Result<(), Error> {
-        let mut query = self.connection.prepare("SELECT res, key, rev, val FROM object ORDER BY res, key")?;
+    pub(super) fn objects(
+        &self,
+        mut each: impl FnMut(u32, String, u64, Bytes),
+    ) -> Result<(), Error> {
+        let mut query = self
+            .connection
+            .prepare("SELECT res, key, rev, val FROM object ORDER BY res, key")?;
         let mut rows = query.query([])?;
         while let Some(row) = rows.next()? {
-            each(row.get(0)?, row.get(1)?, row.get::<_, i64>(2)? as u64, Bytes::from(row.get::<_, Vec<u8>>(3)?));
+            each(
+                row.get(0)?,
+                row.get(1)?,
+                row.get::<_, i64>(2)? as u64,
+                Bytes::from(row.get::<_, Vec<u8>>(3)?),
+            );
         }
         Ok(())
     }
 
     /// The last `limit` rows of history, oldest first, and not more than `bytes` of them.
     pub(super) fn history(&self, limit: u64, bytes: usize) -> Result<Vec<Row>, Error> {
-        let mut query =
-            self.connection.prepare("SELECT rev, res, key, op, prev, val FROM log ORDER BY rev DESC LIMIT ?")?;
+        let mut query = self
+            .connection
+            .prepare("SELECT rev, res, key, op, prev, val FROM log ORDER BY rev DESC LIMIT ?")?;
         let mut rows = query.query([limit as i64])?;
         let mut read = Vec::new();
         let mut total = 0;
@@ -145,12 +181,16 @@ impl Log {
     }
 
     pub(super) fn last_revision(&self) -> Result<u64, Error> {
-        let newest: Option<i64> = self.connection.query_row("SELECT MAX(rev) FROM log", [], |row| row.get(0))?;
+        let newest: Option<i64> =
+            self.connection
+                .query_row("SELECT MAX(rev) FROM log", [], |row| row.get(0))?;
         Ok(newest.unwrap_or(0) as u64)
     }
 
     pub(super) fn meta(&self, key: &str) -> Result<Option<u64>, Error> {
-        let mut query = self.connection.prepare_cached("SELECT v FROM meta WHERE k = ?")?;
+        let mut query = self
+            .connection
+            .prepare_cached("SELECT v FROM meta WHERE k = ?")?;
         let mut rows = query.query([key])?;
         Ok(match rows.next()? {
             Some(row) => Some(row.get::<_, i64>(0)? as u64),
@@ -161,16 +201,27 @@ impl Log {
     /// Records a number so that it survives a power cut, whatever the durability of ordinary writes.
     pub(super) fn set_meta_synced(&mut self, key: &str, value: u64) -> Result<(), Error> {
         self.sync(Durability::Full)?;
-        self.connection.execute("INSERT OR REPLACE INTO meta(k, v) VALUES (?, ?)", params![key, value as i64])?;
+        self.connection.execute(
+            "INSERT OR REPLACE INTO meta(k, v) VALUES (?, ?)",
+            params![key, value as i64],
+        )?;
         self.sync(self.durability)
     }
 
     pub(super) fn begin(&self) -> Result<(), Error> {
-        Ok(self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([]).map(|_| ())?)
+        Ok(self
+            .connection
+            .prepare_cached("BEGIN IMMEDIATE")?
+            .execute([])
+            .map(|_| ())?)
     }
 
     pub(super) fn commit(&self) -> Result<(), Error> {
-        Ok(self.connection.prepare_cached("COMMIT")?.execute([]).map(|_| ())?)
+        Ok(self
+            .connection
+            .prepare_cached("COMMIT")?
+            .execute([])
+            .map(|_| ())?)
     }
 
     pub(super) fn roll_back(&self) {
@@ -189,8 +240,17 @@ impl Log {
         bytes: &[u8],
     ) -> Result<(), Error> {
         self.connection
-            .prepare_cached("INSERT INTO log(rev, res, key, op, prev, val) VALUES (?, ?, ?, ?, ?, ?)")?
-            .execute(params![revision as i64, collection, key, op as i64, previous as i64, bytes])?;
+            .prepare_cached(
+                "INSERT INTO log(rev, res, key, op, prev, val) VALUES (?, ?, ?, ?, ?, ?)",
+            )?
+            .execute(params![
+                revision as i64,
+                collection,
+                key,
+                op as i64,
+                previous as i64,
+                bytes
+            ])?;
         match op {
             Op::Remove => self
                 .connection
@@ -198,18 +258,30 @@ impl Log {
                 .execute(params![collection, key])?,
             Op::Create | Op::Change => self
                 .connection
-                .prepare_cached("INSERT OR REPLACE INTO object(res, key, rev, val) VALUES (?, ?, ?, ?)")?
+                .prepare_cached(
+                    "INSERT OR REPLACE INTO object(res, key, rev, val) VALUES (?, ?, ?, ?)",
+                )?
                 .execute(params![collection, key, revision as i64, bytes])?,
         };
         Ok(())
     }
 
-    /// Forgets history before `revision`, a bounded number of rows at a time; answers how many went.
-    pub(super) fn compact(&self, revision: u64, rows: u64) -> Result<usize, Error> {
+    /// How many rows of history there are.
+    pub(super) fn rows(&self) -> Result<u64, Error> {
+        let rows: i64 = self
+            .connection
+            .query_row("SELECT COUNT(*) FROM log", [], |row| row.get(0))?;
+        Ok(rows as u64)
+    }
+
+    /// Forgets the oldest `rows` of history; answers how many went.
+    pub(super) fn compact(&self, rows: u64) -> Result<usize, Error> {
         Ok(self
             .connection
-            .prepare_cached("DELETE FROM log WHERE rev IN (SELECT rev FROM log WHERE rev < ? ORDER BY rev LIMIT ?)")?
-            .execute(params![revision as i64, rows as i64])?)
+            .prepare_cached(
+                "DELETE FROM log WHERE rev IN (SELECT rev FROM log ORDER BY rev LIMIT ?)",
+            )?
+            .execute(params![rows as i64])?)
     }
 }
 

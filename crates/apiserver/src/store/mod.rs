@@ -69,7 +69,11 @@ pub struct Config {
 impl Config {
     /// The defaults for a database at `path`.
     pub fn at(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), durability: Durability::Normal, history_rows: 20_000 }
+        Self {
+            path: path.into(),
+            durability: Durability::Normal,
+            history_rows: 20_000,
+        }
     }
 }
 
@@ -102,7 +106,11 @@ impl Store {
             .name("apiserver-store".into())
             .spawn(move || writer.run())
             .map_err(Error::Thread)?;
-        Ok(Self { commands, state, thread: Mutex::new(Some(thread)) })
+        Ok(Self {
+            commands,
+            state,
+            thread: Mutex::new(Some(thread)),
+        })
     }
 
     /// The latest published snapshot.
@@ -123,13 +131,28 @@ impl Store {
     /// Makes (or finds) the collections of these `(group, resource)` pairs, in that order.
     pub async fn collections(&self, names: &[(String, String)]) -> Result<Vec<Collection>, Error> {
         let (answer, answered) = oneshot::channel();
-        self.send(Command::Register { names: names.to_vec(), answer }).await?;
+        self.send(Command::Register {
+            names: names.to_vec(),
+            answer,
+        })
+        .await?;
         answered.await.map_err(|_| Error::Closed)?
     }
 
     /// Writes a new object; fails with [`Error::Exists`] when the key is taken.
-    pub async fn create(&self, collection: &Collection, key: &str, object: Encoded) -> Result<Arc<Entry>, Error> {
-        self.write(Write { collection: collection.id, key: key.into(), expected: None, value: Some(object) }).await
+    pub async fn create(
+        &self,
+        collection: &Collection,
+        key: &str,
+        object: Encoded,
+    ) -> Result<Arc<Entry>, Error> {
+        self.write(Write {
+            collection: collection.id,
+            key: key.into(),
+            expected: None,
+            value: Some(object),
+        })
+        .await
     }
 
     /// Replaces the object that is at `revision`.
@@ -140,13 +163,29 @@ impl Store {
         revision: u64,
         object: Encoded,
     ) -> Result<Arc<Entry>, Error> {
-        self.write(Write { collection: collection.id, key: key.into(), expected: Some(revision), value: Some(object) })
-            .await
+        self.write(Write {
+            collection: collection.id,
+            key: key.into(),
+            expected: Some(revision),
+            value: Some(object),
+        })
+        .await
     }
 
     /// Removes the object that is at `revision`; the event carries it with the deletion's own revision.
-    pub async fn remove(&self, collection: &Collection, key: &str, revision: u64) -> Result<Arc<Entry>, Error> {
-        self.write(Write { collection: collection.id, key: key.into(), expected: Some(revision), value: None }).await
+    pub async fn remove(
+        &self,
+        collection: &Collection,
+        key: &str,
+        revision: u64,
+    ) -> Result<Arc<Entry>, Error> {
+        self.write(Write {
+            collection: collection.id,
+            key: key.into(),
+            expected: Some(revision),
+            value: None,
+        })
+        .await
     }
 
     /// Remembers a snapshot for later pages of a list.
@@ -160,18 +199,27 @@ impl Store {
             return Ok(kept.map(collection.id).clone());
         }
         if self.state.lost.contains(&revision) {
-            return Err(Error::Expired { revision, oldest: self.state.lost.end });
+            return Err(Error::Expired {
+                revision,
+                oldest: self.state.lost.end,
+            });
         }
         let now = self.snapshot();
         // The snapshot is published before its events; undoing needs them all.
-        self.reached(now.revision, std::time::Duration::from_secs(3)).await;
-        collection.ring.undo(now.map(collection.id).clone(), now.revision, revision)
+        self.reached(now.revision, std::time::Duration::from_secs(3))
+            .await;
+        collection
+            .ring
+            .undo(now.map(collection.id).clone(), now.revision, revision)
     }
 
     /// Whether a watch may start after `revision`.
     pub fn can_resume(&self, collection: &Collection, revision: u64) -> Result<(), Error> {
         if self.state.lost.contains(&revision) {
-            return Err(Error::Expired { revision, oldest: self.state.lost.end });
+            return Err(Error::Expired {
+                revision,
+                oldest: self.state.lost.end,
+            });
         }
         collection.ring.can_resume(revision)
     }
@@ -182,7 +230,11 @@ impl Store {
         if self.send(Command::Close { answer }).await.is_ok() {
             let _ = answered.await;
         }
-        let thread = self.thread.lock().expect("no holder of this lock panics").take();
+        let thread = self
+            .thread
+            .lock()
+            .expect("no holder of this lock panics")
+            .take();
         if let Some(thread) = thread {
             let _ = tokio::task::spawn_blocking(move || thread.join()).await;
         }

@@ -23,6 +23,8 @@ impl Published {
 
     pub(crate) async fn reached(&self, revision: u64, limit: Duration) -> bool {
         let mut seen = self.0.subscribe();
-        tokio::time::timeout(limit, seen.wait_for(|now| *now >= revision)).await.is_ok_and(|waited| waited.is_ok())
+        tokio::time::timeout(limit, seen.wait_for(|now| *now >= revision))
+            .await
+            .is_ok_and(|waited| waited.is_ok())
     }
 }

@@ -55,8 +55,20 @@ pub struct Event {
 }
 
 impl Event {
-    pub(super) fn new(kind: EventKind, key: Arc<str>, entry: Arc<Entry>, before: Option<Arc<Entry>>) -> Self {
-        Self { kind, key, entry, before, at: Instant::now(), line: OnceLock::new() }
+    pub(super) fn new(
+        kind: EventKind,
+        key: Arc<str>,
+        entry: Arc<Entry>,
+        before: Option<Arc<Entry>>,
+    ) -> Self {
+        Self {
+            kind,
+            key,
+            entry,
+            before,
+            at: Instant::now(),
+            line: OnceLock::new(),
+        }
     }
 
     /// The revision of the change.
@@ -66,7 +78,9 @@ impl Event {
 
     /// The line of a watch in the storage version, made once for all watchers.
     pub fn line(&self) -> Bytes {
-        self.line.get_or_init(|| frame(self.kind.as_str(), &self.entry.bytes)).clone()
+        self.line
+            .get_or_init(|| frame(self.kind.as_str(), &self.entry.bytes))
+            .clone()
     }
 
     fn size(&self) -> usize {
@@ -103,7 +117,11 @@ struct Held {
 impl Ring {
     pub(super) fn new(floor: u64) -> Self {
         Self {
-            held: RwLock::new(Held { events: VecDeque::new(), bytes: 0, floor }),
+            held: RwLock::new(Held {
+                events: VecDeque::new(),
+                bytes: 0,
+                floor,
+            }),
             newest: watch::Sender::new(floor),
         }
     }
@@ -124,7 +142,10 @@ impl Ring {
             held.bytes -= gone.size();
             held.floor = gone.revision();
         }
-        let newest = held.events.back().map_or(held.floor, |event| event.revision());
+        let newest = held
+            .events
+            .back()
+            .map_or(held.floor, |event| event.revision());
         drop(held);
         self.newest.send_replace(newest);
     }
@@ -137,16 +158,28 @@ impl Ring {
     /// Whether all events after `revision` are still here.
     pub fn can_resume(&self, revision: u64) -> Result<(), Error> {
         let held = self.held.read().expect("no holder of this lock panics");
-        if revision < held.floor { Err(Error::Expired { revision, oldest: held.floor }) } else { Ok(()) }
+        if revision < held.floor {
+            Err(Error::Expired {
+                revision,
+                oldest: held.floor,
+            })
+        } else {
+            Ok(())
+        }
     }
 
     /// Up to `limit` events after `revision`.
     pub fn after(&self, revision: u64, limit: usize) -> Result<Vec<Arc<Event>>, Error> {
         let held = self.held.read().expect("no holder of this lock panics");
         if revision < held.floor {
-            return Err(Error::Expired { revision, oldest: held.floor });
+            return Err(Error::Expired {
+                revision,
+                oldest: held.floor,
+            });
         }
-        let from = held.events.partition_point(|event| event.revision() <= revision);
+        let from = held
+            .events
+            .partition_point(|event| event.revision() <= revision);
         Ok(held.events.range(from..).take(limit).cloned().collect())
     }
 
@@ -154,9 +187,17 @@ impl Ring {
     pub(super) fn undo(&self, mut map: Map, present: u64, revision: u64) -> Result<Map, Error> {
         let held = self.held.read().expect("no holder of this lock panics");
         if revision < held.floor {
-            return Err(Error::Expired { revision, oldest: held.floor });
+            return Err(Error::Expired {
+                revision,
+                oldest: held.floor,
+            });
         }
-        for event in held.events.iter().rev().skip_while(|event| event.revision() > present) {
+        for event in held
+            .events
+            .iter()
+            .rev()
+            .skip_while(|event| event.revision() > present)
+        {
             if event.revision() <= revision {
                 break;
             }
@@ -167,7 +208,12 @@ impl Ring {
                 (_, Some(before)) => {
                     map.insert(event.key.clone(), before.clone());
                 }
-                (_, None) => return Err(Error::Expired { revision, oldest: event.revision() }),
+                (_, None) => {
+                    return Err(Error::Expired {
+                        revision,
+                        oldest: event.revision(),
+                    });
+                }
             }
         }
         Ok(map)

@@ -34,9 +34,18 @@ impl Snapshot {
 }
 
 /// The entries whose keys begin with `prefix`, from `start` on.
-pub fn range<'a>(map: &'a Map, prefix: &'a str, start: &str) -> impl Iterator<Item = (&'a Arc<str>, &'a Arc<Entry>)> {
-    let from: Arc<str> = if start.is_empty() { prefix.into() } else { start.into() };
-    map.range(from..).take_while(move |(key, _)| key.starts_with(prefix))
+pub fn range<'a>(
+    map: &'a Map,
+    prefix: &'a str,
+    start: &str,
+) -> impl Iterator<Item = (&'a Arc<str>, &'a Arc<Entry>)> {
+    let from: Arc<str> = if start.is_empty() {
+        prefix.into()
+    } else {
+        start.into()
+    };
+    map.range(from..)
+        .take_while(move |(key, _)| key.starts_with(prefix))
 }
 
 /// Snapshots by revision, forgotten after [`KEEP`].
@@ -47,7 +56,8 @@ impl Kept {
     pub(super) fn keep(&self, snapshot: &Arc<Snapshot>) {
         let mut kept = self.0.lock().expect("no holder of this lock panics");
         kept.retain(|_, (since, _)| since.elapsed() < KEEP);
-        kept.entry(snapshot.revision).or_insert_with(|| (Instant::now(), snapshot.clone()));
+        kept.entry(snapshot.revision)
+            .or_insert_with(|| (Instant::now(), snapshot.clone()));
     }
 
     pub(super) fn find(&self, revision: u64) -> Option<Arc<Snapshot>> {

@@ -35,7 +35,10 @@ impl Store {
             };
             let written = match decide(current)? {
                 Decision::Keep => return Ok(current.clone()),
-                Decision::Replace(object) => self.replace(collection, key, current.revision, object).await,
+                Decision::Replace(object) => {
+                    self.replace(collection, key, current.revision, object)
+                        .await
+                }
                 Decision::Remove => self.remove(collection, key, current.revision).await,
             };
             match written {

@@ -8,7 +8,10 @@ use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot};
 
 use super::log::{Log, Op, checkpoint_loop};
-use super::{Collection, CollectionId, Config, Encoded, Entry, Error, Event, EventKind, Ring, Shared, Snapshot};
+use super::{
+    Collection, CollectionId, Config, Encoded, Entry, Error, Event, EventKind, Ring, Shared,
+    Snapshot,
+};
 
 /// Writes that share one commit.
 const GROUP: usize = 256;
@@ -33,9 +36,17 @@ pub(crate) struct Write {
 type Answer = oneshot::Sender<Result<Arc<Entry>, Error>>;
 
 pub(crate) enum Command {
-    Write { write: Write, answer: Answer },
-    Register { names: Vec<(String, String)>, answer: oneshot::Sender<Result<Vec<Collection>, Error>> },
-    Close { answer: oneshot::Sender<()> },
+    Write {
+        write: Write,
+        answer: Answer,
+    },
+    Register {
+        names: Vec<(String, String)>,
+        answer: oneshot::Sender<Result<Vec<Collection>, Error>>,
+    },
+    Close {
+        answer: oneshot::Sender<()>,
+    },
 }
 
 pub(crate) struct Writer {
@@ -47,13 +58,19 @@ pub(crate) struct Writer {
     rings: Vec<Arc<Ring>>,
     lease: u64,
     history_rows: u64,
-    compacted: u64,
+    /// Rows of history in the database.
+    logged: u64,
     commits: u32,
     checkpoint: std::sync::mpsc::Sender<()>,
+    #[cfg(test)]
+    has_crashed: bool,
 }
 
 impl Writer {
-    pub(crate) fn open(config: &Config, commands: mpsc::Receiver<Command>) -> Result<(Self, Arc<Shared>), Error> {
+    pub(crate) fn open(
+        config: &Config,
+        commands: mpsc::Receiver<Command>,
+    ) -> Result<(Self, Arc<Shared>), Error> {
         let mut log = Log::open(&config.path, config.durability)?;
         let mut ids = HashMap::new();
         let mut size = 0;
@@ -64,14 +81,22 @@ impl Writer {
         let recorded = log.last_revision()?.max(1);
         // A clean close lowers the lease to the last revision; otherwise what was leased may have been seen.
         let revision = log.meta("lease")?.unwrap_or(1).max(recorded);
-        let mut head = Snapshot { revision, maps: vec![Default::default(); size] };
+        let mut head = Snapshot {
+            revision,
+            maps: vec![Default::default(); size],
+        };
         log.objects(|collection, key, revision, bytes| {
             if let Some(map) = head.maps.get_mut(collection as usize) {
                 map.insert(key.into(), Arc::new(Entry::new(revision, bytes)));
             }
         })?;
         let rings = replay(&log, config.history_rows, size, recorded)?;
-        let lost = if revision > recorded { recorded + 1..revision } else { 0..0 };
+        let lost = if revision > recorded {
+            recorded + 1..revision
+        } else {
+            0..0
+        };
+        let logged = log.rows()?;
         let (checkpoint, wake) = std::sync::mpsc::channel();
         let path = config.path.clone();
         std::thread::Builder::new()
@@ -95,10 +120,12 @@ impl Writer {
             rings,
             lease: revision + LEASE,
             history_rows: config.history_rows,
-            compacted: 0,
+            logged,
             commits: 0,
             checkpoint,
             head,
+            #[cfg(test)]
+            has_crashed: false,
         };
         Ok((writer, shared))
     }
@@ -129,7 +156,7 @@ impl Writer {
             }
             self.commit(&mut group);
             #[cfg(test)]
-            if self.shared.crash_before_publish.load(std::sync::atomic::Ordering::SeqCst) {
+            if self.has_crashed {
                 return;
             }
             self.compact();
@@ -155,7 +182,13 @@ impl Writer {
             }
             self.shared.snapshot.store(Arc::new(self.head.clone()));
         }
-        Ok(found.into_iter().map(|id| Collection { id, ring: self.rings[id.0 as usize].clone() }).collect())
+        Ok(found
+            .into_iter()
+            .map(|id| Collection {
+                id,
+                ring: self.rings[id.0 as usize].clone(),
+            })
+            .collect())
     }
 
     fn commit(&mut self, group: &mut Vec<(Write, Answer)>) {
@@ -168,7 +201,12 @@ impl Writer {
         match self.stage(&mut staged, writes) {
             Ok(results) => {
                 #[cfg(test)]
-                if self.shared.crash_before_publish.load(std::sync::atomic::Ordering::SeqCst) {
+                if self
+                    .shared
+                    .crash_before_publish
+                    .load(std::sync::atomic::Ordering::SeqCst)
+                {
+                    self.has_crashed = true;
                     return;
                 }
                 self.publish(staged);
@@ -187,7 +225,11 @@ impl Writer {
     }
 
     /// Everything up to and including the commit; on an error nothing of the group is stored.
-    fn stage(&mut self, staged: &mut Staged, writes: Vec<Write>) -> Result<Vec<Result<Arc<Entry>, Error>>, Error> {
+    fn stage(
+        &mut self,
+        staged: &mut Staged,
+        writes: Vec<Write>,
+    ) -> Result<Vec<Result<Arc<Entry>, Error>>, Error> {
         if self.head.revision + writes.len() as u64 >= self.lease {
             let lease = self.head.revision + writes.len() as u64 + LEASE;
             self.log.set_meta_synced("lease", lease)?;
@@ -202,7 +244,11 @@ impl Writer {
                     Err(refused) => Err(refused),
                 });
             }
-            if staged.events.is_empty() { self.log.roll_back() } else { self.log.commit()? };
+            if staged.events.is_empty() {
+                self.log.roll_back()
+            } else {
+                self.log.commit()?
+            };
             Ok(results)
         })();
         if staging.is_err() {
@@ -215,11 +261,15 @@ impl Writer {
         if staged.events.is_empty() {
             return;
         }
+        self.logged += staged.events.len() as u64;
         self.head = staged.head;
         self.shared.snapshot.store(Arc::new(self.head.clone()));
         let mut per_ring: HashMap<CollectionId, Vec<Arc<Event>>> = HashMap::new();
         for (collection, event) in staged.events {
-            per_ring.entry(collection).or_default().push(Arc::new(event));
+            per_ring
+                .entry(collection)
+                .or_default()
+                .push(Arc::new(event));
         }
         for (collection, events) in per_ring {
             self.rings[collection.0 as usize].push(events);
@@ -232,14 +282,14 @@ impl Writer {
         }
     }
 
+    /// Forgets the oldest history beyond what is kept, a bounded piece at a time.
     fn compact(&mut self) {
-        let keep_from = self.head.revision.saturating_sub(self.history_rows);
-        if keep_from < self.compacted + COMPACT_ROWS {
+        let surplus = self.logged.saturating_sub(self.history_rows);
+        if surplus < COMPACT_ROWS {
             return;
         }
-        match self.log.compact(keep_from, COMPACT_ROWS * 2) {
-            Ok(removed) if (removed as u64) < COMPACT_ROWS * 2 => self.compacted = keep_from,
-            Ok(_) => {}
+        match self.log.compact(surplus.min(COMPACT_ROWS * 2)) {
+            Ok(removed) => self.logged -= removed as u64,
             Err(err) => tracing::warn!(error = %err, "compacting history"),
         }
     }
@@ -253,7 +303,10 @@ struct Staged {
 
 impl Staged {
     fn new(head: Snapshot) -> Self {
-        Self { head, events: Vec::new() }
+        Self {
+            head,
+            events: Vec::new(),
+        }
     }
 
     fn check(&self, write: &Write) -> Result<Option<Arc<Entry>>, Error> {
@@ -262,31 +315,50 @@ impl Staged {
             (None, None) => Ok(None),
             (Some(_), None) => Err(Error::Exists { key: key() }),
             (None, Some(_)) => Err(Error::NotFound { key: key() }),
-            (Some(current), Some(expected)) if current.revision == expected => Ok(Some(current.clone())),
+            (Some(current), Some(expected)) if current.revision == expected => {
+                Ok(Some(current.clone()))
+            }
             (Some(_), Some(_)) => Err(Error::Conflict { key: key() }),
         }
     }
 
-    fn write(&mut self, log: &Log, write: Write, before: Option<Arc<Entry>>) -> Result<Arc<Entry>, Error> {
+    fn write(
+        &mut self,
+        log: &Log,
+        write: Write,
+        before: Option<Arc<Entry>>,
+    ) -> Result<Arc<Entry>, Error> {
         let revision = self.head.revision + 1;
         let previous = before.as_ref().map_or(0, |entry| entry.revision);
         let map = &mut self.head.maps[write.collection.0 as usize];
         let (op, kind, bytes) = match (&write.value, &before) {
             (Some(object), None) => (Op::Create, EventKind::Added, object.at(revision)),
             (Some(object), Some(_)) => (Op::Change, EventKind::Modified, object.at(revision)),
-            (None, Some(last)) => {
-                (Op::Remove, EventKind::Deleted, Encoded::reopen(&last.bytes, last.revision).at(revision))
-            }
+            (None, Some(last)) => (
+                Op::Remove,
+                EventKind::Deleted,
+                Encoded::reopen(&last.bytes, last.revision).at(revision),
+            ),
             (None, None) => unreachable!("a removal names the revision it saw, so there is one"),
         };
-        log.record(revision, write.collection.0, &write.key, op, previous, &bytes)?;
+        log.record(
+            revision,
+            write.collection.0,
+            &write.key,
+            op,
+            previous,
+            &bytes,
+        )?;
         let entry = Arc::new(Entry::new(revision, bytes));
         match op {
             Op::Remove => map.remove(&write.key),
             Op::Create | Op::Change => map.insert(write.key.clone(), entry.clone()),
         };
         self.head.revision = revision;
-        self.events.push((write.collection, Event::new(kind, write.key, entry.clone(), before)));
+        self.events.push((
+            write.collection,
+            Event::new(kind, write.key, entry.clone(), before),
+        ));
         Ok(entry)
     }
 }
@@ -300,14 +372,22 @@ fn replay(log: &Log, rows: u64, size: usize, recorded: u64) -> Result<Vec<Arc<Ri
     for row in history {
         let entry = Arc::new(Entry::new(row.revision, row.bytes));
         let place = (row.collection, row.key);
-        let before = seen.get(&place).filter(|known| known.revision == row.previous).cloned();
+        let before = seen
+            .get(&place)
+            .filter(|known| known.revision == row.previous)
+            .cloned();
         let kind = match row.op {
             Op::Create => EventKind::Added,
             Op::Change => EventKind::Modified,
             Op::Remove => EventKind::Deleted,
         };
         if let Some(events) = events.get_mut(row.collection as usize) {
-            events.push(Arc::new(Event::new(kind, place.1.as_str().into(), entry.clone(), before)));
+            events.push(Arc::new(Event::new(
+                kind,
+                place.1.as_str().into(),
+                entry.clone(),
+                before,
+            )));
         }
         seen.insert(place, entry);
     }

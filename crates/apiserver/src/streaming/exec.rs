@@ -25,22 +25,38 @@ pub async fn run(call: &Call, request: Request) -> Result<Reply, ApiError> {
     } else {
         let phase = pod["status"]["phase"].as_str().unwrap_or_default();
         if matches!(phase, "Succeeded" | "Failed") {
-            let words = format!("cannot exec into a container in a completed pod; current phase is {phase}");
+            let words = format!(
+                "cannot exec into a container in a completed pod; current phase is {phase}"
+            );
             return Err(ApiError::bad_request(words));
         }
         let container = container(&pod, call.query.get("container"))?;
-        for (ours, theirs) in [("stdin", "input"), ("stdout", "output"), ("stderr", "error"), ("tty", "tty")] {
+        for (ours, theirs) in [
+            ("stdin", "input"),
+            ("stdout", "output"),
+            ("stderr", "error"),
+            ("tty", "tty"),
+        ] {
             if call.query.flag(ours) {
                 parameters.push((theirs, "1".to_owned()));
             }
         }
         if call.subresource == "exec" {
             if call.query.get("command").is_none() {
-                return Err(ApiError::bad_request("you must specify at least 1 command for the container"));
+                return Err(ApiError::bad_request(
+                    "you must specify at least 1 command for the container",
+                ));
             }
-            parameters.extend(call.query.all("command").map(|word| ("command", word.to_owned())));
+            parameters.extend(
+                call.query
+                    .all("command")
+                    .map(|word| ("command", word.to_owned())),
+            );
         }
-        format!("/{}/{}/{}/{container}", call.subresource, call.namespace, call.name)
+        format!(
+            "/{}/{}/{}/{container}",
+            call.subresource, call.namespace, call.name
+        )
     };
     let connection = kubelet::connect(call, node).await?;
     let target = format!("{path}?{}", query(&parameters));

@@ -24,7 +24,11 @@ pub(super) fn is_upgrade(headers: &HeaderMap) -> bool {
             .get_all(CONNECTION)
             .iter()
             .filter_map(|value| value.to_str().ok())
-            .any(|value| value.split(',').any(|word| word.trim().eq_ignore_ascii_case("upgrade")))
+            .any(|value| {
+                value
+                    .split(',')
+                    .any(|word| word.trim().eq_ignore_ascii_case("upgrade"))
+            })
 }
 
 /// Passes `request` on to `target` over `connection`; an upgrade that the other side accepts is joined to the client's.
@@ -40,7 +44,9 @@ pub(super) async fn send(
     let (parts, body) = request.into_parts();
     let mut onward = http::Request::new(if upgrades { Body::empty() } else { body });
     *onward.method_mut() = parts.method;
-    *onward.uri_mut() = target.parse().map_err(|err| ApiError::bad_request(format!("proxied path: {err}")))?;
+    *onward.uri_mut() = target
+        .parse()
+        .map_err(|err| ApiError::bad_request(format!("proxied path: {err}")))?;
     *onward.headers_mut() = onward_headers(parts.headers, host, user, upgrades)?;
     let mut response = exchange(connection, onward).await?;
     if let (Some(client), StatusCode::SWITCHING_PROTOCOLS) = (client, response.status()) {
@@ -63,13 +69,20 @@ pub(super) async fn send(
 }
 
 /// Speaks HTTP/1.1 on a fresh connection for one request.
-pub(super) async fn exchange(connection: Box<dyn Stream>, request: http::Request<Body>) -> Result<Response, ApiError> {
+pub(super) async fn exchange(
+    connection: Box<dyn Stream>,
+    request: http::Request<Body>,
+) -> Result<Response, ApiError> {
     let failed = |err: hyper::Error| {
-        let words = format!("error trying to reach the backend: {}", crate::error::chain(&err));
+        let words = format!(
+            "error trying to reach the backend: {}",
+            crate::error::chain(&err)
+        );
         ApiError::from(Status::failure(502, "ServiceUnavailable", words))
     };
-    let (mut sender, driver) =
-        hyper::client::conn::http1::handshake(TokioIo::new(connection)).await.map_err(failed)?;
+    let (mut sender, driver) = hyper::client::conn::http1::handshake(TokioIo::new(connection))
+        .await
+        .map_err(failed)?;
     tokio::spawn(async move {
         if let Err(err) = driver.with_upgrades().await {
             tracing::debug!(error = %err, "backend connection ended");
@@ -79,19 +92,29 @@ pub(super) async fn exchange(connection: Box<dyn Stream>, request: http::Request
     Ok(response.map(Body::new))
 }
 
-fn onward_headers(mut headers: HeaderMap, host: &str, user: &User, upgrades: bool) -> Result<HeaderMap, ApiError> {
+fn onward_headers(
+    mut headers: HeaderMap,
+    host: &str,
+    user: &User,
+    upgrades: bool,
+) -> Result<HeaderMap, ApiError> {
     // Credentials for us are nobody else's business, and identity headers come from us alone.
     headers.remove(AUTHORIZATION);
     let foreign: Vec<HeaderName> = headers
         .keys()
-        .filter(|name| name.as_str().starts_with("x-remote-") || name.as_str().starts_with("impersonate-"))
+        .filter(|name| {
+            name.as_str().starts_with("x-remote-") || name.as_str().starts_with("impersonate-")
+        })
         .cloned()
         .collect();
     for name in foreign {
         headers.remove(name);
     }
     remove_hop_headers(&mut headers, upgrades);
-    headers.insert(HOST, HeaderValue::from_str(host).map_err(ApiError::internal)?);
+    headers.insert(
+        HOST,
+        HeaderValue::from_str(host).map_err(ApiError::internal)?,
+    );
     if let Ok(name) = HeaderValue::from_str(&user.name) {
         headers.insert(REMOTE_USER, name);
     }
@@ -108,7 +131,12 @@ fn remove_hop_headers(headers: &mut HeaderMap, upgrades: bool) {
         headers.remove(CONNECTION);
         headers.remove(UPGRADE);
     }
-    for name in [TE, TRANSFER_ENCODING, HeaderName::from_static("keep-alive"), HeaderName::from_static("proxy-connection")] {
+    for name in [
+        TE,
+        TRANSFER_ENCODING,
+        HeaderName::from_static("keep-alive"),
+        HeaderName::from_static("proxy-connection"),
+    ] {
         headers.remove(name);
     }
 }

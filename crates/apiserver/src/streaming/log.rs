@@ -22,11 +22,18 @@ pub async fn run(call: &Call) -> Result<Reply, ApiError> {
     for number in ["tailLines", "limitBytes", "sinceSeconds"] {
         match call.query.number::<i64>(number) {
             None => {}
-            Some(Ok(value)) if value >= i64::from(number != "tailLines") => parameters.push((number, value.to_string())),
+            Some(Ok(value)) if value >= i64::from(number != "tailLines") => {
+                parameters.push((number, value.to_string()))
+            }
             Some(_) => {
                 let given = call.query.get(number).unwrap_or_default();
-                let least = if number == "tailLines" { "or equal to 0" } else { "0" };
-                let error = FieldError::invalid(number, given, format!("must be greater than {least}"));
+                let least = if number == "tailLines" {
+                    "or equal to 0"
+                } else {
+                    "0"
+                };
+                let error =
+                    FieldError::invalid(number, given, format!("must be greater than {least}"));
                 return Err(Status::invalid("", "PodLogOptions", &call.name, vec![error]).into());
             }
         }
@@ -40,7 +47,12 @@ pub async fn run(call: &Call) -> Result<Reply, ApiError> {
         let name = &call.name;
         ApiError::bad_request(format!("pod {name} does not have a host assigned"))
     })?;
-    let path = format!("/containerLogs/{}/{}/{container}?{}", call.namespace, call.name, query(&parameters));
+    let path = format!(
+        "/containerLogs/{}/{}/{container}?{}",
+        call.namespace,
+        call.name,
+        query(&parameters)
+    );
     let request = http::Request::builder()
         .method(Method::GET)
         .uri(path)
@@ -51,6 +63,8 @@ pub async fn run(call: &Call) -> Result<Reply, ApiError> {
     if response.status() != StatusCode::OK {
         return Err(kubelet::failure(response).await);
     }
-    response.headers_mut().insert(CONTENT_TYPE, http::HeaderValue::from_static("text/plain"));
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, http::HeaderValue::from_static("text/plain"));
     Ok(Reply::Response(Box::new(response)))
 }

@@ -18,16 +18,28 @@ use crate::error::ApiError;
 fn container(pod: &Value, wanted: Option<&str>) -> Result<String, ApiError> {
     let names = |field: &str| -> Vec<String> {
         let list = pod["spec"][field].as_array().into_iter().flatten();
-        list.filter_map(|container| container["name"].as_str()).map(str::to_owned).collect()
+        list.filter_map(|container| container["name"].as_str())
+            .map(str::to_owned)
+            .collect()
     };
-    let (main, init, ephemeral) = (names("containers"), names("initContainers"), names("ephemeralContainers"));
+    let (main, init, ephemeral) = (
+        names("containers"),
+        names("initContainers"),
+        names("ephemeralContainers"),
+    );
     if let Some(wanted) = wanted {
-        let known = main.iter().chain(&init).chain(&ephemeral).any(|name| name == wanted);
+        let known = main
+            .iter()
+            .chain(&init)
+            .chain(&ephemeral)
+            .any(|name| name == wanted);
         return if known {
             Ok(wanted.to_owned())
         } else {
             let pod = objects::meta::name(pod);
-            Err(ApiError::bad_request(format!("container {wanted} is not valid for pod {pod}")))
+            Err(ApiError::bad_request(format!(
+                "container {wanted} is not valid for pod {pod}"
+            )))
         };
     }
     if let Some(default) = objects::meta::annotation(pod, "kubectl.kubernetes.io/default-container")
@@ -44,7 +56,10 @@ fn container(pod: &Value, wanted: Option<&str>) -> Result<String, ApiError> {
                 main.join(" ")
             );
             if !init.is_empty() {
-                words.push_str(&format!(" or one of the init containers: [{}]", init.join(" ")));
+                words.push_str(&format!(
+                    " or one of the init containers: [{}]",
+                    init.join(" ")
+                ));
             }
             Err(ApiError::bad_request(words))
         }
@@ -54,5 +69,9 @@ fn container(pod: &Value, wanted: Option<&str>) -> Result<String, ApiError> {
 /// Joins query parameters.
 fn query(parameters: &[(&str, String)]) -> String {
     let encode = crate::http::path::percent::encode;
-    parameters.iter().map(|(name, value)| format!("{name}={}", encode(value))).collect::<Vec<_>>().join("&")
+    parameters
+        .iter()
+        .map(|(name, value)| format!("{name}={}", encode(value)))
+        .collect::<Vec<_>>()
+        .join("&")
 }

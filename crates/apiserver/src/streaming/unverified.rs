@@ -11,8 +11,13 @@ use crate::backend::Stream;
 use crate::error::ApiError;
 
 /// Wraps a connection in TLS.
-pub(super) async fn wrap(connection: Box<dyn Stream>, host: &str) -> Result<Box<dyn Stream>, ApiError> {
-    let failed = |err: &dyn std::fmt::Display| ApiError::from(Status::unavailable(format!("TLS to {host}: {err}")));
+pub(super) async fn wrap(
+    connection: Box<dyn Stream>,
+    host: &str,
+) -> Result<Box<dyn Stream>, ApiError> {
+    let failed = |err: &dyn std::fmt::Display| {
+        ApiError::from(Status::unavailable(format!("TLS to {host}: {err}")))
+    };
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = rustls::ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
@@ -50,7 +55,12 @@ impl ServerCertVerifier for Anyone {
         cert: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls12_signature(message, cert, signature, &self.0.signature_verification_algorithms)
+        rustls::crypto::verify_tls12_signature(
+            message,
+            cert,
+            signature,
+            &self.0.signature_verification_algorithms,
+        )
     }
 
     fn verify_tls13_signature(
@@ -59,7 +69,12 @@ impl ServerCertVerifier for Anyone {
         cert: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls13_signature(message, cert, signature, &self.0.signature_verification_algorithms)
+        rustls::crypto::verify_tls13_signature(
+            message,
+            cert,
+            signature,
+            &self.0.signature_verification_algorithms,
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

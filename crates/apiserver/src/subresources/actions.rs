@@ -4,15 +4,16 @@ use http::StatusCode;
 use objects::selector::LabelSelector;
 use objects::status::StatusCause;
 use objects::{FieldError, Status, meta};
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use crate::admission::Operation;
 use crate::error::ApiError;
 use crate::lookup::Lookup;
 use crate::reviews;
 use crate::store::{Decision, Encoded};
 use crate::verbs::delete::{self, Options};
 use crate::verbs::update::Failure;
-use crate::verbs::write::now;
+use crate::verbs::write::{Action, admit_action, now};
 use crate::verbs::{Call, Reply};
 
 /// `pods/binding`: a scheduler's decision.
@@ -22,12 +23,20 @@ pub(super) async fn bind(call: &Call) -> Result<Reply, ApiError> {
 }
 
 /// Places a pod on the node that a `Binding` names.
-pub(super) async fn bind_object(call: &Call, pod: String, binding: &Value) -> Result<Reply, ApiError> {
+pub(super) async fn bind_object(
+    call: &Call,
+    pod: String,
+    binding: &Value,
+) -> Result<Reply, ApiError> {
     let target = &binding["target"];
     let node = target["name"].as_str().unwrap_or_default();
     let mut errors = Vec::new();
     if !matches!(target["kind"].as_str(), None | Some("" | "Node")) {
-        errors.push(FieldError::not_supported("target.kind", target["kind"].clone(), &["Node", "<empty>"]));
+        errors.push(FieldError::not_supported(
+            "target.kind",
+            target["kind"].clone(),
+            &["Node", "<empty>"],
+        ));
     }
     if node.is_empty() {
         errors.push(FieldError::required("target.name", ""));
@@ -35,6 +44,7 @@ pub(super) async fn bind_object(call: &Call, pod: String, binding: &Value) -> Re
     if !errors.is_empty() {
         return Err(Status::invalid("", "Binding", &pod, errors).into());
     }
+    post(call, "binding", &pod, binding)?;
     let pods = call.api.builtin("", "pods").clone();
     let conflict = |why: &str| ApiError::from(Status::conflict("", "pods/binding", &pod, why));
     call.api
@@ -43,22 +53,11 @@ pub(super) async fn bind_object(call: &Call, pod: String, binding: &Value) -> Re
             let mut object = entry.value();
             let uid = meta::uid(binding);
             if !uid.is_empty() && uid != meta::uid(&object) {
-                return Err(conflict("Precondition failed: the pod is another one than was bound").into());
+                return Err(
+                    conflict("Precondition failed: the pod is another one than was bound").into(),
+                );
             }
-            if meta::is_being_deleted(&object) {
-                return Err(conflict(&format!("pod {pod} is being deleted, cannot be assigned to a host")).into());
-            }
-            if let Some(present) = object["spec"]["nodeName"].as_str().filter(|present| !present.is_empty()) {
-                return Err(conflict(&format!("pod {pod} is already assigned to node {present:?}")).into());
-            }
-            if object["spec"]["schedulingGates"].as_array().is_some_and(|gates| !gates.is_empty()) {
-                return Err(conflict(&format!("pod {pod} has non-empty .spec.schedulingGates")).into());
-            }
-            object["spec"]["nodeName"] = node.into();
-            if let Some(annotations) = meta::annotations(binding) {
-                meta::annotations_mut(&mut object).extend(annotations.clone());
-            }
-            set_scheduled(&mut object);
+            crate::kinds::pod::bind(&mut object, binding, &now()).map_err(|why| conflict(&why))?;
             Ok(Decision::Replace(Encoded::of(object)))
         })
         .await
@@ -66,18 +65,25 @@ pub(super) async fn bind_object(call: &Call, pod: String, binding: &Value) -> Re
             Failure::Refused(refusal) => refusal,
             Failure::Store(err) => ApiError::of_store(err, &pods, &pod),
         })?;
-    let done = Status { status: "Success".into(), ..Status::failure(201, "", "") };
+    let done = Status {
+        status: "Success".into(),
+        ..Status::failure(201, "", "")
+    };
     Ok(Reply::Value(StatusCode::CREATED, done.to_value()))
 }
 
-fn set_scheduled(pod: &mut Value) {
-    let conditions = &mut pod["status"]["conditions"];
-    if !conditions.is_array() {
-        *conditions = json!([]);
-    }
-    let Some(conditions) = conditions.as_array_mut() else { return };
-    conditions.retain(|condition| condition["type"] != "PodScheduled");
-    conditions.push(json!({"type": "PodScheduled", "status": "True", "lastProbeTime": null, "lastTransitionTime": now()}));
+/// What is posted below an object passes admission as a write does.
+fn post(call: &Call, subresource: &str, name: &str, posted: &Value) -> Result<(), ApiError> {
+    admit_action(
+        call,
+        Action {
+            operation: Operation::Create,
+            subresource,
+            name,
+            posted: posted.clone(),
+            old: None,
+        },
+    )
 }
 
 /// `pods/eviction`: a deletion that disruption budgets may refuse.
@@ -85,10 +91,16 @@ pub(super) async fn evict(call: &Call) -> Result<Reply, ApiError> {
     let eviction = call.decode()?.value;
     let name = meta::name(&eviction);
     if !name.is_empty() && name != call.name {
-        return Err(ApiError::bad_request(format!("name in URL does not match name in Eviction object: {name}")));
+        return Err(ApiError::bad_request(format!(
+            "name in URL does not match name in Eviction object: {name}"
+        )));
     }
+    post(call, "eviction", &call.name, &eviction)?;
     let pod = call.current()?;
-    let is_over = matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed" | "Pending"));
+    let is_over = matches!(
+        pod["status"]["phase"].as_str(),
+        Some("Succeeded" | "Failed" | "Pending")
+    );
     if !is_over && !meta::is_being_deleted(&pod) {
         let budgets = budgets_of(call, &pod);
         if budgets.len() > 1 {
@@ -104,12 +116,18 @@ pub(super) async fn evict(call: &Call) -> Result<Reply, ApiError> {
     }
     let options = Options::from_value(call, &eviction["deleteOptions"])?;
     delete::delete(call, &call.key(), &options).await?;
-    let done = Status { status: "Success".into(), ..Status::failure(201, "", "") };
+    let done = Status {
+        status: "Success".into(),
+        ..Status::failure(201, "", "")
+    };
     Ok(Reply::Value(StatusCode::CREATED, done.to_value()))
 }
 
 fn budgets_of(call: &Call, pod: &Value) -> Vec<std::sync::Arc<Value>> {
-    let mut budgets = call.api.lookup().list("policy", "poddisruptionbudgets", &call.namespace);
+    let mut budgets = call
+        .api
+        .lookup()
+        .list("policy", "poddisruptionbudgets", &call.namespace);
     budgets.retain(|budget| {
         LabelSelector::from_json(&budget["spec"]["selector"])
             .is_ok_and(|selector| !selector.is_nothing() && selector.matches_object(pod))
@@ -122,8 +140,10 @@ fn too_disruptive(budget: &Value) -> ApiError {
         "Cannot evict pod as it would violate the pod's disruption budget.",
         0,
     );
-    let (healthy, wanted) =
-        (budget["status"]["currentHealthy"].as_i64().unwrap_or(0), budget["status"]["desiredHealthy"].as_i64().unwrap_or(0));
+    let (healthy, wanted) = (
+        budget["status"]["currentHealthy"].as_i64().unwrap_or(0),
+        budget["status"]["desiredHealthy"].as_i64().unwrap_or(0),
+    );
     status.details_mut().causes.push(StatusCause {
         reason: "DisruptionBudget".into(),
         message: format!(
@@ -138,6 +158,7 @@ fn too_disruptive(budget: &Value) -> ApiError {
 /// `serviceaccounts/token`.
 pub(super) async fn token(call: &Call) -> Result<Reply, ApiError> {
     let request = call.decode()?.value;
+    post(call, "token", &call.name, &request)?;
     let answer = reviews::token_request(
         call.api.authenticator.signer(),
         &call.api.lookup(),

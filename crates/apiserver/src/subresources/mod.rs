@@ -18,7 +18,11 @@ pub use views::restrict;
 
 /// Whether a subresource takes the request itself: its body is not an object and its answer may be endless.
 pub fn is_stream(resource: &Resource, subresource: &str) -> bool {
-    resource.group.is_empty() && matches!(subresource, "log" | "exec" | "attach" | "portforward" | "proxy")
+    resource.group.is_empty()
+        && matches!(
+            subresource,
+            "log" | "exec" | "attach" | "portforward" | "proxy"
+        )
 }
 
 /// Runs a streaming subresource.
@@ -35,8 +39,12 @@ pub async fn stream(call: &Call, rest: &str, request: Request) -> Result<Reply, 
 pub async fn run(call: &Call) -> Result<Reply, ApiError> {
     match call.resource.subresource(&call.subresource) {
         Some(Subresource::Scale(scale)) => scale::run(call, scale).await,
-        Some(Subresource::Named { name: "binding", .. }) => actions::bind(call).await,
-        Some(Subresource::Named { name: "eviction", .. }) => actions::evict(call).await,
+        Some(Subresource::Named {
+            name: "binding", ..
+        }) => actions::bind(call).await,
+        Some(Subresource::Named {
+            name: "eviction", ..
+        }) => actions::evict(call).await,
         Some(Subresource::Named { name: "token", .. }) => actions::token(call).await,
         // `status`, `finalize`, `approval`, `ephemeralcontainers` and `resize` are views: the same verbs on a part.
         Some(_) => verbs::run(call).await,
@@ -55,8 +63,12 @@ pub async fn review(call: &Call) -> Result<Reply, ApiError> {
         "TokenReview" => reviews::token_review(&call.api.authenticator, &object)?,
         "SelfSubjectReview" => reviews::self_subject_review(user, &object),
         "SubjectAccessReview" => reviews::subject_access_review(authorizer, &object)?,
-        "LocalSubjectAccessReview" => reviews::local_subject_access_review(authorizer, &call.namespace, &object)?,
-        "SelfSubjectAccessReview" => reviews::self_subject_access_review(authorizer, user, &object)?,
+        "LocalSubjectAccessReview" => {
+            reviews::local_subject_access_review(authorizer, &call.namespace, &object)?
+        }
+        "SelfSubjectAccessReview" => {
+            reviews::self_subject_access_review(authorizer, user, &object)?
+        }
         "SelfSubjectRulesReview" => reviews::self_subject_rules_review(authorizer, user, &object)?,
         _ => return Err(ApiError::no_such_resource()),
     };

@@ -13,7 +13,10 @@ use crate::verbs::{Call, Reply, update};
 
 pub(super) async fn run(call: &Call, scale: &Scale) -> Result<Reply, ApiError> {
     if call.verb == "get" {
-        return Ok(Reply::Value(StatusCode::OK, view(call, scale, &call.current()?)));
+        return Ok(Reply::Value(
+            StatusCode::OK,
+            view(call, scale, &call.current()?),
+        ));
     }
     let manager = Manager::Writer(call.manager()?);
     let sent = body::decode(&call.body, body::media_type(&call.headers))?.value;
@@ -32,7 +35,11 @@ pub(super) async fn run(call: &Call, scale: &Scale) -> Result<Reply, ApiError> {
         }
         let replicas = wanted["spec"]["replicas"].as_i64().unwrap_or(0);
         if replicas < 0 {
-            let error = FieldError::invalid("spec.replicas", replicas, "must be greater than or equal to 0");
+            let error = FieldError::invalid(
+                "spec.replicas",
+                replicas,
+                "must be greater than or equal to 0",
+            );
             return Err(Status::invalid("autoscaling", "Scale", &call.name, vec![error]).into());
         }
         let mut new = old.clone();
@@ -75,7 +82,13 @@ fn patched(call: &Call, present: &Value, patch: &Value) -> Result<Value, ApiErro
 
 fn view(call: &Call, scale: &Scale, object: &Value) -> Value {
     let mut metadata = Map::new();
-    for field in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
+    for field in [
+        "name",
+        "namespace",
+        "uid",
+        "resourceVersion",
+        "creationTimestamp",
+    ] {
         if let Some(value) = object["metadata"].get(field) {
             metadata.insert(field.into(), value.clone());
         }
@@ -92,7 +105,9 @@ fn view(call: &Call, scale: &Scale, object: &Value) -> Value {
         (Some(labels), Origin::Builtin(_)) if call.resource.kind == "ReplicationController" => {
             Some(LabelSelector::from_map(labels).to_string())
         }
-        (Some(labels), Origin::Builtin(_)) => LabelSelector::from_json(labels).ok().map(|selector| selector.to_string()),
+        (Some(labels), Origin::Builtin(_)) => LabelSelector::from_json(labels)
+            .ok()
+            .map(|selector| selector.to_string()),
         _ => None,
     };
     if let Some(selector) = selector {
@@ -102,7 +117,9 @@ fn view(call: &Call, scale: &Scale, object: &Value) -> Value {
 }
 
 fn at<'a>(object: &'a Value, path: &str) -> Option<&'a Value> {
-    path.trim_start_matches('.').split('.').try_fold(object, |value, step| value.get(step))
+    path.trim_start_matches('.')
+        .split('.')
+        .try_fold(object, |value, step| value.get(step))
 }
 
 fn set(object: &mut Value, path: &str, value: Value) {

@@ -36,9 +36,15 @@ pub fn restrict(subresource: &str, new: &mut Value, old: &Value) {
 /// Only the resources of containers may change.
 fn resize(new: &mut Value, old: &Value) {
     let mut kept = old.clone();
-    if let (Some(kept), Some(wanted)) = (kept["spec"]["containers"].as_array_mut(), new["spec"]["containers"].as_array()) {
+    if let (Some(kept), Some(wanted)) = (
+        kept["spec"]["containers"].as_array_mut(),
+        new["spec"]["containers"].as_array(),
+    ) {
         for container in kept {
-            if let Some(wanted) = wanted.iter().find(|wanted| wanted["name"] == container["name"]) {
+            if let Some(wanted) = wanted
+                .iter()
+                .find(|wanted| wanted["name"] == container["name"])
+            {
                 container["resources"] = wanted["resources"].clone();
             }
         }
@@ -59,6 +65,9 @@ mod tests {
         let old = json!({"metadata": {"name": "a", "labels": {"x": "1"}}, "spec": {"finalizers": ["kubernetes"]}});
         let mut new = json!({"metadata": {"name": "a"}, "spec": {"finalizers": []}, "status": {"phase": "Odd"}});
         restrict("finalize", &mut new, &old);
-        assert_eq!(new, json!({"metadata": {"name": "a", "labels": {"x": "1"}}, "spec": {"finalizers": []}}));
+        assert_eq!(
+            new,
+            json!({"metadata": {"name": "a", "labels": {"x": "1"}}, "spec": {"finalizers": []}})
+        );
     }
 }

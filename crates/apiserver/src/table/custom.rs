@@ -30,7 +30,9 @@ impl CustomColumn {
     }
 
     pub(super) fn cell(&self, object: &Value) -> Value {
-        let Some(value) = self.path.as_ref().and_then(|path| path.first(object)) else { return Value::Null };
+        let Some(value) = self.path.as_ref().and_then(|path| path.first(object)) else {
+            return Value::Null;
+        };
         match (self.kind.as_str(), value) {
             ("date", Value::String(time)) => duration::since(Some(time)).into(),
             ("integer" | "number" | "boolean", value) => value.clone(),

@@ -19,7 +19,11 @@ pub fn human(seconds: i64) -> String {
     }
     let (minutes, hours) = (seconds / 60, seconds / 3600);
     let pair = |whole: i64, unit: &str, rest: i64, small: &str| {
-        if rest == 0 { format!("{whole}{unit}") } else { format!("{whole}{unit}{rest}{small}") }
+        if rest == 0 {
+            format!("{whole}{unit}")
+        } else {
+            format!("{whole}{unit}{rest}{small}")
+        }
     };
     if seconds < 120 {
         format!("{seconds}s")

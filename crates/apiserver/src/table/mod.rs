@@ -62,7 +62,10 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { version: "v1", included: Included::default() }
+        Self {
+            version: "v1",
+            included: Included::default(),
+        }
     }
 }
 
@@ -99,9 +102,9 @@ pub fn render(resource: &Resource, objects: &[Value], options: Options) -> Table
             let cells = match &resource.columns {
                 Columns::Default => vec![name(object), age(object)],
                 Columns::Builtin(printer) => (printer.row)(object),
-                Columns::Custom(columns) => {
-                    std::iter::once(name(object)).chain(columns.iter().map(|column| column.cell(object))).collect()
-                }
+                Columns::Custom(columns) => std::iter::once(name(object))
+                    .chain(columns.iter().map(|column| column.cell(object)))
+                    .collect(),
             };
             let mut row = json!({"cells": cells});
             match options.included {
@@ -124,9 +127,7 @@ pub fn render(resource: &Resource, objects: &[Value], options: Options) -> Table
 const NAME_WORDS: &str = "Name must be unique within a namespace and cannot be updated.";
 
 fn definitions(columns: &Columns) -> Vec<Value> {
-    let definition = |name: &str, kind: &str, format: &str, priority: i64, words: &str| {
-        json!({"name": name, "type": kind, "format": format, "description": words, "priority": priority})
-    };
+    let definition = |name: &str, kind: &str, format: &str, priority: i64, words: &str| json!({"name": name, "type": kind, "format": format, "description": words, "priority": priority});
     match columns {
         Columns::Default => vec![
             definition("Name", "string", "name", 0, NAME_WORDS),
@@ -135,13 +136,29 @@ fn definitions(columns: &Columns) -> Vec<Value> {
         Columns::Builtin(printer) => printer
             .columns
             .iter()
-            .map(|column| definition(column.name, column.kind, column.format, column.priority.into(), column.name))
+            .map(|column| {
+                definition(
+                    column.name,
+                    column.kind,
+                    column.format,
+                    column.priority.into(),
+                    column.name,
+                )
+            })
             .collect(),
-        Columns::Custom(columns) => std::iter::once(definition("Name", "string", "name", 0, NAME_WORDS))
-            .chain(columns.iter().map(|column| {
-                definition(&column.name, &column.kind, &column.format, column.priority, &column.description)
-            }))
-            .collect(),
+        Columns::Custom(columns) => {
+            std::iter::once(definition("Name", "string", "name", 0, NAME_WORDS))
+                .chain(columns.iter().map(|column| {
+                    definition(
+                        &column.name,
+                        &column.kind,
+                        &column.format,
+                        column.priority,
+                        &column.description,
+                    )
+                }))
+                .collect()
+        }
     }
 }
 

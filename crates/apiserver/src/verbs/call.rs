@@ -12,6 +12,7 @@ use crate::authn::User;
 use crate::error::ApiError;
 use crate::http::accept::Accept;
 use crate::http::body::{self, Decoded};
+use crate::http::protobuf;
 use crate::http::query::Query;
 use crate::registry::{Registry, Resource};
 
@@ -65,7 +66,10 @@ impl Call {
 
     /// Tells the client something that is not an error.
     pub fn warn(&self, text: impl Into<String>) {
-        self.warnings.lock().expect("no holder of this lock panics").push(text.into());
+        self.warnings
+            .lock()
+            .expect("no holder of this lock panics")
+            .push(text.into());
     }
 
     /// Whether nothing may be stored.
@@ -73,7 +77,11 @@ impl Call {
         match self.query.get("dryRun") {
             None => Ok(false),
             Some("All") => Ok(true),
-            Some(other) => Err(self.invalid_options(vec![FieldError::not_supported("dryRun", other, &["All"])])),
+            Some(other) => Err(self.invalid_options(vec![FieldError::not_supported(
+                "dryRun",
+                other,
+                &["All"],
+            )])),
         }
     }
 
@@ -104,18 +112,31 @@ impl Call {
 
     /// Who manages the fields that this request writes.
     pub fn manager(&self) -> Result<String, ApiError> {
-        super::manager::name(&self.query, &self.headers).map_err(|error| self.invalid_options(vec![error]))
+        super::manager::name(&self.query, &self.headers)
+            .map_err(|error| self.invalid_options(vec![error]))
     }
 
     /// The body, decoded by its media type.
     pub fn decode(&self) -> Result<Decoded, ApiError> {
         let media = body::media_type(&self.headers);
-        if !matches!(media, "application/json" | "application/yaml" | "application/x-yaml" | "text/yaml" | "text/plain" | "*/*")
-        {
-            return Err(Status::unsupported_media_type(&["application/json", "application/yaml"]).into());
+        if !matches!(
+            media,
+            "application/json"
+                | "application/yaml"
+                | "application/x-yaml"
+                | "text/yaml"
+                | "text/plain"
+                | "*/*"
+                | protobuf::MEDIA_TYPE
+        ) {
+            return Err(
+                Status::unsupported_media_type(&["application/json", "application/yaml"]).into(),
+            );
         }
         if self.body.is_empty() {
-            return Err(ApiError::bad_request("the request has no body; send the object as JSON or YAML"));
+            return Err(ApiError::bad_request(
+                "the request has no body; send the object as JSON or YAML",
+            ));
         }
         body::decode(&self.body, media)
     }
@@ -143,7 +164,9 @@ impl Call {
     /// The decoded object that the path names, from the latest snapshot.
     pub fn current(&self) -> Result<Value, ApiError> {
         let snapshot = self.api.store.snapshot();
-        let entry = snapshot.get(self.resource.stored().id, &self.key()).ok_or_else(|| self.not_found())?;
+        let entry = snapshot
+            .get(self.resource.stored().id, &self.key())
+            .ok_or_else(|| self.not_found())?;
         Ok(self.resource.value(entry))
     }
 }

@@ -7,8 +7,9 @@ use objects::{FieldError, Status, meta};
 use serde_json::{Value, json};
 
 use super::update::Failure;
-use super::write::is_released;
+use super::write::{Action, admit_action, is_released};
 use super::{Call, Reply};
+use crate::admission::Operation;
 use crate::error::ApiError;
 use crate::http::body;
 use crate::registry::Resource;
@@ -49,11 +50,19 @@ pub async fn run(call: &Call) -> Result<Reply, ApiError> {
         Some(Propagation::Foreground) if !removed => StatusCode::ACCEPTED,
         _ => StatusCode::OK,
     };
-    Ok(Reply::object(code, &call.resource, call.resource.render(&entry)))
+    Ok(Reply::object(
+        code,
+        &call.resource,
+        call.resource.render(&entry),
+    ))
 }
 
 /// Deletes the object at `key`; answers whether it is gone, and its last state.
-pub async fn delete(call: &Call, key: &str, options: &Options) -> Result<(bool, Arc<Entry>), ApiError> {
+pub async fn delete(
+    call: &Call,
+    key: &str,
+    options: &Options,
+) -> Result<(bool, Arc<Entry>), ApiError> {
     let mut removed = false;
     let mut before = None;
     let entry = call
@@ -63,6 +72,16 @@ pub async fn delete(call: &Call, key: &str, options: &Options) -> Result<(bool, 
             before = Some(entry.clone());
             let old = entry.value();
             options.check(call, &old)?;
+            admit_action(
+                call,
+                Action {
+                    operation: Operation::Delete,
+                    subresource: "",
+                    name: meta::name(&old),
+                    posted: Value::Null,
+                    old: Some(&old),
+                },
+            )?;
             let mut new = old.clone();
             options.mark(&call.resource, &mut new);
             removed = is_released(&call.resource, &new);
@@ -75,8 +94,18 @@ pub async fn delete(call: &Call, key: &str, options: &Options) -> Result<(bool, 
         })
         .await
         .map_err(|failure| failure.into_api(call))?;
-    if !options.is_dry_run && before.as_ref().is_some_and(|before| before.revision != entry.revision) {
-        call.api.after_write(&call.resource).await;
+    if !options.is_dry_run
+        && before
+            .as_ref()
+            .is_some_and(|before| before.revision != entry.revision)
+    {
+        call.api
+            .after_write(
+                &call.resource,
+                before.as_ref(),
+                (!removed).then_some(&entry),
+            )
+            .await;
     }
     Ok((removed, entry))
 }
@@ -94,17 +123,31 @@ impl Options {
 
     /// Reads the options from a `DeleteOptions` object; what it leaves out may be in the query.
     pub fn from_value(call: &Call, body: &Value) -> Result<Self, ApiError> {
-        let refuse = |error: FieldError| ApiError::from(Status::invalid("meta.k8s.io", "DeleteOptions", "", vec![error]));
-        let grace = match (body["gracePeriodSeconds"].as_i64(), call.query.number::<i64>("gracePeriodSeconds")) {
+        let refuse = |error: FieldError| {
+            ApiError::from(Status::invalid(
+                "meta.k8s.io",
+                "DeleteOptions",
+                "",
+                vec![error],
+            ))
+        };
+        let grace = match (
+            body["gracePeriodSeconds"].as_i64(),
+            call.query.number::<i64>("gracePeriodSeconds"),
+        ) {
             (Some(grace), _) => Some(grace),
             (None, Some(Ok(grace))) => Some(grace),
             (None, Some(Err(why))) => return Err(ApiError::bad_request(why)),
             (None, None) => None,
         };
         let orphans = body["orphanDependents"].as_bool().or_else(|| {
-            call.query.get("orphanDependents").map(|text| text == "true" || text == "1")
+            call.query
+                .get("orphanDependents")
+                .map(|text| text == "true" || text == "1")
         });
-        let word = body["propagationPolicy"].as_str().or_else(|| call.query.get("propagationPolicy"));
+        let word = body["propagationPolicy"]
+            .as_str()
+            .or_else(|| call.query.get("propagationPolicy"));
         let propagation = match (word, orphans) {
             (Some(_), Some(_)) => {
                 return Err(refuse(FieldError::invalid(
@@ -128,27 +171,46 @@ impl Options {
         let is_dry_run = match &body["dryRun"] {
             Value::Array(words) if !words.is_empty() => {
                 if words.iter().any(|word| word != "All") {
-                    return Err(refuse(FieldError::not_supported("dryRun", words[0].clone(), &["All"])));
+                    return Err(refuse(FieldError::not_supported(
+                        "dryRun",
+                        words[0].clone(),
+                        &["All"],
+                    )));
                 }
                 true
             }
             _ => call.is_dry_run()?,
         };
         let precondition = |name: &str| body["preconditions"][name].as_str().map(str::to_owned);
-        Ok(Self { grace, propagation, uid: precondition("uid"), revision: precondition("resourceVersion"), is_dry_run })
+        Ok(Self {
+            grace,
+            propagation,
+            uid: precondition("uid"),
+            revision: precondition("resourceVersion"),
+            is_dry_run,
+        })
     }
 
     fn check(&self, call: &Call, old: &Value) -> Result<(), ApiError> {
         let wrong = |what: &str, wanted: &str, present: &str| {
-            let why =
-                format!("Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {present}");
+            let why = format!(
+                "Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {present}"
+            );
             call.conflict(meta::name(old), &why)
         };
         if let Some(uid) = self.uid.as_deref().filter(|uid| *uid != meta::uid(old)) {
             return Err(wrong("UID", uid, meta::uid(old)));
         }
-        if let Some(revision) = self.revision.as_deref().filter(|revision| *revision != meta::resource_version(old)) {
-            return Err(wrong("ResourceVersion", revision, meta::resource_version(old)));
+        if let Some(revision) = self
+            .revision
+            .as_deref()
+            .filter(|revision| *revision != meta::resource_version(old))
+        {
+            return Err(wrong(
+                "ResourceVersion",
+                revision,
+                meta::resource_version(old),
+            ));
         }
         Ok(())
     }
@@ -180,7 +242,10 @@ impl Options {
     }
 
     fn mark_finalizers(&self, resource: &Resource, object: &mut Value) {
-        if resource.group.is_empty() && resource.kind == "Namespace" && self.propagation != Some(Propagation::Orphan) {
+        if resource.group.is_empty()
+            && resource.kind == "Namespace"
+            && self.propagation != Some(Propagation::Orphan)
+        {
             return;
         }
         let propagation = self.propagation.unwrap_or_else(|| {
@@ -188,8 +253,10 @@ impl Options {
                 Propagation::Orphan
             } else if meta::has_finalizer(object, FOREGROUND) {
                 Propagation::Foreground
-            } else if matches!((resource.group.as_str(), resource.kind.as_str()), ("batch", "Job") | ("", "ReplicationController"))
-            {
+            } else if matches!(
+                (resource.group.as_str(), resource.kind.as_str()),
+                ("batch", "Job") | ("", "ReplicationController")
+            ) {
                 // What these kinds have always meant when nothing is said.
                 Propagation::Orphan
             } else {
@@ -211,22 +278,33 @@ impl Options {
             return 0;
         }
         let phase = object["status"]["phase"].as_str().unwrap_or_default();
-        let is_placed = object["spec"]["nodeName"].as_str().is_some_and(|node| !node.is_empty());
+        let is_placed = object["spec"]["nodeName"]
+            .as_str()
+            .is_some_and(|node| !node.is_empty());
         if !is_placed || phase == "Succeeded" || phase == "Failed" {
             return 0;
         }
-        self.grace.unwrap_or_else(|| object["spec"]["terminationGracePeriodSeconds"].as_i64().unwrap_or(30))
+        self.grace.unwrap_or_else(|| {
+            object["spec"]["terminationGracePeriodSeconds"]
+                .as_i64()
+                .unwrap_or(30)
+        })
     }
 }
 
 fn set_deletion(object: &mut Value, grace: i64, is_hurried: bool) {
     let mut at = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(grace);
     if is_hurried
-        && let Some(before) = meta::deletion_timestamp(object).and_then(|text| text.parse::<jiff::Timestamp>().ok())
+        && let Some(before) =
+            meta::deletion_timestamp(object).and_then(|text| text.parse::<jiff::Timestamp>().ok())
     {
         at = at.min(before);
     }
-    meta::set(object, "deletionTimestamp", json!(at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()));
+    meta::set(
+        object,
+        "deletionTimestamp",
+        json!(at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()),
+    );
     meta::set(object, "deletionGracePeriodSeconds", grace);
 }
 
@@ -235,7 +313,12 @@ fn answers_with_object(resource: &Resource) -> bool {
     resource.group.is_empty()
         && matches!(
             resource.kind.as_str(),
-            "Pod" | "Service" | "PersistentVolume" | "PersistentVolumeClaim" | "ServiceAccount" | "ResourceQuota"
+            "Pod"
+                | "Service"
+                | "PersistentVolume"
+                | "PersistentVolumeClaim"
+                | "ServiceAccount"
+                | "ResourceQuota"
                 | "PodTemplate"
         )
 }

@@ -15,7 +15,10 @@ pub async fn run(call: &Call) -> Result<Reply, ApiError> {
     let mut deleted = Vec::with_capacity(page.entries.len());
     for entry in &page.entries {
         let value = entry.value();
-        let key = call.resource.key(objects::meta::namespace(&value), objects::meta::name(&value));
+        let key = call.resource.key(
+            objects::meta::namespace(&value),
+            objects::meta::name(&value),
+        );
         match delete::delete(call, &key, &options).await {
             Ok((_, last)) => deleted.push(last),
             // Somebody else was faster; it is gone, which is what was wanted.

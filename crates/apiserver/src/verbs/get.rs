@@ -12,6 +12,12 @@ pub async fn run(call: &Call) -> Result<Reply, ApiError> {
         list::await_revision(call, list::parse_revision(wanted)?).await?;
     }
     let snapshot = call.api.store.snapshot();
-    let entry = snapshot.get(call.resource.stored().id, &call.key()).ok_or_else(|| call.not_found())?;
-    Ok(Reply::object(StatusCode::OK, &call.resource, call.resource.render(entry)))
+    let entry = snapshot
+        .get(call.resource.stored().id, &call.key())
+        .ok_or_else(|| call.not_found())?;
+    Ok(Reply::object(
+        StatusCode::OK,
+        &call.resource,
+        call.resource.render(entry),
+    ))
 }

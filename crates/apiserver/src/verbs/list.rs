@@ -28,7 +28,11 @@ pub async fn page(call: &Call, selection: &Selection) -> Result<ListReply, ApiEr
         None => usize::MAX,
         Some(Ok(0)) => usize::MAX,
         Some(Ok(limit)) if limit > 0 => limit as usize,
-        Some(Ok(_)) => return Err(ApiError::bad_request("limit: Invalid value: must not be negative")),
+        Some(Ok(_)) => {
+            return Err(ApiError::bad_request(
+                "limit: Invalid value: must not be negative",
+            ));
+        }
         Some(Err(why)) => return Err(ApiError::bad_request(why)),
     };
     let (map, revision, start) = view(call).await?;
@@ -37,17 +41,29 @@ pub async fn page(call: &Call, selection: &Selection) -> Result<ListReply, ApiEr
     } else {
         format!("{}/", call.namespace)
     };
-    if let (Some(name), false) = (selection.only_name(), call.resource.namespaced && prefix.is_empty()) {
+    if let (Some(name), false) = (
+        selection.only_name(),
+        call.resource.namespaced && prefix.is_empty(),
+    ) {
         // One object can match, and its key is known.
         let key = format!("{prefix}{name}");
-        let found = map.get(key.as_str()).filter(|entry| selection.matches(&call.resource, &key, entry));
+        let found = map
+            .get(key.as_str())
+            .filter(|entry| selection.matches(&call.resource, &key, entry));
         let entries = found.cloned().into_iter().collect();
-        return Ok(ListReply { resource: call.resource.clone(), entries, revision, next: None, remaining: None });
+        return Ok(ListReply {
+            resource: call.resource.clone(),
+            entries,
+            revision,
+            next: None,
+            remaining: None,
+        });
     }
     let mut entries = Vec::new();
     let mut next = None;
     let mut remaining = None;
-    let mut rest = range(&map, &prefix, &start).filter(|(key, entry)| selection.matches(&call.resource, key, entry));
+    let mut rest = range(&map, &prefix, &start)
+        .filter(|(key, entry)| selection.matches(&call.resource, key, entry));
     let mut last: Option<&Arc<str>> = None;
     for (key, entry) in rest.by_ref() {
         if entries.len() == limit {
@@ -67,7 +83,13 @@ pub async fn page(call: &Call, selection: &Selection) -> Result<ListReply, ApiEr
             call.api.store.keep(&snapshot);
         }
     }
-    Ok(ListReply { resource: call.resource.clone(), entries, revision, next, remaining })
+    Ok(ListReply {
+        resource: call.resource.clone(),
+        entries,
+        revision,
+        next,
+        remaining,
+    })
 }
 
 /// The collection at the revision that was asked for, that revision, and the key to begin with.
@@ -77,17 +99,26 @@ async fn view(call: &Call) -> Result<(Map, u64, String), ApiError> {
     let matching = call.query.get("resourceVersionMatch");
     if let Some(text) = call.query.get("continue") {
         if matching.is_some() {
-            return Err(ApiError::bad_request("resourceVersionMatch is forbidden with continue"));
+            return Err(ApiError::bad_request(
+                "resourceVersionMatch is forbidden with continue",
+            ));
         }
         if wanted.is_some_and(|wanted| wanted != "0") {
-            return Err(ApiError::bad_request("specifying resource version is not allowed when using continue"));
+            return Err(ApiError::bad_request(
+                "specifying resource version is not allowed when using continue",
+            ));
         }
-        let token = Token::decode(text)
-            .ok_or_else(|| ApiError::bad_request("continue key is not valid: it was not made by this server"))?;
+        let token = Token::decode(text).ok_or_else(|| {
+            ApiError::bad_request("continue key is not valid: it was not made by this server")
+        })?;
         return match u64::try_from(token.rv) {
             Err(_) => {
                 let snapshot = call.api.store.snapshot();
-                Ok((snapshot.map(collection.id).clone(), snapshot.revision, token.start))
+                Ok((
+                    snapshot.map(collection.id).clone(),
+                    snapshot.revision,
+                    token.start,
+                ))
             }
             Ok(revision) => match call.api.store.at(collection, revision).await {
                 Ok(map) => Ok((map, revision, token.start)),
@@ -111,10 +142,14 @@ async fn view(call: &Call) -> Result<(Map, u64, String), ApiError> {
             return Ok((map, revision, String::new()));
         }
         (Some("Exact"), _) => {
-            return Err(ApiError::bad_request("resourceVersionMatch \"Exact\" is forbidden for resourceVersion \"0\""));
+            return Err(ApiError::bad_request(
+                "resourceVersionMatch \"Exact\" is forbidden for resourceVersion \"0\"",
+            ));
         }
         (Some("NotOlderThan"), None) => {
-            return Err(ApiError::bad_request("resourceVersionMatch is forbidden unless resourceVersion is provided"));
+            return Err(ApiError::bad_request(
+                "resourceVersionMatch is forbidden unless resourceVersion is provided",
+            ));
         }
         (Some(other), _) => {
             return Err(ApiError::bad_request(format!(
@@ -123,7 +158,11 @@ async fn view(call: &Call) -> Result<(Map, u64, String), ApiError> {
         }
     }
     let snapshot = call.api.store.snapshot();
-    Ok((snapshot.map(collection.id).clone(), snapshot.revision, String::new()))
+    Ok((
+        snapshot.map(collection.id).clone(),
+        snapshot.revision,
+        String::new(),
+    ))
 }
 
 /// The 410 of a later page, with a token to go on inconsistently.
@@ -141,13 +180,17 @@ fn expired_page(start: String) -> ApiError {
 /// A resource version as the number it is here.
 pub fn parse_revision(text: &str) -> Result<u64, ApiError> {
     text.parse().map_err(|_| {
-        ApiError::bad_request(format!("resourceVersion: Invalid value: {text:?}: strconv.ParseUint: invalid syntax"))
+        ApiError::bad_request(format!(
+            "resourceVersion: Invalid value: {text:?}: strconv.ParseUint: invalid syntax"
+        ))
     })
 }
 
 /// Waits a moment for a revision that has not been handed out yet, then refuses.
 pub async fn await_revision(call: &Call, revision: u64) -> Result<(), ApiError> {
-    if call.api.store.snapshot().revision >= revision || call.api.store.reached(revision, WAIT).await {
+    if call.api.store.snapshot().revision >= revision
+        || call.api.store.reached(revision, WAIT).await
+    {
         return Ok(());
     }
     let current = call.api.store.snapshot().revision;

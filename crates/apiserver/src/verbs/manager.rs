@@ -14,14 +14,29 @@ pub(super) fn name(query: &Query, headers: &HeaderMap) -> Result<String, FieldEr
             return Err(FieldError::too_long("fieldManager", MAX_CHARS));
         }
         if given.chars().any(char::is_control) {
-            return Err(FieldError::invalid("fieldManager", given, "should only contain printable characters"));
+            return Err(FieldError::invalid(
+                "fieldManager",
+                given,
+                "should only contain printable characters",
+            ));
         }
         return Ok(given.to_owned());
     }
-    let agent = headers.get(http::header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let agent = headers
+        .get(http::header::USER_AGENT)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
     let client = agent.split('/').next().unwrap_or_default();
-    let client: String = client.chars().filter(|c| !c.is_control()).take(MAX_CHARS).collect();
-    Ok(if client.is_empty() { "unknown".into() } else { client })
+    let client: String = client
+        .chars()
+        .filter(|c| !c.is_control())
+        .take(MAX_CHARS)
+        .collect();
+    Ok(if client.is_empty() {
+        "unknown".into()
+    } else {
+        client
+    })
 }
 
 #[cfg(test)]
@@ -31,8 +46,14 @@ mod tests {
     #[test]
     fn a_client_is_named_after_its_program() {
         let mut headers = HeaderMap::new();
-        headers.insert(http::header::USER_AGENT, "kubectl/v1.33.0 (linux/amd64)".parse().unwrap());
+        headers.insert(
+            http::header::USER_AGENT,
+            "kubectl/v1.33.0 (linux/amd64)".parse().unwrap(),
+        );
         assert_eq!(name(&Query::default(), &headers).unwrap(), "kubectl");
-        assert_eq!(name(&Query::parse("fieldManager=me"), &headers).unwrap(), "me");
+        assert_eq!(
+            name(&Query::parse("fieldManager=me"), &headers).unwrap(),
+            "me"
+        );
     }
 }

@@ -64,12 +64,22 @@ pub struct ListReply {
 impl Reply {
     /// An object that was read or written.
     pub fn object(code: StatusCode, resource: &Arc<Resource>, bytes: Bytes) -> Self {
-        Self::Object { code, resource: resource.clone(), bytes }
+        Self::Object {
+            code,
+            resource: resource.clone(),
+            bytes,
+        }
     }
 
     /// An object that is not stored as it is answered (a dry run, a subresource).
     pub fn value(code: StatusCode, resource: &Arc<Resource>, value: &Value) -> Self {
-        Self::object(code, resource, serde_json::to_vec(value).expect("a JSON value always serialises").into())
+        Self::object(
+            code,
+            resource,
+            serde_json::to_vec(value)
+                .expect("a JSON value always serialises")
+                .into(),
+        )
     }
 }
 

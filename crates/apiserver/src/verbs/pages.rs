@@ -16,11 +16,16 @@ pub(super) struct Token {
 
 impl Token {
     pub(super) fn new(revision: i64, start: String) -> Self {
-        Self { v: "meta.k8s.io/v1".into(), rv: revision, start }
+        Self {
+            v: "meta.k8s.io/v1".into(),
+            rv: revision,
+            start,
+        }
     }
 
     pub(super) fn encode(&self) -> String {
-        URL_SAFE_NO_PAD.encode(serde_json::to_vec(self).expect("text and a number always serialise"))
+        URL_SAFE_NO_PAD
+            .encode(serde_json::to_vec(self).expect("text and a number always serialise"))
     }
 
     pub(super) fn decode(text: &str) -> Option<Self> {

@@ -64,7 +64,9 @@ impl Form {
         let result = match self {
             Self::Json => objects::patch::json(object, patch),
             Self::Merge => objects::patch::merge(object, patch),
-            Self::Strategic | Self::Apply => objects::patch::strategic(object, patch, call.resource.schema()),
+            Self::Strategic | Self::Apply => {
+                objects::patch::strategic(object, patch, call.resource.schema())
+            }
         };
         result.map_err(|err| Status::from(err).into())
     }
@@ -77,15 +79,23 @@ fn check_unknown(call: &Call, new: &Value, old: &Value) -> Result<(), ApiError> 
         return Ok(());
     }
     let known = call.resource.schema().unknown_fields(old);
-    let unknown: Vec<_> =
-        call.resource.schema().unknown_fields(new).into_iter().filter(|path| !known.contains(path)).collect();
+    let unknown: Vec<_> = call
+        .resource
+        .schema()
+        .unknown_fields(new)
+        .into_iter()
+        .filter(|path| !known.contains(path))
+        .collect();
     write::report_fields(call, mode, unknown, Vec::new())
 }
 
 /// Server-side apply: creates what is missing, merges by ownership otherwise.
 async fn apply(call: &Call) -> Result<Reply, ApiError> {
     let Some(manager) = call.query.get("fieldManager") else {
-        return Err(call.invalid_options(vec![FieldError::required("fieldManager", "is required for apply patch")]));
+        return Err(call.invalid_options(vec![FieldError::required(
+            "fieldManager",
+            "is required for apply patch",
+        )]));
     };
     let manager = manager.to_owned();
     let force = call.query.flag("force");
@@ -95,17 +105,32 @@ async fn apply(call: &Call) -> Result<Reply, ApiError> {
         return Err(ApiError::bad_request("metadata.managedFields must be nil"));
     }
     let metadata = objects::meta::metadata_mut(&mut applied);
-    metadata.entry("name").or_insert_with(|| call.name.clone().into());
+    metadata
+        .entry("name")
+        .or_insert_with(|| call.name.clone().into());
     if call.resource.namespaced {
-        metadata.entry("namespace").or_insert_with(|| call.namespace.clone().into());
+        metadata
+            .entry("namespace")
+            .or_insert_with(|| call.namespace.clone().into());
     }
-    let by = Manager::Applier { name: manager.clone(), force };
-    let exists = || call.api.store.snapshot().get(call.resource.stored().id, &call.key()).is_some();
+    let by = Manager::Applier {
+        name: manager.clone(),
+        force,
+    };
+    let exists = || {
+        call.api
+            .store
+            .snapshot()
+            .get(call.resource.stored().id, &call.key())
+            .is_some()
+    };
     if !exists() {
         if !call.subresource.is_empty() {
             return Err(call.not_found());
         }
-        if !objects::meta::resource_version(&applied).is_empty() || !objects::meta::uid(&applied).is_empty() {
+        if !objects::meta::resource_version(&applied).is_empty()
+            || !objects::meta::uid(&applied).is_empty()
+        {
             return Err(call.conflict(&call.name, "the object to apply to does not exist any more"));
         }
         match create::create(call, applied.clone(), &by).await {
@@ -122,7 +147,13 @@ async fn apply(call: &Call) -> Result<Reply, ApiError> {
     })
     .await?;
     Ok(match reply {
-        Reply::Object { resource, bytes, .. } => Reply::Object { code: StatusCode::OK, resource, bytes },
+        Reply::Object {
+            resource, bytes, ..
+        } => Reply::Object {
+            code: StatusCode::OK,
+            resource,
+            bytes,
+        },
         other => other,
     })
 }

@@ -19,10 +19,9 @@ impl Selection {
     pub fn of(call: &Call) -> Result<Self, ApiError> {
         let labels = match call.query.get("labelSelector") {
             None => None,
-            Some(text) => Some(
-                LabelSelector::parse(text)
-                    .map_err(|err| ApiError::bad_request(format!("unable to parse requirement: {err}")))?,
-            ),
+            Some(text) => Some(LabelSelector::parse(text).map_err(|err| {
+                ApiError::bad_request(format!("unable to parse requirement: {err}"))
+            })?),
         };
         let mut fields = Vec::new();
         if let Some(text) = call.query.get("fieldSelector") {
@@ -57,7 +56,10 @@ impl Selection {
     pub fn only_name(&self) -> Option<&str> {
         self.fields
             .iter()
-            .find(|requirement| requirement.field == "metadata.name" && requirement.operator == FieldOperator::Equals)
+            .find(|requirement| {
+                requirement.field == "metadata.name"
+                    && requirement.operator == FieldOperator::Equals
+            })
             .map(|requirement| requirement.value.as_str())
     }
 
@@ -71,6 +73,9 @@ impl Selection {
                 path => resource.field_value(entry, path) == requirement.value,
             };
             is_equal == (requirement.operator == FieldOperator::Equals)
-        }) && self.labels.as_ref().is_none_or(|labels| labels.matches(entry.labels()))
+        }) && self
+            .labels
+            .as_ref()
+            .is_none_or(|labels| labels.matches(entry.labels()))
     }
 }

@@ -19,7 +19,11 @@ pub async fn run(call: &Call) -> Result<Reply, ApiError> {
         && objects::meta::resource_version(&object).is_empty()
         && write::needs_revision(&call.resource)
     {
-        let error = objects::FieldError::invalid("metadata.resourceVersion", 0, "must be specified for an update");
+        let error = objects::FieldError::invalid(
+            "metadata.resourceVersion",
+            0,
+            "must be specified for an update",
+        );
         return Err(call.invalid(&call.name, vec![error]));
     }
     change(call, &manager, |_| Ok(object.clone())).await
@@ -33,6 +37,8 @@ pub async fn change(
     mut decide: impl FnMut(&Value) -> Result<Value, ApiError>,
 ) -> Result<Reply, ApiError> {
     let dry_run = call.is_dry_run()?;
+    let mut claim = None;
+    let mut removed = false;
     let mut before: Option<Arc<Entry>> = None;
     let mut dry = None;
     let result = call
@@ -42,11 +48,16 @@ pub async fn change(
             let old = call.resource.value(entry);
             let wanted = decide(&old)?;
             before = Some(entry.clone());
+            removed = false;
             match write::prepare_update(call, &old, wanted, manager)? {
                 Outcome::Same => Ok(Decision::Keep),
                 Outcome::Remove if dry_run => Ok(Decision::Keep),
-                Outcome::Remove => Ok(Decision::Remove),
-                Outcome::Changed(new) => {
+                Outcome::Remove => {
+                    removed = true;
+                    Ok(Decision::Remove)
+                }
+                Outcome::Changed(mut new) => {
+                    claim = Some(call.api.services.claim(call, Some(&old), &mut new)?);
                     if dry_run {
                         dry = Some(new);
                         return Ok(Decision::Keep);
@@ -60,10 +71,26 @@ pub async fn change(
     if let Some(new) = dry {
         return Ok(Reply::value(StatusCode::OK, &call.resource, &new));
     }
-    if before.as_ref().is_some_and(|before| before.revision != entry.revision) {
-        call.api.after_write(&call.resource).await;
+    if before
+        .as_ref()
+        .is_some_and(|before| before.revision != entry.revision)
+    {
+        if let Some(claim) = claim {
+            claim.keep();
+        }
+        call.api
+            .after_write(
+                &call.resource,
+                before.as_ref(),
+                (!removed).then_some(&entry),
+            )
+            .await;
     }
-    Ok(Reply::object(StatusCode::OK, &call.resource, call.resource.render(&entry)))
+    Ok(Reply::object(
+        StatusCode::OK,
+        &call.resource,
+        call.resource.render(&entry),
+    ))
 }
 
 /// What ends the loop: a refusal, or a store error that still has to be put into words about this object.

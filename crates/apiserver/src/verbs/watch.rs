@@ -37,9 +37,19 @@ pub async fn run(call: &Call) -> Result<Reply, ApiError> {
         Some(Ok(seconds)) => Duration::from_secs(seconds),
         Some(Err(why)) => return Err(ApiError::bad_request(why)),
     };
-    if let Start::After(revision) | Start::Initial { at_least: revision, .. } = start {
+    if let Start::After(revision)
+    | Start::Initial {
+        at_least: revision, ..
+    } = start
+    {
         list::await_revision(call, revision).await?;
     }
+    // "From now on" means from the request, not from when its first event is read.
+    let start = if start == Start::Now {
+        Start::After(call.api.store.published())
+    } else {
+        start
+    };
     let watcher = Watcher {
         api: call.api.clone(),
         resource: call.resource.clone(),
@@ -50,7 +60,11 @@ pub async fn run(call: &Call) -> Result<Reply, ApiError> {
             format!("{}/", call.namespace)
         },
         sends_bookmarks: call.query.flag("allowWatchBookmarks"),
-        encoder: Encoder { shape: call.accept.shape, version: call.accept.version, columns_sent: false },
+        encoder: Encoder {
+            shape: call.accept.shape,
+            version: call.accept.version,
+            columns_sent: false,
+        },
     };
     let body = axum::body::Body::from_stream(watcher.stream(start, Instant::now() + timeout));
     let response = http::Response::builder()
@@ -75,24 +89,39 @@ enum Start {
 
 impl Start {
     fn of(call: &Call) -> Result<Self, ApiError> {
-        let revision = call.query.get("resourceVersion").map(list::parse_revision).transpose()?;
+        let revision = call
+            .query
+            .get("resourceVersion")
+            .map(list::parse_revision)
+            .transpose()?;
         let matching = call.query.get("resourceVersionMatch");
         let forbidden = |why: &str| {
             let error = objects::FieldError::forbidden("resourceVersionMatch", why);
-            ApiError::from(Status::invalid("meta.k8s.io", "ListOptions", "", vec![error]))
+            ApiError::from(Status::invalid(
+                "meta.k8s.io",
+                "ListOptions",
+                "",
+                vec![error],
+            ))
         };
         match call.query.get("sendInitialEvents") {
-            None if matching.is_some() => {
-                Err(forbidden("resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"))
-            }
+            None if matching.is_some() => Err(forbidden(
+                "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+            )),
             None => Ok(match revision {
-                None | Some(0) => Self::Initial { at_least: 0, marks_end: false },
+                None | Some(0) => Self::Initial {
+                    at_least: 0,
+                    marks_end: false,
+                },
                 Some(revision) => Self::After(revision),
             }),
-            Some(_) if matching != Some("NotOlderThan") => {
-                Err(forbidden("sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"))
-            }
-            Some("true" | "1") => Ok(Self::Initial { at_least: revision.unwrap_or(0), marks_end: true }),
+            Some(_) if matching != Some("NotOlderThan") => Err(forbidden(
+                "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+            )),
+            Some("true" | "1") => Ok(Self::Initial {
+                at_least: revision.unwrap_or(0),
+                marks_end: true,
+            }),
             Some(_) => Ok(match revision {
                 None | Some(0) => Self::Now,
                 Some(revision) => Self::After(revision),
@@ -121,7 +150,7 @@ impl Watcher {
             let mut woken = collection.ring.subscribe();
             let mut cursor = match start {
                 Start::After(revision) => revision,
-                Start::Now => self.api.store.published(),
+                Start::Now => unreachable!("turned into a revision when the request came in"),
                 Start::Initial { marks_end, .. } => {
                     let snapshot = self.api.store.snapshot();
                     let revision = snapshot.revision;
@@ -208,7 +237,8 @@ impl Watcher {
         let kind = if self.selection.is_everything() {
             event.kind
         } else {
-            let selected = |entry: &Entry| self.selection.matches(&self.resource, &event.key, entry);
+            let selected =
+                |entry: &Entry| self.selection.matches(&self.resource, &event.key, entry);
             let is_selected = selected(&event.entry);
             match event.kind {
                 EventKind::Added | EventKind::Deleted if is_selected => event.kind,
@@ -224,10 +254,16 @@ impl Watcher {
                 },
             }
         };
-        if kind == event.kind && self.encoder.is_plain() && self.resource.is_stored_form(&event.entry.bytes) {
+        if kind == event.kind
+            && self.encoder.is_plain()
+            && self.resource.is_stored_form(&event.entry.bytes)
+        {
             return Some(event.line());
         }
-        Some(frame(kind.as_str(), &self.encoder.object(&self.resource, &event.entry)))
+        Some(frame(
+            kind.as_str(),
+            &self.encoder.object(&self.resource, &event.entry),
+        ))
     }
 
     /// A change out of the selection: the object as it was selected, at the revision of the change.
@@ -239,7 +275,8 @@ impl Watcher {
     }
 
     fn bookmark(&self, revision: u64, ends_initial: bool) -> Bytes {
-        let mut metadata = json!({"resourceVersion": revision.to_string(), "creationTimestamp": null});
+        let mut metadata =
+            json!({"resourceVersion": revision.to_string(), "creationTimestamp": null});
         if ends_initial {
             metadata["annotations"] = json!({ INITIAL_END: "true" });
         }
@@ -278,7 +315,11 @@ impl Encoder {
     }
 
     fn object(&mut self, resource: &Resource, entry: &Entry) -> Bytes {
-        if self.is_plain() { resource.render(entry) } else { self.value(resource, resource.value(entry)) }
+        if self.is_plain() {
+            resource.render(entry)
+        } else {
+            self.value(resource, resource.value(entry))
+        }
     }
 
     fn value(&mut self, resource: &Resource, value: Value) -> Bytes {
@@ -287,14 +328,23 @@ impl Encoder {
             Shape::Table => {
                 let with_columns = !std::mem::replace(&mut self.columns_sent, true);
                 let revision = objects::meta::resource_version(&value).to_owned();
-                table::render(resource, &[value], table::Options { version: self.version, ..Default::default() })
-                    .with_revision(&revision)
-                    .with_columns(with_columns)
-                    .into_value()
+                table::render(
+                    resource,
+                    &[value],
+                    table::Options {
+                        version: self.version,
+                        ..Default::default()
+                    },
+                )
+                .with_revision(&revision)
+                .with_columns(with_columns)
+                .into_value()
             }
             Shape::Partial | Shape::PartialList => table::partial(&value, self.version),
         };
-        serde_json::to_vec(&shaped).expect("a JSON value always serialises").into()
+        serde_json::to_vec(&shaped)
+            .expect("a JSON value always serialises")
+            .into()
     }
 }
 

@@ -2,6 +2,7 @@
 //! no-op check. The store follows; patches come in between decoding and defaulting.
 
 use objects::apply::{FieldSet, Write};
+use objects::field::FieldErrorKind;
 use objects::{FieldError, meta};
 use serde_json::Value;
 
@@ -41,13 +42,14 @@ pub enum Outcome {
 
 /// The present time as objects have it.
 pub fn now() -> String {
-    jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+    jiff::Timestamp::now()
+        .strftime("%Y-%m-%dT%H:%M:%SZ")
+        .to_string()
 }
 
 /// Whether a `PUT` must say which version it replaces.
 pub fn needs_revision(resource: &Resource) -> bool {
     matches!(resource.origin, Origin::Custom(_))
-        || matches!(resource.kind.as_str(), "EndpointSlice" | "Lease" if resource.group == "never")
 }
 
 /// Checks that a body is an object of the call's kind and has only known fields.
@@ -58,10 +60,21 @@ pub fn accept(call: &Call, decoded: Decoded) -> Result<Value, ApiError> {
         return Err(ApiError::bad_request("the request body must be an object"));
     };
     let kind = root.get("kind").and_then(Value::as_str).unwrap_or_default();
-    let version = root.get("apiVersion").and_then(Value::as_str).unwrap_or_default();
-    if kind.is_empty() != version.is_empty() || (kind.is_empty() && matches!(resource.origin, Origin::Custom(_))) {
-        let missing = if kind.is_empty() { "Kind" } else { "apiVersion" };
-        return Err(ApiError::bad_request(format!("Object '{missing}' is missing in the request body")));
+    let version = root
+        .get("apiVersion")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    if kind.is_empty() != version.is_empty()
+        || (kind.is_empty() && matches!(resource.origin, Origin::Custom(_)))
+    {
+        let missing = if kind.is_empty() {
+            "Kind"
+        } else {
+            "apiVersion"
+        };
+        return Err(ApiError::bad_request(format!(
+            "Object '{missing}' is missing in the request body"
+        )));
     }
     let expected = resource.api_version();
     if kind.is_empty() {
@@ -100,7 +113,11 @@ pub fn report_fields(
     let words: Vec<String> = unknown
         .into_iter()
         .map(|path| format!("unknown field {path:?}"))
-        .chain(duplicates.into_iter().map(|path| format!("duplicate field {path:?}")))
+        .chain(
+            duplicates
+                .into_iter()
+                .map(|path| format!("duplicate field {path:?}")),
+        )
         .collect();
     if words.is_empty() || mode == FieldValidation::Ignore {
         return Ok(());
@@ -122,17 +139,47 @@ pub fn report_fields(
     }))
 }
 
+/// Says what a stored object will not do here, so that nobody waits for it.
+fn warn_of_inaction(call: &Call, object: &Value) {
+    let resource = &call.resource;
+    match (resource.group.as_str(), resource.kind.as_str()) {
+        ("admissionregistration.k8s.io", kind) => {
+            call.warn(format!("{kind} is stored, but this server does not call webhooks or evaluate admission policies"));
+        }
+        (crd::GROUP, "CustomResourceDefinition")
+            if object["spec"]["conversion"]["strategy"] == "Webhook" =>
+        {
+            call.warn(
+                "conversion webhooks are not called: served versions differ in apiVersion only",
+            );
+        }
+        _ => {}
+    }
+}
+
 /// Makes a new object ready for the store.
-pub fn prepare_create(call: &Call, mut object: Value, manager: &Manager) -> Result<Value, ApiError> {
+pub fn prepare_create(
+    call: &Call,
+    mut object: Value,
+    manager: &Manager,
+) -> Result<Value, ApiError> {
     let resource = &call.resource;
     place(call, &mut object)?;
     if !meta::resource_version(&object).is_empty() {
-        return Err(ApiError::bad_request("resourceVersion should not be set on objects to be created"));
+        return Err(ApiError::bad_request(
+            "resourceVersion should not be set on objects to be created",
+        ));
     }
     let applied = matches!(manager, Manager::Applier { .. }).then(|| object.clone());
     let rules = kinds::strategy(&resource.group, &resource.kind);
     let time = now();
-    for field in ["selfLink", "managedFields", "deletionTimestamp", "deletionGracePeriodSeconds", "generation"] {
+    for field in [
+        "selfLink",
+        "managedFields",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "generation",
+    ] {
         meta::remove(&mut object, field);
     }
     if meta::name(&object).is_empty()
@@ -150,18 +197,22 @@ pub fn prepare_create(call: &Call, mut object: Value, manager: &Manager) -> Resu
     match &resource.origin {
         Origin::Builtin(_) => rules.prepare_create(&mut object),
         Origin::Custom(_) if resource.has_status() => {
-            object.as_object_mut().and_then(|root| root.remove("status"));
+            object
+                .as_object_mut()
+                .and_then(|root| root.remove("status"));
         }
         Origin::Custom(_) => {}
     }
     default(resource, rules, &mut object);
+    warn_of_inaction(call, &object);
     let lookup = call.api.lookup();
     admit(call, Pass::Mutating, &mut object, None, &lookup)?;
     resource.schema().prune(&mut object);
     let mut errors = kinds::validate_metadata(rules, &object, resource.namespaced);
-    errors.extend(resource.schema().validate(&object, None));
+    errors.extend(by_schema_and_rules(resource, &object, None, || {
+        rules.validate_create(&object)
+    }));
     if errors.is_empty() {
-        errors.extend(rules.validate_create(&object));
         errors.extend(crd::validate(resource, &object, None, &call.registry));
     }
     refuse_if_any(call, &object, errors)?;
@@ -172,12 +223,24 @@ pub fn prepare_create(call: &Call, mut object: Value, manager: &Manager) -> Resu
 }
 
 /// Makes a changed object ready for the store, or finds that nothing changes.
-pub fn prepare_update(call: &Call, old: &Value, mut new: Value, manager: &Manager) -> Result<Outcome, ApiError> {
+pub fn prepare_update(
+    call: &Call,
+    old: &Value,
+    mut new: Value,
+    manager: &Manager,
+) -> Result<Outcome, ApiError> {
     let resource = &call.resource;
     let rules = kinds::strategy(&resource.group, &resource.kind);
     place(call, &mut new)?;
     check_preconditions(call, old, &new)?;
-    for field in ["uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "selfLink"] {
+    for field in [
+        "uid",
+        "creationTimestamp",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "generation",
+        "selfLink",
+    ] {
         carry(&mut new, old, field);
     }
     default(resource, rules, &mut new);
@@ -192,16 +255,18 @@ pub fn prepare_update(call: &Call, old: &Value, mut new: Value, manager: &Manage
     admit(call, Pass::Mutating, &mut new, Some(old), &lookup)?;
     resource.schema().prune(&mut new);
     let mut errors = kinds::validate_metadata_update(rules, &new, old, resource.namespaced);
-    errors.extend(resource.schema().validate(&new, Some(old)));
-    if errors.is_empty() {
-        match call.subresource.as_str() {
-            "status" => errors.extend(rules.validate_status_update(&new, old)),
-            "" => {
-                errors.extend(rules.validate_update(&new, old));
-                errors.extend(crd::validate(resource, &new, Some(old), &call.registry));
-            }
-            _ => {}
-        }
+    errors.extend(by_schema_and_rules(
+        resource,
+        &new,
+        Some(old),
+        || match call.subresource.as_str() {
+            "status" => rules.validate_status_update(&new, old),
+            "" => rules.validate_update(&new, old),
+            _ => Vec::new(),
+        },
+    ));
+    if errors.is_empty() && call.subresource.is_empty() {
+        errors.extend(crd::validate(resource, &new, Some(old), &call.registry));
     }
     refuse_if_any(call, old, errors)?;
     let time = now();
@@ -215,7 +280,41 @@ pub fn prepare_update(call: &Call, old: &Value, mut new: Value, manager: &Manage
         return Ok(Outcome::Remove);
     }
     track(call, Some(old), None, &mut new, manager, &time)?;
-    Ok(if is_same(old, &new) { Outcome::Same } else { Outcome::Changed(new) })
+    Ok(if is_same(old, &new) {
+        Outcome::Same
+    } else {
+        Outcome::Changed(new)
+    })
+}
+
+/// What schema and kind say is wrong. Both speak about built-in kinds: where they complain of the same, the kind has the
+/// words. Entries that stand twice are the kind's to name, or to allow: keys of lists say how entries are merged, not
+/// that they are unique. The kind says nothing about an object that has not even the right types.
+fn by_schema_and_rules(
+    resource: &Resource,
+    object: &Value,
+    old: Option<&Value>,
+    by_rules: impl FnOnce() -> Vec<FieldError>,
+) -> Vec<FieldError> {
+    let mut errors = resource.schema().validate(object, old);
+    if !matches!(resource.origin, Origin::Builtin(_)) {
+        return errors;
+    }
+    errors.retain(|error| error.kind != FieldErrorKind::Duplicate);
+    if errors
+        .iter()
+        .any(|error| error.kind == FieldErrorKind::TypeInvalid)
+    {
+        return errors;
+    }
+    let by_rules = by_rules();
+    errors.retain(|error| {
+        !by_rules
+            .iter()
+            .any(|other| other.field == error.field && other.kind == error.kind)
+    });
+    errors.extend(by_rules);
+    errors
 }
 
 /// Defaults of the schema and of the kind; harmless when run twice.
@@ -235,8 +334,11 @@ fn place(call: &Call, object: &mut Value) -> Result<(), ApiError> {
                 "the namespace of the provided object does not match the namespace sent on the request",
             ));
         }
-    } else if meta::remove(object, "namespace").is_some_and(|given| given != "" && !given.is_null()) {
-        return Err(ApiError::bad_request("namespace may not be set on an object that lives in no namespace"));
+    } else if meta::remove(object, "namespace").is_some_and(|given| given != "" && !given.is_null())
+    {
+        return Err(ApiError::bad_request(
+            "namespace may not be set on an object that lives in no namespace",
+        ));
     }
     if !call.name.is_empty() {
         let own = meta::name(object);
@@ -256,7 +358,9 @@ fn place(call: &Call, object: &mut Value) -> Result<(), ApiError> {
 fn check_preconditions(call: &Call, old: &Value, new: &Value) -> Result<(), ApiError> {
     let (given, present) = (meta::uid(new), meta::uid(old));
     if !given.is_empty() && given != present {
-        let why = format!("Precondition failed: UID in precondition: {given}, UID in object meta: {present}");
+        let why = format!(
+            "Precondition failed: UID in precondition: {given}, UID in object meta: {present}"
+        );
         return Err(call.conflict(&call.name, &why));
     }
     let given = meta::resource_version(new);
@@ -276,7 +380,9 @@ fn carry(new: &mut Value, old: &Value, field: &str) {
 }
 
 fn carry_root(new: &mut Value, old: &Value, field: &str) {
-    let Some(root) = new.as_object_mut() else { return };
+    let Some(root) = new.as_object_mut() else {
+        return;
+    };
     match old.get(field) {
         Some(value) => root.insert(field.into(), value.clone()),
         None => root.remove(field),
@@ -297,12 +403,16 @@ fn counts_generations(resource: &Resource, rules: &dyn Strategy) -> bool {
 
 /// Whether anything but metadata and status changed.
 fn is_new_generation(resource: &Resource, old: &Value, new: &Value) -> bool {
-    let (Some(old), Some(new)) = (old.as_object(), new.as_object()) else { return false };
+    let (Some(old), Some(new)) = (old.as_object(), new.as_object()) else {
+        return false;
+    };
     let counts = |key: &str| {
         key != "metadata"
-            && (key != "status" || (matches!(resource.origin, Origin::Custom(_)) && !resource.has_status()))
+            && (key != "status"
+                || (matches!(resource.origin, Origin::Custom(_)) && !resource.has_status()))
     };
-    old.iter().any(|(key, value)| counts(key) && new.get(key) != Some(value))
+    old.iter()
+        .any(|(key, value)| counts(key) && new.get(key) != Some(value))
         || new.keys().any(|key| counts(key) && !old.contains_key(key))
 }
 
@@ -313,7 +423,9 @@ pub fn is_released(resource: &Resource, object: &Value) -> bool {
         && meta::finalizers(object).next().is_none()
         && !(resource.group.is_empty()
             && resource.kind == "Namespace"
-            && object["spec"]["finalizers"].as_array().is_some_and(|held| !held.is_empty()))
+            && object["spec"]["finalizers"]
+                .as_array()
+                .is_some_and(|held| !held.is_empty()))
 }
 
 fn refuse_if_any(call: &Call, object: &Value, mut errors: Vec<FieldError>) -> Result<(), ApiError> {
@@ -352,8 +464,19 @@ fn track(
 }
 
 /// A write as the bookkeeping of field ownership sees it.
-pub(super) fn writer<'a>(call: &'a Call, manager: &'a str, time: &'a str, reset: Option<&'a FieldSet>) -> Write<'a> {
-    Write { manager, subresource: &call.subresource, schema: call.resource.schema(), now: time, reset }
+pub(super) fn writer<'a>(
+    call: &'a Call,
+    manager: &'a str,
+    time: &'a str,
+    reset: Option<&'a FieldSet>,
+) -> Write<'a> {
+    Write {
+        manager,
+        subresource: &call.subresource,
+        schema: call.resource.schema(),
+        now: time,
+        reset,
+    }
 }
 
 /// What this write cannot change, and so cannot own.
@@ -375,7 +498,10 @@ fn is_same(old: &Value, new: &Value) -> bool {
     }
     let without_times = |object: &Value| {
         let mut object = object.clone();
-        if let Some(entries) = object.pointer_mut("/metadata/managedFields").and_then(Value::as_array_mut) {
+        if let Some(entries) = object
+            .pointer_mut("/metadata/managedFields")
+            .and_then(Value::as_array_mut)
+        {
             for entry in entries {
                 entry.as_object_mut().map(|entry| entry.remove("time"));
             }
@@ -395,7 +521,11 @@ fn admit(
 ) -> Result<(), ApiError> {
     let name = meta::name(object).to_owned();
     let mut review = admission::Review {
-        operation: if old.is_some() { admission::Operation::Update } else { admission::Operation::Create },
+        operation: if old.is_some() {
+            admission::Operation::Update
+        } else {
+            admission::Operation::Create
+        },
         user: &call.user,
         group: &call.resource.group,
         kind: &call.resource.kind,
@@ -410,9 +540,11 @@ fn admit(
     };
     let admitted = match pass {
         Pass::Mutating => call.api.admission.mutate(&mut review, time_of_check),
-        Pass::Validating => call.api.admission.validate(&review, time_of_check),
+        Pass::Validating => call.api.admission.validate(&mut review, time_of_check),
     };
-    std::mem::take(&mut review.warnings).into_iter().for_each(|warning| call.warn(warning));
+    std::mem::take(&mut review.warnings)
+        .into_iter()
+        .for_each(|warning| call.warn(warning));
     Ok(admitted?)
 }
 
@@ -420,4 +552,39 @@ fn admit(
 enum Pass {
     Mutating,
     Validating,
+}
+
+/// What is not a write of an object itself: a deletion, or a `POST` below an object.
+pub struct Action<'a> {
+    /// Whether something is deleted or posted.
+    pub operation: admission::Operation,
+    /// Where it is posted; empty for deletions.
+    pub subresource: &'a str,
+    /// The object it is done to.
+    pub name: &'a str,
+    /// What is posted; `Null` for deletions.
+    pub posted: Value,
+    /// The object that goes, for deletions.
+    pub old: Option<&'a Value>,
+}
+
+/// Lets admission refuse an action; it changes nothing.
+pub fn admit_action(call: &Call, mut action: Action<'_>) -> Result<(), ApiError> {
+    let lookup = call.api.lookup();
+    let mut review = admission::Review {
+        operation: action.operation,
+        user: &call.user,
+        group: &call.resource.group,
+        kind: &call.resource.kind,
+        resource: &call.resource.plural,
+        subresource: action.subresource,
+        namespace: &call.namespace,
+        name: action.name,
+        object: &mut action.posted,
+        old: action.old,
+        is_dry_run: call.is_dry_run()?,
+        warnings: Vec::new(),
+    };
+    call.api.admission.mutate(&mut review, &lookup)?;
+    Ok(call.api.admission.validate(&mut review, &lookup)?)
 }

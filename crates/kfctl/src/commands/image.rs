@@ -3,7 +3,8 @@
 use anyhow::{Context, Result, bail};
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
-use node::images::{FolderImage, ImageName, NewImage};
+use node::images::name::ImageName;
+use node::images::store::{FolderImage, NewImage};
 
 use crate::cli::{Global, Image, ImageAdd, Output};
 use crate::instance::DataFolder;
@@ -47,11 +48,12 @@ fn add(images: &node::images::Images, args: &ImageAdd) -> Result<()> {
         let bar = indicatif::ProgressBar::new_spinner();
         bar.enable_steady_tick(std::time::Duration::from_millis(80));
         let told = bar.clone();
-        let prepared = images.prepare_folder(&name, &move |line: String| told.set_message(line)).await;
+        let resolution = images.resolve(&name.to_string())?;
+        let prepared = images.prepare(&name.to_string(), &resolution, &[], &move |line| told.set_message(line)).await;
         bar.finish_and_clear();
-        match prepared? {
-            Some(environment) => println!("environment {environment}"),
-            None => println!("no Python packages asked for"),
+        let prepared = prepared?;
+        for note in prepared.notes {
+            println!("{note}");
         }
         Ok(())
     })

@@ -49,6 +49,7 @@ fn merged(mut config: Config, args: &Up) -> Config {
     config.api.durability = args.durability.unwrap_or(config.api.durability);
     config.node.gpu_fallback = args.gpu_fallback.unwrap_or(config.node.gpu_fallback);
     config.node.memory_fallback = args.memory_fallback.unwrap_or(config.node.memory_fallback);
+    config.node.host_paths.extend(args.allow_host_paths.iter().cloned());
     config.node.allow_host_processes |= args.allow_host_processes;
     config
 }

@@ -134,9 +134,9 @@ fn cause(step: Step, errno: Errno, facts: &Facts) -> (&'static str, &'static str
             "user namespaces are switched off",
             "run `sudo sysctl user.max_user_namespaces=15000`",
         ),
-        (Step::IdMap, _) => (
-            "the process may not map any ids",
-            "run kfctl as an ordinary user, or as root with more than one id",
+        (Step::IdMap, Errno::EINVAL) => (
+            "this is root with no id to give away but root's own, and pods must not have that",
+            "run kfctl as an ordinary user, or as root with all ids",
         ),
         (Step::Veth, Errno::EOPNOTSUPP | Errno::ENOENT | Errno::EINVAL) => (
             "the kernel has no veth devices",

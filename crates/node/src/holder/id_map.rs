@@ -45,14 +45,15 @@ pub(crate) struct Owner<'a> {
     pub gid_map: &'a str,
 }
 
-/// The maps for this owner; `None` if root has no ids to give away (a container with one mapped id).
+/// The maps for this owner; `None` if it is the machine's root in a namespace with no id but root's own.
 pub(crate) fn choose(owner: &Owner<'_>) -> Option<IdMap> {
-    if owner.uid != 0 {
-        let only = |id| IdRange {
-            inside: 0,
-            outside: id,
-            count: 1,
-        };
+    let only = |id| IdRange {
+        inside: 0,
+        outside: id,
+        count: 1,
+    };
+    let is_ordinary = owner.uid != 0 || is_root_in_name_only(owner.uid_map);
+    if is_ordinary {
         return Some(IdMap {
             uids: only(owner.uid),
             gids: only(owner.gid),
@@ -62,6 +63,13 @@ pub(crate) fn choose(owner: &Owner<'_>) -> Option<IdMap> {
         uids: range_for_root(owner.uid_map)?,
         gids: range_for_root(owner.gid_map)?,
     })
+}
+
+/// Whether the only id there is is an ordinary user's that is called 0 here.
+fn is_root_in_name_only(own_map: &str) -> bool {
+    let mut words = own_map.split_whitespace();
+    let (inside, outside, count) = (words.next(), words.next(), words.next());
+    (inside, count) == (Some("0"), Some("1")) && outside != Some("0") && words.next().is_none()
 }
 
 /// A range of ids this process may map, without the first 1,000 where people and services live: the usual one if it
@@ -159,7 +167,13 @@ mod tests {
 
     #[test]
     fn root_with_a_single_id_has_none_to_give() {
-        assert_eq!(root("0 1000 1\n"), None);
+        assert_eq!(root("0 0 1\n"), None);
         assert_eq!(root(""), None);
+    }
+
+    #[test]
+    fn an_ordinary_user_who_is_called_root_maps_itself_alone() {
+        let map = root("         0       1000          1\n").expect("always possible");
+        assert_eq!(map.uids.to_string(), "0 0 1");
     }
 }

@@ -95,8 +95,28 @@ fn open_lock(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
-/// Connects to the holder that lives in the folder; `None` if there is none.
+/// Connects to the holder that lives in the folder; `None` if there is none. One that is just ending, or whose
+/// server was killed before it was ready, is given a moment to go.
 pub(crate) fn find(folder: &Path) -> Result<Option<Connection>, Error> {
+    let begun = Instant::now();
+    loop {
+        match find_once(folder) {
+            Err(Error::Gone) if begun.elapsed() < PATIENCE => {
+                std::thread::sleep(Duration::from_millis(5))
+            }
+            Err(Error::Gone) => {
+                let process = record::read(folder).map_err(|source| Error::Folder {
+                    folder: folder.to_owned(),
+                    source,
+                })?;
+                return Err(Error::Stuck { pid: process.pid });
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+fn find_once(folder: &Path) -> Result<Option<Connection>, Error> {
     let failed = |source| Error::Folder {
         folder: folder.to_owned(),
         source,
@@ -107,12 +127,13 @@ pub(crate) fn find(folder: &Path) -> Result<Option<Connection>, Error> {
         Err((_, Errno::EWOULDBLOCK)) => {}
         Err((_, errno)) => return Err(failed(errno.into())),
     }
-    let process = record::read(folder).map_err(failed)?;
-    let connection = connect_to(folder, process).map_err(|source| match source {
-        Error::Gone => Error::Stuck { pid: process.pid },
-        other => other,
-    })?;
-    Ok(Some(connection))
+    let process = match record::read(folder) {
+        Ok(process) => process,
+        // It has the lock and writes its record next.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Error::Gone),
+        Err(error) => return Err(failed(error)),
+    };
+    connect_to(folder, process).map(Some)
 }
 
 fn connect_to(folder: &Path, process: Process) -> Result<Connection, Error> {
@@ -268,7 +289,7 @@ fn own_ids() -> Result<IdMap, Error> {
         uid_map: &read("/proc/self/uid_map")?,
         gid_map: &read("/proc/self/gid_map")?,
     };
-    id_map::choose(&owner).ok_or_else(|| refused(Step::IdMap, Errno::EPERM))
+    id_map::choose(&owner).ok_or_else(|| refused(Step::IdMap, Errno::EINVAL))
 }
 
 fn converse(

@@ -7,6 +7,7 @@
 //! pod's ids 0.. are the host's `ids.uids.outside`.. (a pod's own map is written in the node's terms: `0 0 65536`).
 
 mod diagnosis;
+mod held;
 mod id_map;
 mod launch;
 pub mod process;
@@ -17,6 +18,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nix::sys::socket::{SockaddrIn, bind};
@@ -25,6 +27,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
 
 pub(crate) use diagnosis::Facts;
 pub use diagnosis::Refused;
+pub use held::network_held_by;
 pub use id_map::{IdMap, IdRange};
 use launch::{Connection, Place};
 use wire::{Reply, Request};
@@ -126,7 +129,8 @@ pub struct Options {
     pub folder: PathBuf,
     /// The program that is re-executed with [`process::SUBCOMMAND`]; usually `/proc/self/exe`.
     pub executable: PathBuf,
-    /// If no holder lives: the node's network namespace as shims of living pods hold it, to be taken over.
+    /// If no holder lives: the node's network namespace as shims of living pods hold it ([`network_held_by`]), to be
+    /// taken over.
     pub rejoin: Option<OwnedFd>,
 }
 
@@ -164,6 +168,8 @@ struct Shared {
     connection: Mutex<Arc<Connection>>,
     pool: Mutex<Vec<OwnedFd>>,
     is_adopted: bool,
+    /// Set once the holder is told to end: from then on nobody puts a new one in its place.
+    is_ending: AtomicBool,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -199,6 +205,7 @@ impl Holder {
             connection: Mutex::new(Arc::new(connection)),
             pool: Mutex::new(Vec::new()),
             is_adopted,
+            is_ending: AtomicBool::new(false),
         })))
     }
 
@@ -327,10 +334,18 @@ impl Holder {
         Ok(())
     }
 
+    /// Whether the holder was told to end.
+    pub fn is_ending(&self) -> bool {
+        self.0.is_ending.load(Ordering::SeqCst)
+    }
+
     /// Puts a new holder into the namespaces of one that has ended. Sockets and pods are not touched. Blocking.
     pub fn recover(&self) -> Result<(), Error> {
         let shared = &self.0;
         let _starting = launch::lock_start(&shared.folder)?;
+        if self.is_ending() {
+            return Ok(());
+        }
         let connection = match launch::find(&shared.folder)? {
             Some(connection) => connection,
             None => {
@@ -350,6 +365,7 @@ impl Holder {
     /// Ends the holder process and waits until it is gone. The namespaces go with the last pod, or at once. Blocking.
     pub fn shutdown(&self) -> Result<(), Error> {
         let _starting = launch::lock_start(&self.0.folder)?;
+        self.0.is_ending.store(true, Ordering::SeqCst);
         let connection = self.connection();
         match connection.ask(&Request::Shutdown) {
             Ok(_) | Err(Error::Gone) => launch::wait_for_end(&connection.pidfd)?,

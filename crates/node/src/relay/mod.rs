@@ -167,9 +167,11 @@ impl Relay {
     async fn carry(&self, mut pod: TcpStream, address: Ipv4Addr) {
         let counters = self.0.usages.of(address);
         let _open = Open::new(&counters);
+        unfinished(&pod);
         match self.connect(&pod, address, &counters).await {
             Ok(mut target) => {
                 counters.connected.fetch_add(1, Ordering::Relaxed);
+                unfinished(&target);
                 keep_alive(&pod);
                 keep_alive(&target);
                 let counts = Counts {
@@ -178,10 +180,14 @@ impl Relay {
                 };
                 let limit = self.0.config.idle_limit;
                 let carried = carry(&mut pod, &mut target, &self.0.pipes, &counts, limit).await;
-                if let Err(error) = carried {
-                    tracing::debug!(pod.ip = %address, %error, "a relayed connection of {address} broke");
-                    reset(&target);
-                    reset(&pod);
+                match carried {
+                    Ok(()) => {
+                        finished(&pod);
+                        finished(&target);
+                    }
+                    Err(error) => {
+                        tracing::debug!(pod.ip = %address, %error, "a relayed connection of {address} broke");
+                    }
                 }
             }
             Err(error) => {
@@ -195,8 +201,6 @@ impl Relay {
                     error = &error as &dyn std::error::Error,
                     "a connection of {address} to the outside was not made"
                 );
-                // The pod's connect has succeeded already: only a reset tells it.
-                reset(&pod);
             }
         }
     }
@@ -268,9 +272,23 @@ fn original_target(stream: &TcpStream) -> io::Result<SocketAddrV4> {
     Ok(SocketAddrV4::new(ip, u16::from_be(address.sin_port)))
 }
 
-fn reset(stream: &TcpStream) {
+/// Makes the connection end in a reset whatever ends it: a refused or failed dial (the pod's connect has succeeded
+/// already, so nothing else tells it), an error on the other side, our shutdown, even our being killed. Nobody takes
+/// what has come so far for all there is.
+fn unfinished(stream: &TcpStream) {
     if let Err(error) = stream.set_zero_linger() {
-        tracing::debug!(%error, "a relayed connection cannot be reset");
+        tracing::debug!(%error, "a relayed connection will not be reset");
+    }
+}
+
+/// Both sides have finished: what is still on its way is delivered.
+fn finished(stream: &TcpStream) {
+    let off = libc::linger {
+        l_onoff: 0,
+        l_linger: 0,
+    };
+    if let Err(errno) = setsockopt(stream, sockopt::Linger, &off) {
+        tracing::debug!(%errno, "a finished relayed connection may be cut short");
     }
 }
 

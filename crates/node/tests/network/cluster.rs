@@ -75,6 +75,11 @@ impl Cluster {
         }
     }
 
+    /// Ends the server's part, as its shutdown does.
+    pub fn stop_serving(&self) {
+        self.serving.shutdown.cancel();
+    }
+
     /// A pod that is attached and ready.
     pub async fn pod(&self) -> Pod {
         Pod::start(&self.network).await

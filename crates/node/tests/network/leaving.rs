@@ -134,6 +134,31 @@ async fn a_failed_dial_is_a_reset() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_unfinished_when_the_server_stops_or_the_target_breaks_off_is_reset() {
+    let (cluster, outside, _) = with_outside(|_| {}).await;
+    let mut pod = cluster.pod().await;
+    let fetch = format!("fetch {OUTSIDE} hello");
+    for is_target_first in [true, false] {
+        let half_an_answer = async {
+            let (mut client, _) = outside.accept().await.expect("a client");
+            let mut heard = [0; 5];
+            client.read_exact(&mut heard).await.expect("heard");
+            client.write_all(b"half").await.expect("sent");
+            if is_target_first {
+                client.set_zero_linger().expect("set");
+                return None;
+            }
+            cluster.stop_serving();
+            Some(client)
+        };
+        // The client is held until the pod has heard of the end.
+        let (answer, _client) = tokio::join!(pod.tries(&fetch), half_an_answer);
+        let error = answer.unwrap_err();
+        assert!(error.contains("reset"), "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_target_that_does_not_answer_is_given_up() {
     let cluster = Cluster::start_with(|config| {
         config.relay.connect_limit = Duration::from_millis(100);

@@ -87,19 +87,19 @@ async fn pods_that_ended_while_no_server_looked_are_forgotten() {
     let (left, address) = (a.address, b.address);
     b.end().await;
     // Their links go some milliseconds after their namespace.
-    let mut attached = Vec::new();
-    for _ in 0..200 {
-        attached = start_in(cluster.folder.path())
-            .await
-            .attached()
-            .await
-            .expect("known");
-        if attached == [left] {
-            break;
-        }
-        tokio::task::yield_now().await;
-    }
-    assert_eq!(attached, [left], "without {address}");
+    let forgotten = async {
+        let known = async || {
+            start_in(cluster.folder.path())
+                .await
+                .attached()
+                .await
+                .expect("known")
+        };
+        while known().await != [left] {}
+    };
+    let patience = std::time::Duration::from_secs(20);
+    let outcome = tokio::time::timeout(patience, forgotten).await;
+    assert!(outcome.is_ok(), "{address} is still attached");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -144,11 +144,22 @@ async fn after_holder_and_server_died_a_descriptor_of_a_shim_brings_the_network_
         .as_fd()
         .try_clone_to_owned()
         .expect("held");
+    let mut shim = tokio::process::Command::new("sleep")
+        .arg("600")
+        .stdin(held)
+        .kill_on_drop(true)
+        .spawn()
+        .expect("started");
     let namespace = namespace_of(&first);
     first.shutdown().await.expect("ended");
+    // As the next server does with each shim it finds.
+    let pid = shim.id().expect("it runs");
+    let found = node::holder::network_held_by(pid).expect("readable");
+    shim.kill().await.expect("killed");
+    assert!(found.is_some());
 
     let rejoined = NodeNetwork::start(node::net::Config {
-        rejoin: Some(held),
+        rejoin: found,
         ..config(folder.path())
     });
     let second = rejoined.await.expect("rejoined");
@@ -171,10 +182,122 @@ async fn shutdown_leaves_no_process_no_namespace_and_no_socket() {
     assert_eq!(processes_in(namespace), Vec::<String>::new());
     assert!(!folder.path().join("network/holder.sock").exists());
     // Ending what has ended is no error, and a new start is a fresh one.
-    network.shutdown().await.expect("nothing to do");
+    network.clone().shutdown().await.expect("nothing to do");
+    network
+        .holder()
+        .recover()
+        .expect("nobody takes the place of one that was told to end");
+    assert!(!folder.path().join("network/holder.sock").exists());
     let again = start_in(folder.path()).await;
     assert!(!again.holder().is_adopted());
     again.shutdown().await.expect("ended");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_with_other_rules_takes_over_pods_and_services() {
+    let cluster = Cluster::start().await;
+    let (mut a, mut b) = (cluster.pod().await, cluster.pod().await);
+    b.does("listen 8080").await;
+    cluster
+        .network
+        .set_services(vec![service(20, &[b.address])])
+        .await
+        .expect("set");
+    // Another relay port makes other rules, as a later version of ours does.
+    let layout = node::net::Layout {
+        relay_port: 9998,
+        ..Default::default()
+    };
+    let later = node::net::Config {
+        layout,
+        ..config(cluster.folder.path())
+    };
+    let later = NodeNetwork::start(later).await.expect("taken over");
+    assert_eq!(later.attached().await.expect("known").len(), 2);
+    let answer = a.does("connect 10.96.0.20 80").await;
+    assert_eq!(answer, format!("{} sees {}|", b.address, a.address));
+    // Only the later rules are left: what leaves goes to a port where nobody listens yet.
+    let error = a.tries("connect 198.51.100.7 443").await.unwrap_err();
+    assert!(error.contains("refused"), "{error}");
+    later.set_services(vec![]).await.expect("set");
+    assert!(a.tries("connect 10.96.0.20 80").await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_holder_whose_server_was_killed_while_starting_it_is_no_obstacle() {
+    let folder = tempfile::tempdir().expect("folder");
+    let network = folder.path().join("network");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+    std::fs::create_dir(&network).expect("made");
+    std::fs::set_permissions(&network, mode).expect("set");
+    // It waits for the first word of its server, which never comes.
+    let (ours, theirs) = std::os::unix::net::UnixStream::pair().expect("a pair");
+    let mut orphan = std::process::Command::new(program())
+        .arg(node::holder::process::SUBCOMMAND)
+        .arg(&network)
+        .stdin(std::os::fd::OwnedFd::from(theirs))
+        .spawn()
+        .expect("started");
+    while !network.join("holder.json").exists() {
+        std::thread::yield_now();
+    }
+    let starting = tokio::spawn({
+        let folder = folder.path().to_owned();
+        async move { start_in(&folder).await }
+    });
+    drop(ours);
+    let started = starting.await.expect("no panic");
+    assert!(!started.holder().is_adopted());
+    started.shutdown().await.expect("ended");
+    assert!(!orphan.wait().expect("ended").success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn attaching_what_is_no_network_says_which_step_failed() {
+    let cluster = Cluster::start().await;
+    let address = cluster.network.allocate().expect("free");
+    let file = std::fs::File::open("/dev/null").expect("there");
+    let error = cluster
+        .network
+        .attach_pod(address, file.into())
+        .await
+        .unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains(&format!("make a link for pod {address}")),
+        "{error}"
+    );
+    let outside = "192.0.2.1".parse().expect("an address");
+    let error = cluster
+        .network
+        .attach_process(outside, std::process::id())
+        .await
+        .unwrap_err();
+    assert!(matches!(error, Error::NotAPodAddress(_)), "{error}");
+    assert_eq!(
+        cluster.network.attached().await.expect("known"),
+        Vec::<std::net::Ipv4Addr>::new()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_holder_whose_folder_was_deleted_ends_with_its_last_server() {
+    let folder = tempfile::tempdir().expect("folder");
+    let network = start_in(folder.path()).await;
+    let namespace = namespace_of(&network);
+    folder.close().expect("deleted");
+    // With a server it goes on: pods may be alive.
+    let address = std::net::SocketAddrV4::new(network.layout().gateway, 0);
+    network.udp(address).await.expect("it still makes sockets");
+    drop(network);
+    let gone = async {
+        while !processes_in(namespace).is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    let outcome = tokio::time::timeout(std::time::Duration::from_secs(20), gone).await;
+    assert!(outcome.is_ok(), "the holder is still there");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -18,12 +18,10 @@ use sha2::{Digest as _, Sha256};
 
 use super::error::{ApiError, Code};
 
-/// Names the user on a trusted connection.
-pub const USER_HEADER: &str = "x-ferroflow-user";
-/// Names the user's groups on a trusted connection, separated by commas.
-pub const GROUPS_HEADER: &str = "x-ferroflow-groups";
-/// Proves that a request comes from our own proxy or console, where connections cannot tell.
-pub const SECRET_HEADER: &str = "x-ferroflow-proxy-secret";
+/// Names the user on a trusted connection, as the API server's proxy sets it.
+pub const USER_HEADER: &str = "x-remote-user";
+/// Names the user's groups on a trusted connection, one header each.
+pub const GROUP_HEADER: &str = "x-remote-group";
 /// The audience of tokens made for callers of this API.
 pub const AUDIENCE: &str = "pipelines.kubeflow.org";
 
@@ -31,6 +29,9 @@ pub const AUDIENCE: &str = "pipelines.kubeflow.org";
 const TOKEN_MEMORY: Duration = Duration::from_secs(60);
 /// How long a decision stays good without asking again.
 const DECISION_MEMORY: Duration = Duration::from_secs(10);
+
+/// Names the user for whom a front door of ours calls with its own token; it must have the right to impersonate users.
+pub const ON_BEHALF_HEADER: &str = "kubeflow-userid";
 
 /// Marks a connection that only our own proxy or console can have made. Inserted by the acceptor, never read off the wire.
 #[derive(Clone, Copy, Debug)]
@@ -59,8 +60,8 @@ pub enum AccessPolicy {
 /// Reviews by the cluster, remembered for a short while.
 pub struct ClusterAccess {
     client: kube::Client,
-    /// What a proxy of ours sends to be believed about the user.
-    proxy_secret: Option<String>,
+    /// Users that are believed about whom they call for; others need the right to impersonate.
+    front_doors: Vec<String>,
     tokens: Mutex<HashMap<[u8; 32], (Instant, Caller)>>,
     /// Caller and question to the refusal, if it was one.
     decisions: Mutex<HashMap<(Caller, String), Decision>>,
@@ -69,12 +70,12 @@ pub struct ClusterAccess {
 type Decision = (Instant, Option<String>);
 
 impl AccessPolicy {
-    /// Judges by the cluster that a client reaches.
-    /// A request that carries `proxy_secret` in [`SECRET_HEADER`] is believed about its user, as a trusted connection is.
-    pub fn cluster(client: kube::Client, proxy_secret: Option<String>) -> Self {
+    /// Judges by the cluster that a client reaches. `front_doors` are users (the console's service account) that are
+    /// believed about whom they call for.
+    pub fn cluster(client: kube::Client, front_doors: Vec<String>) -> Self {
         Self::Cluster(Arc::new(ClusterAccess {
             client,
-            proxy_secret: proxy_secret.filter(|secret| !secret.is_empty()),
+            front_doors,
             tokens: Mutex::default(),
             decisions: Mutex::default(),
         }))
@@ -85,15 +86,24 @@ impl AccessPolicy {
         match self {
             Self::Fixed(caller) => Ok(caller.clone()),
             Self::Cluster(access) => {
-                if (parts.extensions.get::<TrustedConnection>().is_some()
-                    || access.knows_secret(&parts.headers))
+                if parts.extensions.get::<TrustedConnection>().is_some()
                     && let Some(caller) = named_caller(&parts.headers)
                 {
                     return Ok(caller);
                 }
                 let token = bearer(&parts.headers)
                     .ok_or_else(|| ApiError::new(Code::Unauthenticated, "the request carries no token: send 'Authorization: Bearer …' with a token for the audience pipelines.kubeflow.org or the API server's own"))?;
-                access.review_token(token).await
+                let caller = access.review_token(token).await?;
+                match parts
+                    .headers
+                    .get(ON_BEHALF_HEADER)
+                    .and_then(|user| user.to_str().ok())
+                {
+                    Some(user) if !user.is_empty() && user != caller.user => {
+                        access.on_behalf(&caller, user).await
+                    }
+                    _ => Ok(caller),
+                }
             }
         }
     }
@@ -109,9 +119,15 @@ impl AccessPolicy {
         match self {
             Self::Fixed(_) => Ok(()),
             Self::Cluster(access) => {
-                access
-                    .review_access(caller, verb, resource, namespace)
-                    .await
+                let question = ResourceAttributes {
+                    group: Some("pipelines.kubeflow.org".to_owned()),
+                    version: Some("v1beta1".to_owned()),
+                    resource: Some(resource.to_owned()),
+                    verb: Some(verb.to_owned()),
+                    namespace: Some(namespace.to_owned()),
+                    ..ResourceAttributes::default()
+                };
+                access.review_access(caller, question).await
             }
         }
     }
@@ -120,15 +136,11 @@ impl AccessPolicy {
 fn named_caller(headers: &HeaderMap) -> Option<Caller> {
     let user = headers.get(USER_HEADER)?.to_str().ok()?.to_owned();
     let groups = headers
-        .get(GROUPS_HEADER)
-        .and_then(|groups| groups.to_str().ok())
-        .unwrap_or_default();
-    let groups = groups
-        .split(',')
-        .map(str::trim)
-        .filter(|group| !group.is_empty())
-        .map(str::to_owned)
-        .collect();
+        .get_all(GROUP_HEADER)
+        .iter()
+        .filter_map(|group| group.to_str().ok())
+        .filter(|group| !group.is_empty());
+    let groups = groups.map(str::to_owned).collect();
     (!user.is_empty()).then_some(Caller {
         user,
         groups,
@@ -146,15 +158,6 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 }
 
 impl ClusterAccess {
-    fn knows_secret(&self, headers: &HeaderMap) -> bool {
-        let sent = headers.get(SECRET_HEADER).map(http::HeaderValue::as_bytes);
-        match (&self.proxy_secret, sent) {
-            // Digests are compared, so that the time taken tells nothing about the secret.
-            (Some(secret), Some(sent)) => Sha256::digest(secret) == Sha256::digest(sent),
-            _ => false,
-        }
-    }
-
     async fn review_token(&self, token: &str) -> Result<Caller, ApiError> {
         let digest: [u8; 32] = Sha256::digest(token).into();
         let known = self
@@ -208,25 +211,46 @@ impl ClusterAccess {
         ))
     }
 
+    /// The user whom a caller may stand for. Groups are never taken over: only what every user has.
+    async fn on_behalf(&self, caller: &Caller, user: &str) -> Result<Caller, ApiError> {
+        let taken = Caller {
+            user: user.to_owned(),
+            groups: vec!["system:authenticated".to_owned()],
+            uid: String::new(),
+        };
+        if self.front_doors.contains(&caller.user) {
+            return Ok(taken);
+        }
+        let question = ResourceAttributes {
+            verb: Some("impersonate".to_owned()),
+            resource: Some("users".to_owned()),
+            name: Some(user.to_owned()),
+            ..ResourceAttributes::default()
+        };
+        self.review_access(caller, question).await?;
+        Ok(taken)
+    }
+
     async fn review_access(
         &self,
         caller: &Caller,
-        verb: &str,
-        resource: &str,
-        namespace: &str,
+        question: ResourceAttributes,
     ) -> Result<(), ApiError> {
-        let key = (caller.clone(), format!("{verb} {resource} {namespace}"));
-        let known = self
-            .decisions
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&key)
-            .filter(|(since, _)| since.elapsed() < DECISION_MEMORY)
-            .map(|(_, refusal)| refusal.clone());
+        let key = (caller.clone(), format!("{question:?}"));
+        let known = {
+            let decisions = self
+                .decisions
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            decisions
+                .get(&key)
+                .filter(|(since, _)| since.elapsed() < DECISION_MEMORY)
+                .map(|(_, refusal)| refusal.clone())
+        };
         let refusal = match known {
             Some(refusal) => refusal,
             None => {
-                let refusal = self.ask(caller, verb, resource, namespace).await?;
+                let refusal = self.ask(caller, question).await?;
                 let mut decisions = self
                     .decisions
                     .lock()
@@ -244,23 +268,31 @@ impl ClusterAccess {
     async fn ask(
         &self,
         caller: &Caller,
-        verb: &str,
-        resource: &str,
-        namespace: &str,
+        question: ResourceAttributes,
     ) -> Result<Option<String>, ApiError> {
+        let words = |text: &Option<String>| text.clone().unwrap_or_default();
+        let place = question
+            .namespace
+            .as_ref()
+            .map(|namespace| format!(" in namespace {namespace}"))
+            .unwrap_or_default();
+        let refusal = format!(
+            "user {} may not {} {}{}{place}",
+            caller.user,
+            words(&question.verb),
+            words(&question.resource),
+            question
+                .group
+                .as_ref()
+                .map(|group| format!(" of {group}"))
+                .unwrap_or_default()
+        );
         let review = SubjectAccessReview {
             spec: SubjectAccessReviewSpec {
                 user: Some(caller.user.clone()),
                 groups: Some(caller.groups.clone()),
                 uid: Some(caller.uid.clone()).filter(|uid| !uid.is_empty()),
-                resource_attributes: Some(ResourceAttributes {
-                    group: Some("pipelines.kubeflow.org".to_owned()),
-                    version: Some("v1beta1".to_owned()),
-                    resource: Some(resource.to_owned()),
-                    verb: Some(verb.to_owned()),
-                    namespace: Some(namespace.to_owned()),
-                    ..ResourceAttributes::default()
-                }),
+                resource_attributes: Some(question),
                 ..SubjectAccessReviewSpec::default()
             },
             ..SubjectAccessReview::default()
@@ -270,8 +302,7 @@ impl ClusterAccess {
             .create(&PostParams::default(), &review)
             .await
             .map_err(|problem| unreachable("ask about access", &problem))?;
-        let status = answer.status.unwrap_or_default();
-        Ok((!status.allowed).then(|| format!("user {} may not {verb} {resource} in namespace {namespace} (group pipelines.kubeflow.org)", caller.user)))
+        Ok((!answer.status.unwrap_or_default().allowed).then_some(refusal))
     }
 }
 
@@ -306,7 +337,8 @@ mod tests {
         headers.insert(USER_HEADER, "".parse().unwrap());
         assert_eq!(named_caller(&headers), None);
         headers.insert(USER_HEADER, "ada".parse().unwrap());
-        headers.insert(GROUPS_HEADER, "a, b,".parse().unwrap());
+        headers.append(GROUP_HEADER, "a".parse().unwrap());
+        headers.append(GROUP_HEADER, "b".parse().unwrap());
         assert_eq!(named_caller(&headers).unwrap().groups, ["a", "b"]);
     }
 }

@@ -19,6 +19,8 @@ use crate::selector;
 use crate::setup::Setup;
 use crate::watches::Watches;
 
+pub use rollout::resolve;
+
 const IDENTITY: &str = "deployment-controller";
 
 struct Context {

@@ -1,4 +1,4 @@
-//! Binds claims to volumes, has the local provisioner make what is missing, and reclaims volumes whose claims are gone.
+//! Binds claims to volumes, and has the local provisioner make what is missing.
 
 use std::sync::Arc;
 
@@ -8,7 +8,8 @@ use k8s_openapi::api::storage::v1::StorageClass;
 use kube::ResourceExt;
 use serde_json::{Value, json};
 
-use super::provisioner::{self, PROVISIONED_BY};
+use super::provisioner;
+use super::reclaim::reconcile_volume;
 use super::{LOCAL_PROVISIONER, matching};
 use crate::scheduler::{SELECTED_NODE, waits_for_consumer};
 use crate::setup::Setup;
@@ -19,13 +20,17 @@ const BIND_COMPLETED: &str = "pv.kubernetes.io/bind-completed";
 const BOUND_BY_CONTROLLER: &str = "pv.kubernetes.io/bound-by-controller";
 const STORAGE_PROVISIONER: &str = "volume.kubernetes.io/storage-provisioner";
 const STORAGE_PROVISIONER_OLD: &str = "volume.beta.kubernetes.io/storage-provisioner";
-const PV_PROTECTION: &str = "kubernetes.io/pv-protection";
 
-struct Context {
-    watches: Arc<Watches>,
-    writer: Writer,
-    recorder: Recorder,
-    base: Option<std::path::PathBuf>,
+/// What binding and reclaiming need.
+pub struct Context {
+    /// Shared watches.
+    pub watches: Arc<Watches>,
+    /// Writes as the binder.
+    pub writer: Writer,
+    /// Records as the binder.
+    pub recorder: Recorder,
+    /// Folder of the local provisioner.
+    pub base: Option<std::path::PathBuf>,
 }
 
 /// Starts the binder of claims and of volumes.
@@ -152,7 +157,10 @@ enum Claim {
 
 /// What the plan for a claim depends on besides the claim.
 struct Surroundings<'a> {
-    volumes: &'a [Arc<PersistentVolume>],
+    /// The volume of a name.
+    named: &'a (dyn Fn(&str) -> Option<Arc<PersistentVolume>> + Sync),
+    /// All volumes; asked for only where one has to be found.
+    volumes: &'a (dyn Fn() -> Vec<Arc<PersistentVolume>> + Sync),
     class: Option<&'a StorageClass>,
     is_used: bool,
     provisions: bool,
@@ -166,12 +174,9 @@ fn plan(claim: &PersistentVolumeClaim, around: &Surroundings<'_>) -> Claim {
         .filter(|name| !name.is_empty());
     let is_complete = claim.annotations().contains_key(BIND_COMPLETED);
     if let Some(name) = named {
-        let volume = around
-            .volumes
-            .iter()
-            .find(|volume| volume.metadata.name.as_deref() == Some(name));
+        let volume = (around.named)(name);
         return match volume {
-            Some(volume) if matching::is_tied(volume, claim) => {
+            Some(volume) if matching::is_tied(&volume, claim) => {
                 let phase = |status: Option<&String>| status.is_some_and(|phase| phase == "Bound");
                 let bound = phase(
                     claim
@@ -187,7 +192,7 @@ fn plan(claim: &PersistentVolumeClaim, around: &Surroundings<'_>) -> Claim {
                 if bound && is_complete {
                     Claim::Settled
                 } else {
-                    Claim::Bind(volume.clone())
+                    Claim::Bind(volume)
                 }
             }
             Some(volume)
@@ -196,7 +201,7 @@ fn plan(claim: &PersistentVolumeClaim, around: &Surroundings<'_>) -> Claim {
                     .as_ref()
                     .is_some_and(|spec| spec.claim_ref.is_none()) =>
             {
-                Claim::Bind(volume.clone())
+                Claim::Bind(volume)
             }
             Some(_) if is_complete => Claim::Lost,
             Some(_) => Claim::Wait(
@@ -212,7 +217,8 @@ fn plan(claim: &PersistentVolumeClaim, around: &Surroundings<'_>) -> Claim {
     }
     let node = claim.annotations().get(SELECTED_NODE).cloned();
     let waits = around.class.is_some_and(waits_for_consumer) && node.is_none();
-    let found = matching::best(around.volumes, claim);
+    let volumes = (around.volumes)();
+    let found = matching::best(&volumes, claim);
     if let Some(volume) = found
         && (!waits || matching::is_tied(volume, claim))
     {
@@ -284,7 +290,8 @@ async fn reconcile_claim(key: Key, context: Arc<Context>) -> kube::Result<contro
         .count(BY_CLAIM, &index_value(Some(&key.namespace), &key.name))
         > 0;
     let around = Surroundings {
-        volumes: &watches.volumes.cache().list(),
+        named: &|name| watches.volumes.cache().find("", name),
+        volumes: &|| watches.volumes.cache().list(),
         class: class.as_deref(),
         is_used: used,
         provisions: context.base.is_some(),
@@ -478,118 +485,6 @@ fn volume_patch(claim: &PersistentVolumeClaim, volume: &PersistentVolume) -> Opt
         patch["metadata"]["annotations"] = json!({BOUND_BY_CONTROLLER: "yes"});
     }
     Some(patch)
-}
-
-/// What a volume needs next.
-#[derive(Debug, PartialEq)]
-enum Volume {
-    Keep,
-    Phase(&'static str),
-    Delete,
-}
-
-fn plan_volume(volume: &PersistentVolume, claim: Option<&PersistentVolumeClaim>) -> Volume {
-    let spec = volume.spec.clone().unwrap_or_default();
-    let phase = volume
-        .status
-        .as_ref()
-        .and_then(|status| status.phase.as_deref())
-        .unwrap_or_default();
-    let Some(reference) = &spec.claim_ref else {
-        return if phase == "Available" {
-            Volume::Keep
-        } else {
-            Volume::Phase("Available")
-        };
-    };
-    let Some(uid) = &reference.uid else {
-        // Set aside for a claim that is not there yet.
-        return if phase == "Available" {
-            Volume::Keep
-        } else {
-            Volume::Phase("Available")
-        };
-    };
-    if claim.is_some_and(|claim| claim.metadata.uid.as_ref() == Some(uid)) {
-        return Volume::Keep;
-    }
-    let is_ours = volume
-        .annotations()
-        .get(PROVISIONED_BY)
-        .is_some_and(|by| by == LOCAL_PROVISIONER);
-    let deletes = spec.persistent_volume_reclaim_policy.as_deref() == Some("Delete");
-    if phase != "Released" && !(volume.metadata.deletion_timestamp.is_some() && is_ours) {
-        return Volume::Phase("Released");
-    }
-    if deletes && is_ours {
-        Volume::Delete
-    } else {
-        Volume::Keep
-    }
-}
-
-async fn reconcile_volume(key: Key, context: Arc<Context>) -> kube::Result<control::Next> {
-    let watches = &context.watches;
-    let Some(volume) = watches.volumes.cache().get(&key) else {
-        return Ok(None);
-    };
-    let reference = volume
-        .spec
-        .as_ref()
-        .and_then(|spec| spec.claim_ref.clone())
-        .unwrap_or_default();
-    let claim_key = Key::new(
-        reference.namespace.unwrap_or_default(),
-        reference.name.unwrap_or_default(),
-    );
-    let claim = watches.claims.cache().get(&claim_key);
-    match plan_volume(&volume, claim.as_deref()) {
-        Volume::Keep => {}
-        Volume::Phase(phase) => {
-            let patch = json!({"status": {"phase": phase}});
-            let updated = context
-                .writer
-                .patch_status::<PersistentVolume>(&key, patch)
-                .await?;
-            watches.volumes.note(updated);
-        }
-        Volume::Delete => delete(&context, &volume).await?,
-    }
-    Ok(None)
-}
-
-/// Removes the folder, then the object: a crash in between leaves an object that is tried again, never a lost folder.
-async fn delete(context: &Context, volume: &PersistentVolume) -> kube::Result<()> {
-    let path = volume
-        .spec
-        .as_ref()
-        .and_then(|spec| spec.host_path.as_ref())
-        .map(|path| path.path.clone());
-    if let (Some(base), Some(path)) = (&context.base, path)
-        && let Err(error) = provisioner::delete_folder(base, std::path::Path::new(&path)).await
-    {
-        let message = format!("volume could not be deleted: {error}");
-        context
-            .recorder
-            .warning(volume, "VolumeFailedDelete", message.clone());
-        let patch = json!({"status": {"phase": "Failed", "message": message}});
-        let updated = context
-            .writer
-            .patch_status::<PersistentVolume>(&Key::of(volume), patch)
-            .await?;
-        context.watches.volumes.note(updated);
-        return Ok(());
-    }
-    match context.writer.delete(volume, None).await? {
-        Some(write::Deleted::Going(held)) => {
-            if held.finalizers() == [PV_PROTECTION] {
-                tracing::debug!(object = %volume.name_any(), "volume waits for its protection to be lifted");
-            }
-            context.watches.volumes.note(*held);
-        }
-        Some(write::Deleted::Gone) | None => context.watches.volumes.note_gone(volume.clone()),
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Plans of claims and volumes, on values.
 
+use super::super::provisioner::PROVISIONED_BY;
+use super::super::reclaim::{Volume, plan_volume};
 use super::*;
 
 fn claim(change: Value) -> PersistentVolumeClaim {
@@ -49,7 +51,13 @@ fn planned(
     plan(
         claim,
         &Surroundings {
-            volumes,
+            named: &|name| {
+                volumes
+                    .iter()
+                    .find(|volume| volume.metadata.name.as_deref() == Some(name))
+                    .cloned()
+            },
+            volumes: &|| volumes.to_vec(),
             class,
             is_used: false,
             provisions: true,

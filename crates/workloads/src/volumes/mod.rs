@@ -2,9 +2,11 @@
 //! do. A claim in use by a pod and a volume in use by a claim are kept until they no longer are.
 
 mod binder;
+mod ephemeral;
 mod matching;
 mod protection;
 mod provisioner;
+mod reclaim;
 
 use crate::setup::Setup;
 
@@ -30,4 +32,5 @@ pub fn default_storage_class() -> serde_json::Value {
 pub fn start(setup: &mut Setup) {
     binder::start(setup);
     protection::start(setup);
+    ephemeral::start(setup);
 }

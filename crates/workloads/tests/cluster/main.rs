@@ -8,4 +8,5 @@ mod namespaces;
 mod rollouts;
 mod scheduling;
 mod services;
+mod sets;
 mod storage;

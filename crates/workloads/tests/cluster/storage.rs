@@ -8,7 +8,8 @@ use serde_json::json;
 
 use crate::home::{Home, eventually, pod};
 
-async fn add_class(home: &Home) {
+/// Adds the class a home starts with.
+pub async fn add_class(home: &Home) {
     let classes: Api<StorageClass> = Api::all(home.client.clone());
     let class: StorageClass = serde_json::from_value(workloads::default_storage_class()).unwrap();
     classes
@@ -80,4 +81,23 @@ async fn a_claim_is_provisioned_for_its_pod_kept_while_in_use_and_deleted_with_i
     )
     .await;
     assert!(!path.exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_ephemeral_volume_comes_and_goes_with_its_pod() {
+    let home = Home::start().await;
+    add_class(&home).await;
+    let mut user = pod("user", json!({}));
+    user["spec"]["volumes"] = json!([{"name": "scratch", "ephemeral": {"volumeClaimTemplate": {
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
+    }}}]);
+    home.create::<Pod>(user).await;
+    home.until::<PersistentVolumeClaim>("user-scratch", |claim| phase(claim) == Some("Bound"))
+        .await;
+    home.api::<Pod>()
+        .delete("user", &DeleteParams::default())
+        .await
+        .unwrap();
+    home.until_all::<PersistentVolumeClaim>(|claims| claims.is_empty())
+        .await;
 }

@@ -6,7 +6,7 @@ use objects::{FieldError, names};
 use serde_json::Value;
 
 use super::super::fields::{is_empty, list, text};
-use super::{Place, invalid_all, one_of, probe, resources, validate_id, validate_ip};
+use super::{Place, invalid_all, one_of, probe, resources, validate_id, validate_seccomp};
 
 const FIELD_PATHS: [&str; 9] = [
     "metadata.name",
@@ -16,6 +16,24 @@ const FIELD_PATHS: [&str; 9] = [
     "spec.serviceAccountName",
     "status.hostIP",
     "status.hostIPs",
+    "status.podIP",
+    "status.podIPs",
+];
+
+/// All fields of a pod that have a name here, wherever they may be used.
+const KNOWN_PATHS: [&str; 14] = [
+    "metadata.annotations",
+    "metadata.labels",
+    "metadata.name",
+    "metadata.namespace",
+    "metadata.uid",
+    "spec.nodeName",
+    "spec.restartPolicy",
+    "spec.schedulerName",
+    "spec.serviceAccountName",
+    "status.hostIP",
+    "status.hostIPs",
+    "status.phase",
     "status.podIP",
     "status.podIPs",
 ];
@@ -105,9 +123,6 @@ fn ports(container: &Value, path: &str, is_host_network: bool, errors: &mut Vec<
                 let detail = "must match `containerPort` when `hostNetwork` is true";
                 errors.push(FieldError::invalid(field, host_port, detail));
             }
-        }
-        if let Some(ip) = port["hostIP"].as_str().filter(|ip| !ip.is_empty()) {
-            validate_ip(ip, &format!("{path}.hostIP"), errors);
         }
         one_of(
             &port["protocol"],
@@ -200,11 +215,19 @@ fn env_source(variable: &Value, path: &str, errors: &mut Vec<FieldError>) {
         field_path(
             &from["fieldRef"]["fieldPath"],
             &format!("{path}.fieldRef.fieldPath"),
+            &FIELD_PATHS,
             errors,
         );
     }
     for source in ["configMapKeyRef", "secretKeyRef"] {
         if from[source].is_object() {
+            let name = text(&from[source]["name"]);
+            invalid_all(
+                names::dns_subdomain(name),
+                &format!("{path}.{source}.name"),
+                name,
+                errors,
+            );
             let field = format!("{path}.{source}.key");
             match text(&from[source]["key"]) {
                 "" => errors.push(FieldError::required(field, "")),
@@ -218,37 +241,49 @@ fn env_source(variable: &Value, path: &str, errors: &mut Vec<FieldError>) {
     }
 }
 
-fn field_path(value: &Value, field: &str, errors: &mut Vec<FieldError>) {
+/// A field of the pod that may be read: one of `supported`, or one label or annotation.
+pub(super) fn field_path(
+    value: &Value,
+    field: &str,
+    supported: &[&str],
+    errors: &mut Vec<FieldError>,
+) {
     let path = text(value);
     let is_of_map = ["metadata.labels['", "metadata.annotations['"]
         .iter()
         .any(|prefix| path.starts_with(prefix) && path.ends_with("']"));
     if path.is_empty() {
         errors.push(FieldError::required(field, ""));
-    } else if !is_of_map && !FIELD_PATHS.contains(&path) {
-        errors.push(FieldError::not_supported(field, path, &FIELD_PATHS));
+    } else if is_of_map || supported.contains(&path) {
+    } else if KNOWN_PATHS.contains(&path) {
+        errors.push(FieldError::not_supported(field, path, supported));
+    } else {
+        let detail = format!("error converting fieldPath: field label not supported: {path}");
+        errors.push(FieldError::invalid(field, path, detail));
     }
 }
 
 fn env_from(env: &Value, path: &str, errors: &mut Vec<FieldError>) {
     for (index, from) in list(env).enumerate() {
-        let path = format!("{path}[{index}]");
         let sources: Vec<&str> = ["configMapRef", "secretRef"]
             .into_iter()
             .filter(|source| !from[*source].is_null())
             .collect();
         match sources.as_slice() {
             [] => errors.push(FieldError::invalid(
-                path.as_str(),
+                path,
                 "",
                 "must specify one of: `configMapRef` or `secretRef`",
             )),
             [source] if is_empty(&from[*source]["name"]) => {
-                errors.push(FieldError::required(format!("{path}.{source}.name"), ""));
+                errors.push(FieldError::required(
+                    format!("{path}[{index}].{source}.name"),
+                    "",
+                ));
             }
             [_] => {}
             _ => errors.push(FieldError::invalid(
-                path.as_str(),
+                path,
                 "",
                 "may not have more than one field specified at a time",
             )),
@@ -258,10 +293,13 @@ fn env_from(env: &Value, path: &str, errors: &mut Vec<FieldError>) {
 
 fn mounts(container: &Value, path: &str, volumes: &HashSet<String>, errors: &mut Vec<FieldError>) {
     let mut paths = HashSet::new();
+    let of_all = format!("{path}.volumeMounts");
     for (index, mount) in list(&container["volumeMounts"]).enumerate() {
         let path = format!("{path}.volumeMounts[{index}]");
+        if is_empty(&mount["name"]) {
+            errors.push(FieldError::required(format!("{path}.name"), ""));
+        }
         match text(&mount["name"]) {
-            "" => errors.push(FieldError::required(format!("{path}.name"), "")),
             name if !volumes.contains(name) => {
                 errors.push(FieldError::not_found(format!("{path}.name"), name));
             }
@@ -276,12 +314,26 @@ fn mounts(container: &Value, path: &str, volumes: &HashSet<String>, errors: &mut
             )),
             _ => {}
         }
-        relative_path(&mount["subPath"], &format!("{path}.subPath"), errors);
+        // Of these, Kubernetes does not say in which mount they are.
+        relative_path(&mount["subPath"], &format!("{of_all}.subPath"), errors);
         relative_path(
             &mount["subPathExpr"],
-            &format!("{path}.subPathExpr"),
+            &format!("{of_all}.subPathExpr"),
             errors,
         );
+        one_of(
+            &mount["mountPropagation"],
+            &format!("{of_all}.mountPropagation"),
+            &["Bidirectional", "HostToContainer", "None"],
+            errors,
+        );
+        let is_recursive = matches!(text(&mount["recursiveReadOnly"]), "Enabled" | "IfPossible");
+        if is_recursive && mount["readOnly"] != true {
+            errors.push(FieldError::forbidden(
+                format!("{of_all}.recursiveReadOnly"),
+                "may only be specified when readOnly is true",
+            ));
+        }
         if !is_empty(&mount["subPath"]) && !is_empty(&mount["subPathExpr"]) {
             errors.push(FieldError::invalid(
                 format!("{path}.subPathExpr"),
@@ -316,6 +368,17 @@ fn security(context: &Value, path: &str, errors: &mut Vec<FieldError>) {
     for field in ["runAsUser", "runAsGroup"] {
         validate_id(&context[field], &format!("{path}.{field}"), errors);
     }
+    validate_seccomp(
+        &context["seccompProfile"],
+        &format!("{path}.seccompProfile"),
+        errors,
+    );
+    one_of(
+        &context["procMount"],
+        &format!("{path}.procMount"),
+        &["Default", "Unmasked"],
+        errors,
+    );
     if context["privileged"] == true && context["allowPrivilegeEscalation"] == false {
         errors.push(FieldError::invalid(
             path,

@@ -89,6 +89,12 @@ fn enumerated(spec: &Value, path: &str, errors: &mut Vec<FieldError>) {
         errors,
     );
     one_of(
+        &spec["os"]["name"],
+        &format!("{path}.os"),
+        &["linux", "windows"],
+        errors,
+    );
+    one_of(
         &spec["preemptionPolicy"],
         &format!("{path}.preemptionPolicy"),
         &["PreemptLowerPriority", "Never"],
@@ -99,7 +105,12 @@ fn enumerated(spec: &Value, path: &str, errors: &mut Vec<FieldError>) {
 fn dns(spec: &Value, path: &str, errors: &mut Vec<FieldError>) {
     let servers = list(&spec["dnsConfig"]["nameservers"]).count();
     let field = format!("{path}.dnsConfig.nameservers");
-    if spec["dnsPolicy"] == "None" && servers == 0 {
+    if spec["dnsPolicy"] == "None" && is_empty(&spec["dnsConfig"]) {
+        errors.push(FieldError::required(
+            format!("{path}.dnsConfig"),
+            "must provide `dnsConfig` when `dnsPolicy` is None",
+        ));
+    } else if spec["dnsPolicy"] == "None" && servers == 0 {
         errors.push(FieldError::required(
             field.clone(),
             "must provide at least one DNS nameserver when `dnsPolicy` is None",
@@ -166,13 +177,10 @@ fn referenced_names(spec: &Value, path: &str, errors: &mut Vec<FieldError>) {
             );
         }
     }
-    for (index, secret) in list(&spec["imagePullSecrets"]).enumerate() {
-        if is_empty(&secret["name"]) {
-            errors.push(FieldError::required(
-                format!("{path}.imagePullSecrets[{index}].name"),
-                "",
-            ));
-        }
+    for (index, gate) in list(&spec["readinessGates"]).enumerate() {
+        let condition = text(&gate["conditionType"]);
+        let field = format!("{path}.readinessGates[{index}].conditionType");
+        invalid_all(names::qualified_name(condition), &field, condition, errors);
     }
     let mut gates = HashSet::new();
     for (index, gate) in list(&spec["schedulingGates"]).enumerate() {
@@ -210,12 +218,74 @@ fn security(spec: &Value, path: &str, errors: &mut Vec<FieldError>) {
         &["Always", "OnRootMismatch"],
         errors,
     );
+    validate_seccomp(
+        &context["seccompProfile"],
+        &format!("{path}.seccompProfile"),
+        errors,
+    );
+    for (index, sysctl) in list(&context["sysctls"]).enumerate() {
+        let name = text(&sysctl["name"]);
+        if !is_sysctl(name) {
+            errors.push(FieldError::invalid(
+                format!("{path}.sysctls[{index}].name"),
+                name,
+                "must have at most 253 characters and match regex ^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$",
+            ));
+        }
+    }
     if spec["hostPID"] == true && spec["shareProcessNamespace"] == true {
         errors.push(FieldError::invalid(
             format!("{path}.shareProcessNamespace"),
             true,
             "ShareProcessNamespace and HostPID cannot both be enabled",
         ));
+    }
+}
+
+/// Parts of lower-case letters, digits, `-` and `_` that begin and end with a letter or digit, between dots or slashes.
+fn is_sysctl(name: &str) -> bool {
+    let is_edge = |byte: Option<&u8>| {
+        byte.is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+    };
+    name.len() <= 253
+        && name.split(['.', '/']).all(|part| {
+            let bytes = part.as_bytes();
+            is_edge(bytes.first())
+                && is_edge(bytes.last())
+                && bytes
+                    .iter()
+                    .all(|byte| is_edge(Some(byte)) || matches!(byte, b'-' | b'_'))
+        })
+}
+
+fn validate_seccomp(profile: &Value, path: &str, errors: &mut Vec<FieldError>) {
+    if !profile.is_object() {
+        return;
+    }
+    let has_file = !is_empty(&profile["localhostProfile"]);
+    let field = format!("{path}.localhostProfile");
+    match text(&profile["type"]) {
+        "" => errors.push(FieldError::required(
+            format!("{path}.type"),
+            "type is required when seccompProfile is set",
+        )),
+        "Localhost" if !has_file => {
+            errors.push(FieldError::required(
+                field,
+                "must be set when seccomp type is Localhost",
+            ));
+        }
+        "RuntimeDefault" | "Unconfined" if has_file => errors.push(FieldError::invalid(
+            field,
+            text(&profile["localhostProfile"]),
+            "can only be set when seccomp type is Localhost",
+        )),
+        "Localhost" | "RuntimeDefault" | "Unconfined" => {}
+        other => errors.push(FieldError::not_supported(
+            format!("{path}.type"),
+            other,
+            &["Localhost", "RuntimeDefault", "Unconfined"],
+        )),
     }
 }
 
@@ -344,7 +414,7 @@ mod tests {
             complaints(spec),
             [
                 r#"spec.containers[0].volumeMounts[1].mountPath: Invalid value: "/v": must be unique"#,
-                r#"spec.containers[0].volumeMounts[1].subPath: Invalid value: "../up": must not contain '..'"#,
+                r#"spec.containers[0].volumeMounts.subPath: Invalid value: "../up": must not contain '..'"#,
             ]
         );
     }
@@ -382,7 +452,7 @@ mod tests {
                 r#"spec.containers[0].env[1].name: Invalid value: "a=b": a valid environment variable name must consist only of printable ASCII characters other than '='"#,
                 r#"spec.containers[0].env[2].valueFrom: Invalid value: "": may not be specified when `value` is not empty"#,
                 r#"spec.containers[0].env[3].valueFrom: Invalid value: "": must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef` or `secretKeyRef`"#,
-                r#"spec.containers[0].env[4].valueFrom.fieldRef.fieldPath: Unsupported value: "spec.containers": supported values: "metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName", "spec.serviceAccountName", "status.hostIP", "status.hostIPs", "status.podIP", "status.podIPs""#,
+                r#"spec.containers[0].env[4].valueFrom.fieldRef.fieldPath: Invalid value: "spec.containers": error converting fieldPath: field label not supported: spec.containers"#,
             ]
         );
     }
@@ -470,7 +540,7 @@ mod tests {
             complaints(spec),
             [
                 r#"spec.restartPolicy: Unsupported value: "Sometimes": supported values: "Always", "OnFailure", "Never""#,
-                "spec.dnsConfig.nameservers: Required value: must provide at least one DNS nameserver when `dnsPolicy` is None",
+                "spec.dnsConfig: Required value: must provide `dnsConfig` when `dnsPolicy` is None",
             ]
         );
     }
@@ -489,7 +559,7 @@ mod tests {
         assert_eq!(
             complaints(spec),
             [
-                r#"spec.tolerations[0].operator: Invalid value: {"key":"a","operator":"Exists","value":"b"}: value must be empty when `operator` is 'Exists'"#,
+                r#"spec.tolerations[0].operator: Invalid value: "b": value must be empty when `operator` is 'Exists'"#,
                 r#"spec.tolerations[1].operator: Invalid value: "Equal": operator must be Exists when `key` is empty, which means "match all values and all keys""#,
                 r#"spec.tolerations[2].effect: Unsupported value: "Never": supported values: "NoSchedule", "PreferNoSchedule", "NoExecute""#,
                 "spec.topologySpreadConstraints[0].maxSkew: Invalid value: 0: must be greater than zero",

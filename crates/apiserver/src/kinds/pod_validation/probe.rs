@@ -80,6 +80,22 @@ fn probe(probe: &Value, path: &str, succeeds_at_once: bool, errors: &mut Vec<Fie
             ));
         }
     }
+    let grace = &probe["terminationGracePeriodSeconds"];
+    let field = format!("{path}.terminationGracePeriodSeconds");
+    if grace.as_i64().is_some_and(|seconds| seconds <= 0) {
+        errors.push(FieldError::invalid(
+            field.clone(),
+            grace.clone(),
+            "must be greater than 0",
+        ));
+    }
+    if !succeeds_at_once && !grace.is_null() {
+        errors.push(FieldError::invalid(
+            field,
+            grace.clone(),
+            "must not be set for readinessProbes",
+        ));
+    }
     let successes = &probe["successThreshold"];
     if succeeds_at_once && successes.as_i64().is_some_and(|number| number != 1) {
         let field = format!("{path}.successThreshold");

@@ -10,6 +10,18 @@ use super::{NOT_NEGATIVE, invalid_all};
 const STANDARD: [&str; 3] = ["cpu", "memory", "ephemeral-storage"];
 
 pub(super) fn validate(resources: &Value, path: &str, errors: &mut Vec<FieldError>) {
+    let has = |prefix: &str| {
+        ["limits", "requests"]
+            .into_iter()
+            .flat_map(|kind| resources[kind].as_object().into_iter().flatten())
+            .any(|(name, _)| name.starts_with(prefix))
+    };
+    if has("hugepages-") && !has("cpu") && !has("memory") {
+        errors.push(FieldError::forbidden(
+            path,
+            "HugePages require cpu or memory",
+        ));
+    }
     let (limits, requests) = (&resources["limits"], &resources["requests"]);
     for (list, path) in [
         (limits, format!("{path}.limits")),

@@ -1,9 +1,12 @@
 //! Where a pod may run: tolerations, node affinity, spread constraints.
 
+use std::collections::HashSet;
+
 use objects::{FieldError, names};
 use serde_json::Value;
 
 use super::super::fields::{is_empty, list, text};
+use super::super::selector::validate_selector;
 use super::{invalid_all, one_of};
 
 pub(super) fn validate(spec: &Value, path: &str, errors: &mut Vec<FieldError>) {
@@ -19,6 +22,30 @@ pub(super) fn validate(spec: &Value, path: &str, errors: &mut Vec<FieldError>) {
         spread(
             constraint,
             &format!("{path}.topologySpreadConstraints[{index}]"),
+            errors,
+        );
+    }
+    let mut seen = HashSet::new();
+    for (index, constraint) in list(&spec["topologySpreadConstraints"]).enumerate() {
+        let pair = (
+            text(&constraint["topologyKey"]),
+            text(&constraint["whenUnsatisfiable"]),
+        );
+        if !seen.insert(pair) {
+            // Kubernetes names the first of the two.
+            errors.push(FieldError::duplicate(
+                format!(
+                    "{path}.topologySpreadConstraints[{}].{{topologyKey, whenUnsatisfiable}}",
+                    index - 1
+                ),
+                format!("{{{}, {}}}", pair.0, pair.1),
+            ));
+        }
+    }
+    for kind in ["podAffinity", "podAntiAffinity"] {
+        pod_affinity(
+            &spec["affinity"][kind],
+            &format!("{path}.affinity.{kind}"),
             errors,
         );
     }
@@ -41,16 +68,7 @@ pub(super) fn validate(spec: &Value, path: &str, errors: &mut Vec<FieldError>) {
     let preferred = "preferredDuringSchedulingIgnoredDuringExecution";
     for (index, term) in list(&affinity[preferred]).enumerate() {
         let path = format!("{path}.{preferred}[{index}]");
-        if !term["weight"]
-            .as_i64()
-            .is_some_and(|weight| (1..=100).contains(&weight))
-        {
-            errors.push(FieldError::invalid(
-                format!("{path}.weight"),
-                term["weight"].clone(),
-                "must be in the range 1-100",
-            ));
-        }
+        weight(&term["weight"], &path, errors);
         node_term(&term["preference"], &format!("{path}.preference"), errors);
     }
 }
@@ -87,7 +105,7 @@ fn validate_toleration(toleration: &Value, path: &str, errors: &mut Vec<FieldErr
         }
         "Exists" if !is_empty(&toleration["value"]) => errors.push(FieldError::invalid(
             field,
-            toleration.clone(),
+            text(&toleration["value"]),
             "value must be empty when `operator` is 'Exists'",
         )),
         "Exists" => {}
@@ -103,6 +121,47 @@ fn validate_toleration(toleration: &Value, path: &str, errors: &mut Vec<FieldErr
         &["NoSchedule", "PreferNoSchedule", "NoExecute"],
         errors,
     );
+}
+
+fn pod_affinity(affinity: &Value, path: &str, errors: &mut Vec<FieldError>) {
+    let required = "requiredDuringSchedulingIgnoredDuringExecution";
+    for (index, term) in list(&affinity[required]).enumerate() {
+        pod_term(term, &format!("{path}.{required}[{index}]"), errors);
+    }
+    let preferred = "preferredDuringSchedulingIgnoredDuringExecution";
+    for (index, term) in list(&affinity[preferred]).enumerate() {
+        let path = format!("{path}.{preferred}[{index}]");
+        weight(&term["weight"], &path, errors);
+        pod_term(
+            &term["podAffinityTerm"],
+            &format!("{path}.podAffinityTerm"),
+            errors,
+        );
+    }
+}
+
+fn pod_term(term: &Value, path: &str, errors: &mut Vec<FieldError>) {
+    for key in ["labelSelector", "namespaceSelector"] {
+        validate_selector(&term[key], &format!("{path}.{key}"), errors);
+    }
+    let (key, field) = (text(&term["topologyKey"]), format!("{path}.topologyKey"));
+    if key.is_empty() {
+        errors.push(FieldError::required(field.clone(), "can not be empty"));
+    }
+    invalid_all(names::qualified_name(key), &field, key, errors);
+}
+
+fn weight(weight: &Value, path: &str, errors: &mut Vec<FieldError>) {
+    if !weight
+        .as_i64()
+        .is_some_and(|weight| (1..=100).contains(&weight))
+    {
+        errors.push(FieldError::invalid(
+            format!("{path}.weight"),
+            weight.clone(),
+            "must be in the range 1-100",
+        ));
+    }
 }
 
 fn spread(constraint: &Value, path: &str, errors: &mut Vec<FieldError>) {
@@ -125,6 +184,19 @@ fn spread(constraint: &Value, path: &str, errors: &mut Vec<FieldError>) {
             "can not be empty",
         ));
     }
+    let policy = text(&constraint["whenUnsatisfiable"]);
+    if !constraint["minDomains"].is_null() && policy != "DoNotSchedule" {
+        errors.push(FieldError::invalid(
+            format!("{path}.minDomains"),
+            constraint["minDomains"].clone(),
+            format!("can only use minDomains if whenUnsatisfiable=DoNotSchedule, not {policy}"),
+        ));
+    }
+    validate_selector(
+        &constraint["labelSelector"],
+        &format!("{path}.labelSelector"),
+        errors,
+    );
     let field = format!("{path}.whenUnsatisfiable");
     if is_empty(&constraint["whenUnsatisfiable"]) {
         errors.push(FieldError::required(field, ""));

@@ -7,8 +7,8 @@ use objects::quantity::Quantity;
 use serde_json::Value;
 
 use super::super::fields::{is_empty, list, text};
-use super::container::{relative_path, required_name};
-use super::{NOT_NEGATIVE, one_of};
+use super::container::{field_path, relative_path, required_name};
+use super::{invalid_all, one_of};
 
 /// Checks all volumes of a pod; gives their names, which mounts may use.
 pub(super) fn validate_all(
@@ -59,13 +59,21 @@ fn source(volume: &Value, path: &str, errors: &mut Vec<FieldError>) {
         errors.push(FieldError::required(format!("{path}.{key}"), ""));
     }
     match kind.as_str() {
-        "secret" | "configMap" | "downwardAPI" => {
+        "secret" | "configMap" => {
             mode(
                 &source["defaultMode"],
                 &format!("{path}.defaultMode"),
                 errors,
             );
             items(&source["items"], &format!("{path}.items"), errors);
+        }
+        "downwardAPI" => {
+            mode(
+                &source["defaultMode"],
+                &format!("{path}.defaultMode"),
+                errors,
+            );
+            downward(&source["items"], &path, errors);
         }
         "projected" => projected(source, &path, errors),
         "hostPath" => host_path(source, &path, errors),
@@ -112,6 +120,19 @@ pub(in super::super) fn validate_claim_spec(
             errors,
         );
     }
+    if list(&spec["accessModes"]).count() > 1
+        && list(&spec["accessModes"]).any(|mode| mode == "ReadWriteOncePod")
+    {
+        errors.push(FieldError::forbidden(
+            modes,
+            "may not use ReadWriteOncePod with other access modes",
+        ));
+    }
+    let class = text(&spec["storageClassName"]);
+    if !class.is_empty() {
+        let details = objects::names::dns_subdomain(class);
+        invalid_all(details, &format!("{path}.storageClassName"), class, errors);
+    }
     let storage = &spec["resources"]["requests"]["storage"];
     let field = format!("{path}.resources[storage]");
     match Quantity::from_json(storage) {
@@ -149,11 +170,63 @@ fn mode(value: &Value, field: &str, errors: &mut Vec<FieldError>) {
 fn items(value: &Value, path: &str, errors: &mut Vec<FieldError>) {
     for (index, item) in list(value).enumerate() {
         let path = format!("{path}[{index}]");
+        if is_empty(&item["key"]) {
+            errors.push(FieldError::required(format!("{path}.key"), ""));
+        }
         if is_empty(&item["path"]) {
             errors.push(FieldError::required(format!("{path}.path"), ""));
         }
         relative_path(&item["path"], &format!("{path}.path"), errors);
         mode(&item["mode"], &format!("{path}.mode"), errors);
+    }
+}
+
+/// Files that show fields of the pod; of their sources Kubernetes does not say which file's they are.
+fn downward(value: &Value, path: &str, errors: &mut Vec<FieldError>) {
+    const FIELD_PATHS: [&str; 5] = [
+        "metadata.annotations",
+        "metadata.labels",
+        "metadata.name",
+        "metadata.namespace",
+        "metadata.uid",
+    ];
+    for item in list(value) {
+        if is_empty(&item["path"]) {
+            errors.push(FieldError::required(format!("{path}.path"), ""));
+        }
+        relative_path(&item["path"], &format!("{path}.path"), errors);
+        mode(&item["mode"], &format!("{path}.mode"), errors);
+        match (
+            item["fieldRef"].is_object(),
+            item["resourceFieldRef"].is_object(),
+        ) {
+            (true, true) => errors.push(FieldError::invalid(
+                path,
+                "resource",
+                "fieldRef and resourceFieldRef can not be specified simultaneously",
+            )),
+            (false, false) => errors.push(FieldError::required(
+                path,
+                "one of fieldRef and resourceFieldRef is required",
+            )),
+            (true, false) => field_path(
+                &item["fieldRef"]["fieldPath"],
+                &format!("{path}.fieldRef.fieldPath"),
+                &FIELD_PATHS,
+                errors,
+            ),
+            (false, true) => {
+                let reference = &item["resourceFieldRef"];
+                for key in ["containerName", "resource"] {
+                    if is_empty(&reference[key]) {
+                        errors.push(FieldError::required(
+                            format!("{path}.resourceFieldRef.{key}"),
+                            "",
+                        ));
+                    }
+                }
+            }
+        }
     }
 }
 
@@ -163,11 +236,17 @@ fn projected(source: &Value, path: &str, errors: &mut Vec<FieldError>) {
         &format!("{path}.defaultMode"),
         errors,
     );
+    let of_all = path;
     for (index, source) in list(&source["sources"]).enumerate() {
         let path = format!("{path}.sources[{index}]");
-        for kind in ["secret", "configMap", "downwardAPI"] {
+        downward(
+            &source["downwardAPI"]["items"],
+            &format!("{path}.downwardAPI"),
+            errors,
+        );
+        for kind in ["secret", "configMap"] {
             let part = &source[kind];
-            if kind != "downwardAPI" && part.is_object() && is_empty(&part["name"]) {
+            if part.is_object() && is_empty(&part["name"]) {
                 errors.push(FieldError::required(format!("{path}.{kind}.name"), ""));
             }
             items(&part["items"], &format!("{path}.{kind}.items"), errors);
@@ -186,9 +265,9 @@ fn projected(source: &Value, path: &str, errors: &mut Vec<FieldError>) {
                 ));
             }
             if is_empty(&token["path"]) {
-                errors.push(FieldError::required(format!("{path}.path"), ""));
+                errors.push(FieldError::required(format!("{of_all}.path"), ""));
             }
-            relative_path(&token["path"], &format!("{path}.path"), errors);
+            relative_path(&token["path"], &format!("{of_all}.path"), errors);
         }
     }
 }
@@ -206,6 +285,7 @@ fn host_path(source: &Value, path: &str, errors: &mut Vec<FieldError>) {
         &source["type"],
         &format!("{path}.type"),
         &[
+            "",
             "BlockDevice",
             "CharDevice",
             "Directory",
@@ -226,7 +306,7 @@ fn size_limit(value: &Value, field: &str, errors: &mut Vec<FieldError>) {
         Ok(size) if size.signum() < 0 => {
             errors.push(FieldError::forbidden(
                 field,
-                format!("SizeLimit field {NOT_NEGATIVE}"),
+                "SizeLimit field must be a valid resource quantity",
             ));
         }
         Ok(_) => {}

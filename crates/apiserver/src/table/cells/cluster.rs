@@ -25,7 +25,9 @@ pub(super) static NODES: Printer = Printer {
     ],
     row: |node| {
         let info = &node["status"]["nodeInfo"];
-        let ready = list(&node["status"]["conditions"]).iter().find(|condition| condition["type"] == "Ready");
+        let ready = list(&node["status"]["conditions"])
+            .iter()
+            .find(|condition| condition["type"] == "Ready");
         let mut status = match ready {
             None => "Unknown".to_owned(),
             Some(condition) if condition["status"] == "True" => "Ready".into(),
@@ -37,15 +39,21 @@ pub(super) static NODES: Printer = Printer {
         let mut roles: Vec<&str> = objects::meta::labels(node)
             .into_iter()
             .flatten()
-            .filter_map(|(key, value)| match key.strip_prefix("node-role.kubernetes.io/") {
-                Some(role) => Some(role),
-                None if key == "kubernetes.io/role" => value.as_str(),
-                None => None,
-            })
+            .filter_map(
+                |(key, value)| match key.strip_prefix("node-role.kubernetes.io/") {
+                    Some(role) => Some(role),
+                    None if key == "kubernetes.io/role" => value.as_str(),
+                    None => None,
+                },
+            )
             .filter(|role| !role.is_empty())
             .collect();
         roles.sort_unstable();
-        let roles = if roles.is_empty() { "<none>".to_owned() } else { roles.join(",") };
+        let roles = if roles.is_empty() {
+            "<none>".to_owned()
+        } else {
+            roles.join(",")
+        };
         let address = |kind: &str| -> Value {
             list(&node["status"]["addresses"])
                 .iter()
@@ -53,7 +61,11 @@ pub(super) static NODES: Printer = Printer {
                 .map_or_else(|| json!("<none>"), |address| address["address"].clone())
         };
         let known = |field: &str| -> Value {
-            info[field].as_str().filter(|text| !text.is_empty()).unwrap_or("<unknown>").into()
+            info[field]
+                .as_str()
+                .filter(|text| !text.is_empty())
+                .unwrap_or("<unknown>")
+                .into()
         };
         vec![
             name(node),
@@ -87,20 +99,36 @@ pub(super) static EVENTS: Printer = Printer {
         // One row function for both groups' field names.
         let pick = |core: &str, new: &str| -> Value {
             let value = &event[core];
-            if value.is_null() { event[new].clone() } else { value.clone() }
+            if value.is_null() {
+                event[new].clone()
+            } else {
+                value.clone()
+            }
         };
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let event_time = text(&event["eventTime"]);
         let or_event_time = |time: Value| -> String {
-            let time = time.as_str().map(str::to_owned).filter(|time| !time.is_empty());
-            duration::since(time.or_else(|| Some(event_time.clone()).filter(|time| !time.is_empty())).as_deref())
+            let time = time
+                .as_str()
+                .map(str::to_owned)
+                .filter(|time| !time.is_empty());
+            duration::since(
+                time.or_else(|| Some(event_time.clone()).filter(|time| !time.is_empty()))
+                    .as_deref(),
+            )
         };
         let first = or_event_time(pick("firstTimestamp", "deprecatedFirstTimestamp"));
         let (last, count) = match event["series"]["lastObservedTime"].as_str() {
-            Some(time) => (duration::since(Some(time)), event["series"]["count"].as_i64().unwrap_or(1)),
+            Some(time) => (
+                duration::since(Some(time)),
+                event["series"]["count"].as_i64().unwrap_or(1),
+            ),
             None => (
                 or_event_time(pick("lastTimestamp", "deprecatedLastTimestamp")),
-                pick("count", "deprecatedCount").as_i64().unwrap_or(1).max(1),
+                pick("count", "deprecatedCount")
+                    .as_i64()
+                    .unwrap_or(1)
+                    .max(1),
             ),
         };
         let about = pick("involvedObject", "regarding");
@@ -118,7 +146,11 @@ pub(super) static EVENTS: Printer = Printer {
             host if host.is_empty() => text(&event["reportingInstance"]),
             host => host,
         };
-        let source = if host.is_empty() { component } else { format!("{component}, {host}") };
+        let source = if host.is_empty() {
+            component
+        } else {
+            format!("{component}, {host}")
+        };
         vec![
             last.into(),
             event["type"].clone(),
@@ -136,7 +168,16 @@ pub(super) static EVENTS: Printer = Printer {
 
 pub(super) static LEASES: Printer = Printer {
     columns: &[NAME, column("Holder", "string"), AGE],
-    row: |object| vec![name(object), object["spec"]["holderIdentity"].as_str().unwrap_or_default().into(), age(object)],
+    row: |object| {
+        vec![
+            name(object),
+            object["spec"]["holderIdentity"]
+                .as_str()
+                .unwrap_or_default()
+                .into(),
+            age(object),
+        ]
+    },
 };
 
 pub(super) static PRIORITY_CLASSES: Printer = Printer {
@@ -153,7 +194,10 @@ pub(super) static PRIORITY_CLASSES: Printer = Printer {
             object["value"].clone(),
             object["globalDefault"].as_bool().unwrap_or(false).into(),
             age(object),
-            object["preemptionPolicy"].as_str().unwrap_or("PreemptLowerPriority").into(),
+            object["preemptionPolicy"]
+                .as_str()
+                .unwrap_or("PreemptLowerPriority")
+                .into(),
         ]
     },
 };

@@ -7,16 +7,34 @@ use super::{AGE, NAME, column, list};
 
 pub(super) static DEFINITIONS: Printer = Printer {
     columns: &[NAME, column("Created At", "date")],
-    row: |object| vec![name(object), objects::meta::creation_timestamp(object).unwrap_or_default().into()],
+    row: |object| {
+        vec![
+            name(object),
+            objects::meta::creation_timestamp(object)
+                .unwrap_or_default()
+                .into(),
+        ]
+    },
 };
 
 pub(super) static WEBHOOKS: Printer = Printer {
     columns: &[NAME, column("Webhooks", "integer"), AGE],
-    row: |object| vec![name(object), (list(&object["webhooks"]).len() as i64).into(), age(object)],
+    row: |object| {
+        vec![
+            name(object),
+            (list(&object["webhooks"]).len() as i64).into(),
+            age(object),
+        ]
+    },
 };
 
 pub(super) static ADMISSION_POLICIES: Printer = Printer {
-    columns: &[NAME, column("Validations", "integer"), column("ParamKind", "string"), AGE],
+    columns: &[
+        NAME,
+        column("Validations", "integer"),
+        column("ParamKind", "string"),
+        AGE,
+    ],
     row: |object| {
         let kind = &object["spec"]["paramKind"];
         let shown = match kind {
@@ -27,12 +45,22 @@ pub(super) static ADMISSION_POLICIES: Printer = Printer {
             ),
             _ => "<unset>".into(),
         };
-        vec![name(object), (list(&object["spec"]["validations"]).len() as i64).into(), shown.into(), age(object)]
+        vec![
+            name(object),
+            (list(&object["spec"]["validations"]).len() as i64).into(),
+            shown.into(),
+            age(object),
+        ]
     },
 };
 
 pub(super) static ADMISSION_BINDINGS: Printer = Printer {
-    columns: &[NAME, column("PolicyName", "string"), column("ParamRef", "string"), AGE],
+    columns: &[
+        NAME,
+        column("PolicyName", "string"),
+        column("ParamRef", "string"),
+        AGE,
+    ],
     row: |object| {
         let spec = &object["spec"];
         let reference = &spec["paramRef"];
@@ -41,6 +69,11 @@ pub(super) static ADMISSION_BINDINGS: Printer = Printer {
             (None, Some(name)) => format!("*/{name}"),
             (Some(namespace), Some(name)) => format!("{namespace}/{name}"),
         };
-        vec![name(object), spec["policyName"].clone(), shown.into(), age(object)]
+        vec![
+            name(object),
+            spec["policyName"].clone(),
+            shown.into(),
+            age(object),
+        ]
     },
 };

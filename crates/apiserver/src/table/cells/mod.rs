@@ -14,14 +14,29 @@ use serde_json::Value;
 use super::{Column, Printer};
 
 const fn column(name: &'static str, kind: &'static str) -> Column {
-    Column { name, kind, format: "", priority: 0 }
+    Column {
+        name,
+        kind,
+        format: "",
+        priority: 0,
+    }
 }
 
 const fn wide(name: &'static str, kind: &'static str) -> Column {
-    Column { name, kind, format: "", priority: 1 }
+    Column {
+        name,
+        kind,
+        format: "",
+        priority: 1,
+    }
 }
 
-const NAME: Column = Column { name: "Name", kind: "string", format: "name", priority: 0 };
+const NAME: Column = Column {
+    name: "Name",
+    kind: "string",
+    format: "name",
+    priority: 0,
+};
 const AGE: Column = column("Age", "string");
 
 /// The columns of a built-in kind that has more than name and age.
@@ -66,11 +81,16 @@ pub fn of_builtin(group: &str, kind: &str) -> Option<&'static Printer> {
         ("", "LimitRange") => &policy::LIMIT_RANGES,
         ("certificates.k8s.io", "CertificateSigningRequest") => &policy::SIGNING_REQUESTS,
         ("apiextensions.k8s.io", "CustomResourceDefinition") => &extensions::DEFINITIONS,
-        ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration" | "MutatingWebhookConfiguration") => {
-            &extensions::WEBHOOKS
+        (
+            "admissionregistration.k8s.io",
+            "ValidatingWebhookConfiguration" | "MutatingWebhookConfiguration",
+        ) => &extensions::WEBHOOKS,
+        ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy") => {
+            &extensions::ADMISSION_POLICIES
         }
-        ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy") => &extensions::ADMISSION_POLICIES,
-        ("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding") => &extensions::ADMISSION_BINDINGS,
+        ("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding") => {
+            &extensions::ADMISSION_BINDINGS
+        }
         _ => return None,
     })
 }
@@ -82,7 +102,10 @@ fn list(value: &Value) -> &[Value] {
 
 /// A text, or `<none>`.
 fn or_none(text: &Value) -> Value {
-    text.as_str().filter(|text| !text.is_empty()).unwrap_or("<none>").into()
+    text.as_str()
+        .filter(|text| !text.is_empty())
+        .unwrap_or("<none>")
+        .into()
 }
 
 /// A number, 0 if absent.
@@ -93,7 +116,10 @@ fn number(value: &Value) -> i64 {
 /// Names and images of the containers of a pod template.
 fn containers(spec: &Value) -> [Value; 2] {
     let join = |field: &str| -> Value {
-        let parts: Vec<&str> = list(&spec["containers"]).iter().filter_map(|container| container[field].as_str()).collect();
+        let parts: Vec<&str> = list(&spec["containers"])
+            .iter()
+            .filter_map(|container| container[field].as_str())
+            .collect();
         parts.join(",").into()
     };
     [join("name"), join("image")]
@@ -101,8 +127,14 @@ fn containers(spec: &Value) -> [Value; 2] {
 
 /// A label selector as kubectl prints it.
 fn selector(value: &Value) -> Value {
-    let text = objects::selector::LabelSelector::from_json(value).map(|selector| selector.to_string()).unwrap_or_default();
-    if text.is_empty() { "<none>".into() } else { text.into() }
+    let text = objects::selector::LabelSelector::from_json(value)
+        .map(|selector| selector.to_string())
+        .unwrap_or_default();
+    if text.is_empty() {
+        "<none>".into()
+    } else {
+        text.into()
+    }
 }
 
 /// `a=b,c=d` of a map, or `<none>`.
@@ -113,5 +145,9 @@ fn pairs(map: &Value) -> Value {
         .flatten()
         .map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()))
         .collect();
-    if parts.is_empty() { "<none>".into() } else { parts.join(",").into() }
+    if parts.is_empty() {
+        "<none>".into()
+    } else {
+        parts.join(",").into()
+    }
 }

@@ -27,7 +27,11 @@ pub(super) static SERVICES: Printer = Printer {
                 }
             })
             .collect();
-        let ports = if ports.is_empty() { "<none>".to_owned() } else { ports.join(",") };
+        let ports = if ports.is_empty() {
+            "<none>".to_owned()
+        } else {
+            ports.join(",")
+        };
         vec![
             name(service),
             spec["type"].clone(),
@@ -42,16 +46,27 @@ pub(super) static SERVICES: Printer = Printer {
 
 fn external(service: &Value) -> String {
     let spec = &service["spec"];
-    let given: Vec<&str> = list(&spec["externalIPs"]).iter().filter_map(Value::as_str).collect();
+    let given: Vec<&str> = list(&spec["externalIPs"])
+        .iter()
+        .filter_map(Value::as_str)
+        .collect();
     match spec["type"].as_str().unwrap_or_default() {
         "ExternalName" => spec["externalName"].as_str().unwrap_or_default().to_owned(),
         "LoadBalancer" => {
             let mut all: Vec<&str> = list(&service["status"]["loadBalancer"]["ingress"])
                 .iter()
-                .filter_map(|ingress| ingress["ip"].as_str().or_else(|| ingress["hostname"].as_str()))
+                .filter_map(|ingress| {
+                    ingress["ip"]
+                        .as_str()
+                        .or_else(|| ingress["hostname"].as_str())
+                })
                 .collect();
             all.extend(given);
-            if all.is_empty() { "<pending>".into() } else { all.join(",") }
+            if all.is_empty() {
+                "<pending>".into()
+            } else {
+                all.join(",")
+            }
         }
         _ if given.is_empty() => "<none>".into(),
         _ => given.join(","),
@@ -87,20 +102,44 @@ pub(super) static ENDPOINTS: Printer = Printer {
 };
 
 pub(super) static ENDPOINT_SLICES: Printer = Printer {
-    columns: &[NAME, column("AddressType", "string"), column("Ports", "string"), column("Endpoints", "string"), AGE],
+    columns: &[
+        NAME,
+        column("AddressType", "string"),
+        column("Ports", "string"),
+        column("Endpoints", "string"),
+        AGE,
+    ],
     row: |object| {
         let ports: Vec<String> = list(&object["ports"])
             .iter()
-            .map(|port| port["port"].as_i64().map_or_else(|| "*".into(), |port| port.to_string()))
+            .map(|port| {
+                port["port"]
+                    .as_i64()
+                    .map_or_else(|| "*".into(), |port| port.to_string())
+            })
             .collect();
-        let ports = if ports.is_empty() { "<unset>".to_owned() } else { few(&ports) };
+        let ports = if ports.is_empty() {
+            "<unset>".to_owned()
+        } else {
+            few(&ports)
+        };
         let addresses: Vec<String> = list(&object["endpoints"])
             .iter()
             .flat_map(|endpoint| list(&endpoint["addresses"]))
             .filter_map(|address| address.as_str().map(str::to_owned))
             .collect();
-        let addresses = if addresses.is_empty() { "<unset>".to_owned() } else { few(&addresses) };
-        vec![name(object), object["addressType"].clone(), ports.into(), addresses.into(), age(object)]
+        let addresses = if addresses.is_empty() {
+            "<unset>".to_owned()
+        } else {
+            few(&addresses)
+        };
+        vec![
+            name(object),
+            object["addressType"].clone(),
+            ports.into(),
+            addresses.into(),
+            age(object),
+        ]
     },
 };
 
@@ -117,14 +156,31 @@ pub(super) static INGRESSES: Printer = Printer {
         let spec = &object["spec"];
         let hosts: Vec<String> = list(&spec["rules"])
             .iter()
-            .filter_map(|rule| rule["host"].as_str().filter(|host| !host.is_empty()).map(str::to_owned))
+            .filter_map(|rule| {
+                rule["host"]
+                    .as_str()
+                    .filter(|host| !host.is_empty())
+                    .map(str::to_owned)
+            })
             .collect();
-        let hosts = if hosts.is_empty() { "*".to_owned() } else { few(&hosts) };
+        let hosts = if hosts.is_empty() {
+            "*".to_owned()
+        } else {
+            few(&hosts)
+        };
         let addresses: Vec<&str> = list(&object["status"]["loadBalancer"]["ingress"])
             .iter()
-            .filter_map(|ingress| ingress["ip"].as_str().or_else(|| ingress["hostname"].as_str()))
+            .filter_map(|ingress| {
+                ingress["ip"]
+                    .as_str()
+                    .or_else(|| ingress["hostname"].as_str())
+            })
             .collect();
-        let ports = if list(&spec["tls"]).is_empty() { "80" } else { "80, 443" };
+        let ports = if list(&spec["tls"]).is_empty() {
+            "80"
+        } else {
+            "80, 443"
+        };
         vec![
             name(object),
             or_none(&spec["ingressClassName"]),
@@ -137,7 +193,12 @@ pub(super) static INGRESSES: Printer = Printer {
 };
 
 pub(super) static INGRESS_CLASSES: Printer = Printer {
-    columns: &[NAME, column("Controller", "string"), column("Parameters", "string"), AGE],
+    columns: &[
+        NAME,
+        column("Controller", "string"),
+        column("Parameters", "string"),
+        AGE,
+    ],
     row: |object| {
         let parameters = &object["spec"]["parameters"];
         let text = |field: &str| parameters[field].as_str().unwrap_or_default();
@@ -146,11 +207,22 @@ pub(super) static INGRESS_CLASSES: Printer = Printer {
             (kind, "") => format!("{kind}/{}", text("name")),
             (kind, group) => format!("{kind}.{group}/{}", text("name")),
         };
-        vec![name(object), object["spec"]["controller"].clone(), shown.into(), age(object)]
+        vec![
+            name(object),
+            object["spec"]["controller"].clone(),
+            shown.into(),
+            age(object),
+        ]
     },
 };
 
 pub(super) static NETWORK_POLICIES: Printer = Printer {
     columns: &[NAME, column("Pod-Selector", "string"), AGE],
-    row: |object| vec![name(object), selector(&object["spec"]["podSelector"]), age(object)],
+    row: |object| {
+        vec![
+            name(object),
+            selector(&object["spec"]["podSelector"]),
+            age(object),
+        ]
+    },
 };

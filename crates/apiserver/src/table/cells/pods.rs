@@ -27,7 +27,10 @@ fn row(pod: &Value) -> Vec<Value> {
     let gates = if gates.is_empty() {
         "<none>".to_owned()
     } else {
-        let passed = gates.iter().filter(|gate| condition(pod, gate["conditionType"].as_str().unwrap_or_default())).count();
+        let passed = gates
+            .iter()
+            .filter(|gate| condition(pod, gate["conditionType"].as_str().unwrap_or_default()))
+            .count();
         format!("{passed}/{}", gates.len())
     };
     vec![
@@ -44,7 +47,9 @@ fn row(pod: &Value) -> Vec<Value> {
 }
 
 fn condition(pod: &Value, kind: &str) -> bool {
-    list(&pod["status"]["conditions"]).iter().any(|condition| condition["type"] == kind && condition["status"] == "True")
+    list(&pod["status"]["conditions"])
+        .iter()
+        .any(|condition| condition["type"] == kind && condition["status"] == "True")
 }
 
 /// The state of a pod in the words of the Status column.
@@ -62,16 +67,23 @@ impl Phase {
         if let Some(given) = status["reason"].as_str().filter(|given| !given.is_empty()) {
             given.clone_into(&mut reason);
         }
-        let gated = |condition: &Value| condition["type"] == "PodScheduled" && condition["reason"] == "SchedulingGated";
+        let gated = |condition: &Value| {
+            condition["type"] == "PodScheduled" && condition["reason"] == "SchedulingGated"
+        };
         if list(&status["conditions"]).iter().any(gated) {
             reason = "SchedulingGated".into();
         }
         let inits = list(&spec["initContainers"]);
         let is_sidecar = |name: &Value| {
-            inits.iter().any(|container| container["name"] == *name && container["restartPolicy"] == "Always")
+            inits.iter().any(|container| {
+                container["name"] == *name && container["restartPolicy"] == "Always"
+            })
         };
         let mut containers = list(&spec["containers"]).len();
-        containers += inits.iter().filter(|container| container["restartPolicy"] == "Always").count();
+        containers += inits
+            .iter()
+            .filter(|container| container["restartPolicy"] == "Always")
+            .count();
         let (mut ready, mut restarts, mut last_restart) = (0, 0, None);
         let (mut sidecar_restarts, mut last_sidecar_restart) = (0, None);
         let mut is_initializing = false;
@@ -95,7 +107,10 @@ impl Phase {
             reason = if terminated.is_object() {
                 format!("Init:{}", ended(terminated))
             } else {
-                match waiting["reason"].as_str().filter(|why| !why.is_empty() && *why != "PodInitializing") {
+                match waiting["reason"]
+                    .as_str()
+                    .filter(|why| !why.is_empty() && *why != "PodInitializing")
+                {
                     Some(why) => format!("Init:{why}"),
                     None => format!("Init:{index}/{}", inits.len()),
                 }
@@ -111,7 +126,10 @@ impl Phase {
                 restarts += container["restartCount"].as_u64().unwrap_or(0);
                 last_restart = later(last_restart, container);
                 let state = &container["state"];
-                if let Some(why) = state["waiting"]["reason"].as_str().filter(|why| !why.is_empty()) {
+                if let Some(why) = state["waiting"]["reason"]
+                    .as_str()
+                    .filter(|why| !why.is_empty())
+                {
                     why.clone_into(&mut reason);
                 } else if state["terminated"].is_object() {
                     reason = ended(&state["terminated"]);
@@ -121,7 +139,11 @@ impl Phase {
                 }
             }
             if reason == "Completed" && has_running {
-                reason = if condition(pod, "Ready") { "Running".into() } else { "NotReady".into() };
+                reason = if condition(pod, "Ready") {
+                    "Running".into()
+                } else {
+                    "NotReady".into()
+                };
             }
         }
         if objects::meta::is_being_deleted(pod) {
@@ -132,16 +154,26 @@ impl Phase {
             }
         }
         let restarts = match last_restart {
-            Some(time) if restarts > 0 => format!("{restarts} ({} ago)", duration::since(Some(&time))),
+            Some(time) if restarts > 0 => {
+                format!("{restarts} ({} ago)", duration::since(Some(&time)))
+            }
             _ => restarts.to_string(),
         };
-        Self { reason, ready, containers, restarts }
+        Self {
+            reason,
+            ready,
+            containers,
+            restarts,
+        }
     }
 }
 
 /// Why a container ended: its reason, or its signal or exit code.
 fn ended(terminated: &Value) -> String {
-    match (terminated["reason"].as_str().filter(|why| !why.is_empty()), terminated["signal"].as_i64().unwrap_or(0)) {
+    match (
+        terminated["reason"].as_str().filter(|why| !why.is_empty()),
+        terminated["signal"].as_i64().unwrap_or(0),
+    ) {
         (Some(why), _) => why.to_owned(),
         (None, 0) => format!("ExitCode:{}", terminated["exitCode"].as_i64().unwrap_or(0)),
         (None, signal) => format!("Signal:{signal}"),
@@ -150,6 +182,8 @@ fn ended(terminated: &Value) -> String {
 
 fn later(known: Option<String>, container: &Value) -> Option<String> {
     // RFC 3339 in UTC sorts as text.
-    let ended = container["lastState"]["terminated"]["finishedAt"].as_str().map(str::to_owned);
+    let ended = container["lastState"]["terminated"]["finishedAt"]
+        .as_str()
+        .map(str::to_owned);
     known.max(ended)
 }

@@ -7,7 +7,14 @@ use super::{AGE, NAME, column, list, number, wide};
 
 pub(super) static ROLES: Printer = Printer {
     columns: &[NAME, column("Created At", "string")],
-    row: |object| vec![name(object), objects::meta::creation_timestamp(object).unwrap_or_default().into()],
+    row: |object| {
+        vec![
+            name(object),
+            objects::meta::creation_timestamp(object)
+                .unwrap_or_default()
+                .into(),
+        ]
+    },
 };
 
 pub(super) static BINDINGS: Printer = Printer {
@@ -22,12 +29,16 @@ pub(super) static BINDINGS: Printer = Printer {
     row: |object| {
         let role = &object["roleRef"];
         let of = |kind: &str| -> Value {
-            let subjects = list(&object["subjects"]).iter().filter(|subject| subject["kind"] == kind);
+            let subjects = list(&object["subjects"])
+                .iter()
+                .filter(|subject| subject["kind"] == kind);
             let names: Vec<String> = subjects
                 .map(|subject| {
                     let name = subject["name"].as_str().unwrap_or_default();
                     match subject["namespace"].as_str() {
-                        Some(namespace) if kind == "ServiceAccount" => format!("{namespace}/{name}"),
+                        Some(namespace) if kind == "ServiceAccount" => {
+                            format!("{namespace}/{name}")
+                        }
                         _ => name.to_owned(),
                     }
                 })
@@ -74,21 +85,42 @@ pub(super) static DISRUPTION_BUDGETS: Printer = Printer {
 };
 
 pub(super) static QUOTAS: Printer = Printer {
-    columns: &[NAME, column("Request", "string"), column("Limit", "string"), AGE],
+    columns: &[
+        NAME,
+        column("Request", "string"),
+        column("Limit", "string"),
+        AGE,
+    ],
     row: |object| {
         let (mut requests, mut limits) = (Vec::new(), Vec::new());
         for (resource, hard) in object["status"]["hard"].as_object().into_iter().flatten() {
             let used = object["status"]["used"][resource].as_str().unwrap_or("0");
             let shown = format!("{resource}: {used}/{}", hard.as_str().unwrap_or_default());
-            if resource.starts_with("limits") { limits.push(shown) } else { requests.push(shown) }
+            if resource.starts_with("limits") {
+                limits.push(shown)
+            } else {
+                requests.push(shown)
+            }
         }
-        vec![name(object), requests.join(", ").into(), limits.join(", ").into(), age(object)]
+        vec![
+            name(object),
+            requests.join(", ").into(),
+            limits.join(", ").into(),
+            age(object),
+        ]
     },
 };
 
 pub(super) static LIMIT_RANGES: Printer = Printer {
     columns: &[NAME, column("Created At", "string")],
-    row: |object| vec![name(object), objects::meta::creation_timestamp(object).unwrap_or_default().into()],
+    row: |object| {
+        vec![
+            name(object),
+            objects::meta::creation_timestamp(object)
+                .unwrap_or_default()
+                .into(),
+        ]
+    },
 };
 
 pub(super) static SIGNING_REQUESTS: Printer = Printer {
@@ -102,7 +134,11 @@ pub(super) static SIGNING_REQUESTS: Printer = Printer {
     ],
     row: |object| {
         let spec = &object["spec"];
-        let has = |kind: &str| list(&object["status"]["conditions"]).iter().any(|condition| condition["type"] == kind);
+        let has = |kind: &str| {
+            list(&object["status"]["conditions"])
+                .iter()
+                .any(|condition| condition["type"] == kind)
+        };
         let mut condition = if has("Denied") {
             "Denied".to_owned()
         } else if has("Approved") {
@@ -113,7 +149,10 @@ pub(super) static SIGNING_REQUESTS: Printer = Printer {
         if has("Failed") {
             condition.push_str(",Failed");
         }
-        if object["status"]["certificate"].as_str().is_some_and(|certificate| !certificate.is_empty()) {
+        if object["status"]["certificate"]
+            .as_str()
+            .is_some_and(|certificate| !certificate.is_empty())
+        {
             condition.push_str(",Issued");
         }
         vec![
@@ -121,7 +160,10 @@ pub(super) static SIGNING_REQUESTS: Printer = Printer {
             age(object),
             spec["signerName"].clone(),
             spec["username"].as_str().unwrap_or_default().into(),
-            spec["expirationSeconds"].as_i64().map_or_else(|| json!("<none>"), |seconds| duration::human(seconds).into()),
+            spec["expirationSeconds"].as_i64().map_or_else(
+                || json!("<none>"),
+                |seconds| duration::human(seconds).into(),
+            ),
             condition.into(),
         ]
     },

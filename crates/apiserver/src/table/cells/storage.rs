@@ -17,12 +17,20 @@ fn modes(value: &Value) -> String {
         Some("ReadWriteOncePod") => Some("RWOP"),
         _ => None,
     };
-    list(value).iter().filter_map(short).collect::<Vec<_>>().join(",")
+    list(value)
+        .iter()
+        .filter_map(short)
+        .collect::<Vec<_>>()
+        .join(",")
 }
 
 /// The status with the word for a deletion under way.
 fn phase(object: &Value) -> Value {
-    if objects::meta::is_being_deleted(object) { "Terminating".into() } else { object["status"]["phase"].clone() }
+    if objects::meta::is_being_deleted(object) {
+        "Terminating".into()
+    } else {
+        object["status"]["phase"].clone()
+    }
 }
 
 const UNSET: &str = "<unset>";
@@ -44,7 +52,9 @@ pub(super) static VOLUMES: Printer = Printer {
     row: |object| {
         let spec = &object["spec"];
         let claim = match &spec["claimRef"] {
-            Value::Object(claim) => format!("{}/{}", text(&claim["namespace"]), text(&claim["name"])),
+            Value::Object(claim) => {
+                format!("{}/{}", text(&claim["namespace"]), text(&claim["name"]))
+            }
             _ => String::new(),
         };
         vec![
@@ -55,7 +65,10 @@ pub(super) static VOLUMES: Printer = Printer {
             phase(object),
             claim.into(),
             text(&spec["storageClassName"]).into(),
-            spec["volumeAttributesClassName"].as_str().unwrap_or(UNSET).into(),
+            spec["volumeAttributesClassName"]
+                .as_str()
+                .unwrap_or(UNSET)
+                .into(),
             text(&object["status"]["reason"]).into(),
             age(object),
             spec["volumeMode"].as_str().unwrap_or(UNSET).into(),
@@ -81,7 +94,10 @@ pub(super) static CLAIMS: Printer = Printer {
         let (capacity, access) = if volume.is_empty() {
             (String::new(), String::new())
         } else {
-            (text(&status["capacity"]["storage"]), modes(&status["accessModes"]))
+            (
+                text(&status["capacity"]["storage"]),
+                modes(&status["accessModes"]),
+            )
         };
         vec![
             name(object),
@@ -90,7 +106,10 @@ pub(super) static CLAIMS: Printer = Printer {
             capacity.into(),
             access.into(),
             text(&spec["storageClassName"]).into(),
-            spec["volumeAttributesClassName"].as_str().unwrap_or(UNSET).into(),
+            spec["volumeAttributesClassName"]
+                .as_str()
+                .unwrap_or(UNSET)
+                .into(),
             age(object),
             spec["volumeMode"].as_str().unwrap_or(UNSET).into(),
         ]
@@ -121,8 +140,14 @@ pub(super) static CLASSES: Printer = Printer {
             title.into(),
             object["provisioner"].clone(),
             object["reclaimPolicy"].as_str().unwrap_or("Delete").into(),
-            object["volumeBindingMode"].as_str().unwrap_or("Immediate").into(),
-            object["allowVolumeExpansion"].as_bool().unwrap_or(false).into(),
+            object["volumeBindingMode"]
+                .as_str()
+                .unwrap_or("Immediate")
+                .into(),
+            object["allowVolumeExpansion"]
+                .as_bool()
+                .unwrap_or(false)
+                .into(),
             age(object),
         ]
     },
@@ -144,7 +169,10 @@ pub(super) static ATTACHMENTS: Printer = Printer {
             spec["attacher"].clone(),
             text(&spec["source"]["persistentVolumeName"]).into(),
             spec["nodeName"].clone(),
-            object["status"]["attached"].as_bool().unwrap_or(false).into(),
+            object["status"]["attached"]
+                .as_bool()
+                .unwrap_or(false)
+                .into(),
             age(object),
         ]
     },
@@ -164,16 +192,32 @@ pub(super) static DRIVERS: Printer = Printer {
     row: |object| {
         let spec = &object["spec"];
         let joined = |values: Vec<String>, none: &str| -> Value {
-            if values.is_empty() { json!(none) } else { values.join(",").into() }
+            if values.is_empty() {
+                json!(none)
+            } else {
+                values.join(",").into()
+            }
         };
         vec![
             name(object),
             spec["attachRequired"].as_bool().unwrap_or(true).into(),
             spec["podInfoOnMount"].as_bool().unwrap_or(false).into(),
             spec["storageCapacity"].as_bool().unwrap_or(false).into(),
-            joined(list(&spec["tokenRequests"]).iter().map(|request| text(&request["audience"])).collect(), UNSET),
+            joined(
+                list(&spec["tokenRequests"])
+                    .iter()
+                    .map(|request| text(&request["audience"]))
+                    .collect(),
+                UNSET,
+            ),
             spec["requiresRepublish"].as_bool().unwrap_or(false).into(),
-            joined(list(&spec["volumeLifecycleModes"]).iter().map(text).collect(), "<none>"),
+            joined(
+                list(&spec["volumeLifecycleModes"])
+                    .iter()
+                    .map(text)
+                    .collect(),
+                "<none>",
+            ),
             age(object),
         ]
     },
@@ -181,5 +225,11 @@ pub(super) static DRIVERS: Printer = Printer {
 
 pub(super) static NODES: Printer = Printer {
     columns: &[NAME, column("Drivers", "integer"), AGE],
-    row: |object| vec![name(object), (list(&object["spec"]["drivers"]).len() as i64).into(), age(object)],
+    row: |object| {
+        vec![
+            name(object),
+            (list(&object["spec"]["drivers"]).len() as i64).into(),
+            age(object),
+        ]
+    },
 };

@@ -32,10 +32,15 @@ pub(super) static DEPLOYMENTS: Printer = Printer {
     },
 };
 
-pub(super) static REPLICA_SETS: Printer = Printer { columns: REPLICA_COLUMNS, row: |object| replicas(object, false) };
+pub(super) static REPLICA_SETS: Printer = Printer {
+    columns: REPLICA_COLUMNS,
+    row: |object| replicas(object, false),
+};
 
-pub(super) static REPLICATION_CONTROLLERS: Printer =
-    Printer { columns: REPLICA_COLUMNS, row: |object| replicas(object, true) };
+pub(super) static REPLICATION_CONTROLLERS: Printer = Printer {
+    columns: REPLICA_COLUMNS,
+    row: |object| replicas(object, true),
+};
 
 const REPLICA_COLUMNS: &[super::Column] = &[
     NAME,
@@ -59,12 +64,22 @@ fn replicas(object: &Value, is_plain_selector: bool) -> Vec<Value> {
         age(object),
         names,
         images,
-        if is_plain_selector { pairs(&spec["selector"]) } else { selector(&spec["selector"]) },
+        if is_plain_selector {
+            pairs(&spec["selector"])
+        } else {
+            selector(&spec["selector"])
+        },
     ]
 }
 
 pub(super) static STATEFUL_SETS: Printer = Printer {
-    columns: &[NAME, column("Ready", "string"), AGE, wide("Containers", "string"), wide("Images", "string")],
+    columns: &[
+        NAME,
+        column("Ready", "string"),
+        AGE,
+        wide("Containers", "string"),
+        wide("Images", "string"),
+    ],
     row: |object| {
         let [names, images] = containers(&object["spec"]["template"]["spec"]);
         vec![name(object), ready(object), age(object), names, images]
@@ -105,11 +120,23 @@ pub(super) static DAEMON_SETS: Printer = Printer {
 };
 
 pub(super) static CONTROLLER_REVISIONS: Printer = Printer {
-    columns: &[NAME, column("Controller", "string"), column("Revision", "integer"), AGE],
+    columns: &[
+        NAME,
+        column("Controller", "string"),
+        column("Revision", "integer"),
+        AGE,
+    ],
     row: |object| {
-        let owner = objects::meta::controller(object)
-            .map_or_else(|| "<none>".to_owned(), |owner| controller_name(owner.kind, owner.api_version, owner.name));
-        vec![name(object), owner.into(), number(&object["revision"]).into(), age(object)]
+        let owner = objects::meta::controller(object).map_or_else(
+            || "<none>".to_owned(),
+            |owner| controller_name(owner.kind, owner.api_version, owner.name),
+        );
+        vec![
+            name(object),
+            owner.into(),
+            number(&object["revision"]).into(),
+            age(object),
+        ]
     },
 };
 
@@ -122,11 +149,21 @@ fn controller_name(kind: &str, api_version: &str, name: &str) -> String {
 }
 
 pub(super) static POD_TEMPLATES: Printer = Printer {
-    columns: &[NAME, column("Containers", "string"), column("Images", "string"), column("Pod Labels", "string")],
+    columns: &[
+        NAME,
+        column("Containers", "string"),
+        column("Images", "string"),
+        column("Pod Labels", "string"),
+    ],
     row: |object| {
         let template = &object["template"];
         let [names, images] = containers(&template["spec"]);
-        vec![name(object), names, images, pairs(&template["metadata"]["labels"])]
+        vec![
+            name(object),
+            names,
+            images,
+            pairs(&template["metadata"]["labels"]),
+        ]
     },
 };
 
@@ -149,14 +186,22 @@ pub(super) static JOBS: Printer = Printer {
             (None, parallel) if parallel > 1 => format!("{succeeded}/1 of {parallel}"),
             (None, _) => format!("{succeeded}/1"),
         };
-        let time = |field: &str| status[field].as_str().and_then(|text| text.parse::<jiff::Timestamp>().ok());
+        let time = |field: &str| {
+            status[field]
+                .as_str()
+                .and_then(|text| text.parse::<jiff::Timestamp>().ok())
+        };
         let took = match (time("startTime"), time("completionTime")) {
             (None, _) => String::new(),
             (Some(start), Some(end)) => duration::human(end.as_second() - start.as_second()),
-            (Some(start), None) => duration::human(jiff::Timestamp::now().as_second() - start.as_second()),
+            (Some(start), None) => {
+                duration::human(jiff::Timestamp::now().as_second() - start.as_second())
+            }
         };
         let has = |kind: &str| {
-            list(&status["conditions"]).iter().any(|condition| condition["type"] == kind && condition["status"] == "True")
+            list(&status["conditions"])
+                .iter()
+                .any(|condition| condition["type"] == kind && condition["status"] == "True")
         };
         let state = if has("Complete") {
             "Complete"
@@ -246,7 +291,9 @@ pub(super) static AUTOSCALERS: Printer = Printer {
             name(object),
             format!("{}/{}", text(&reference["kind"]), text(&reference["name"])).into(),
             targets(spec, status).into(),
-            spec["minReplicas"].as_i64().map_or_else(|| json!("<unset>"), |least| least.to_string().into()),
+            spec["minReplicas"]
+                .as_i64()
+                .map_or_else(|| json!("<unset>"), |least| least.to_string().into()),
             number(&spec["maxReplicas"]).to_string().into(),
             number(&status["currentReplicas"]).into(),
             age(object),
@@ -275,18 +322,33 @@ fn targets(spec: &Value, status: &Value) -> String {
             }
             let fields = ["averageUtilization", "averageValue", "value"];
             let target = show(&metric[&key]["target"], &fields).unwrap_or_else(|| "<auto>".into());
-            let now = current.get(index).and_then(|metric| show(&metric[&key]["current"], &fields));
-            let label = metric[&key]["name"].as_str().map(|name| format!("{name}: ")).unwrap_or_default();
-            format!("{label}{}/{target}", now.unwrap_or_else(|| "<unknown>".into()))
+            let now = current
+                .get(index)
+                .and_then(|metric| show(&metric[&key]["current"], &fields));
+            let label = metric[&key]["name"]
+                .as_str()
+                .map(|name| format!("{name}: "))
+                .unwrap_or_default();
+            format!(
+                "{label}{}/{target}",
+                now.unwrap_or_else(|| "<unknown>".into())
+            )
         })
         .collect();
     match all.as_slice() {
         [] => "<none>".into(),
-        [one, two, rest @ ..] if !rest.is_empty() => format!("{one}, {two} + {} more...", rest.len()),
+        [one, two, rest @ ..] if !rest.is_empty() => {
+            format!("{one}, {two} + {} more...", rest.len())
+        }
         some => some.join(", "),
     }
 }
 
 fn ready(object: &Value) -> Value {
-    format!("{}/{}", number(&object["status"]["readyReplicas"]), number(&object["spec"]["replicas"])).into()
+    format!(
+        "{}/{}",
+        number(&object["status"]["readyReplicas"]),
+        number(&object["spec"]["replicas"])
+    )
+    .into()
 }

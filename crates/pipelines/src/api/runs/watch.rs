@@ -1,7 +1,8 @@
 //! `GET /runs:watch` and `GET /runs/{id}:watch`: server-sent events, fed by the engine itself.
 //!
-//! Events: `run` (a run's row), `task` (`{run_id, task}` in the native form, without children), `task_removed`, `deleted`, and
-//! `resync` when a listener fell behind: read everything anew. The stream of one run begins with its present state.
+//! Every `data:` line is a whole run: the row alone for the stream of all runs, with its native tasks for the stream of one
+//! (as `view=FULL`, without the document). `event: deleted` says that a run is no more; `event: resync`, in the stream of all
+//! runs, that the listener fell behind and should list anew. The stream of one run begins with its present state.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -14,16 +15,18 @@ use futures::Stream;
 use serde_json::{Value, json};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
+use tokio::time::Instant;
 
 use super::{task_view, view};
 use crate::api::{ApiError, Caller, Shared};
 use crate::engine::RunChange;
-use crate::run::Run;
 use crate::store;
-use crate::task::Task;
 
 /// How often the right to watch is asked for again.
 const RECHECK: Duration = Duration::from_secs(60);
+/// Changes of one run that follow each other this closely become one event: a wide loop changes hundreds of tasks at once,
+/// and each event shows all of them.
+const GATHER: Duration = Duration::from_millis(40);
 
 /// Changes of all runs.
 pub async fn all(
@@ -31,9 +34,23 @@ pub async fn all(
     caller: Caller,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
     api.authorise(&caller, "list", "runs").await?;
-    let changes = api.engine.watch();
-    Ok(Sse::new(stream(api, caller, "list", changes, None, vec![]))
-        .keep_alive(KeepAlive::default()))
+    let mut changes = api.engine.watch();
+    let events = async_stream::stream! {
+        let mut recheck = tokio::time::interval_at(Instant::now() + RECHECK, RECHECK);
+        loop {
+            tokio::select! {
+                change = changes.recv() => match change {
+                    Ok(change) => if let Some(event) = row_event(&change) {
+                        yield Ok(event);
+                    },
+                    Err(RecvError::Lagged(_)) => yield Ok(Event::default().event("resync").data("{}")),
+                    Err(RecvError::Closed) => break,
+                },
+                _ = recheck.tick() => if api.authorise(&caller, "list", "runs").await.is_err() { break },
+            }
+        }
+    };
+    Ok(Sse::new(events).keep_alive(KeepAlive::default()))
 }
 
 /// Present state and changes of one run.
@@ -44,78 +61,85 @@ pub async fn one(
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
     api.authorise(&caller, "get", "runs").await?;
     // Subscribed before reading, so that nothing falls between.
-    let changes = api.engine.watch();
-    let key = id.clone();
+    let mut changes = api.engine.watch();
+    let first = whole(&api, &id).await?;
+    let events = async_stream::stream! {
+        yield Ok(Event::default().event("run").data(first.to_string()));
+        let mut recheck = tokio::time::interval_at(Instant::now() + RECHECK, RECHECK);
+        loop {
+            tokio::select! {
+                next = next_change(&mut changes, &id) => match next {
+                    Next::Changed => match whole(&api, &id).await {
+                        Ok(run) => yield Ok(Event::default().event("run").data(run.to_string())),
+                        Err(_) => break,
+                    },
+                    Next::Deleted => {
+                        yield Ok(deleted(&id));
+                        break;
+                    }
+                    Next::Closed => break,
+                },
+                _ = recheck.tick() => if api.authorise(&caller, "get", "runs").await.is_err() { break },
+            }
+        }
+    };
+    Ok(Sse::new(events).keep_alive(KeepAlive::default()))
+}
+
+enum Next {
+    Changed,
+    Deleted,
+    Closed,
+}
+
+/// Waits for a change of one run, then gathers what follows closely. Cancelling it loses nothing: what counts is read from
+/// the store.
+async fn next_change(changes: &mut Receiver<Arc<RunChange>>, id: &str) -> Next {
+    let mut until: Option<Instant> = None;
+    loop {
+        let received = match until {
+            None => changes.recv().await,
+            Some(until) => match tokio::time::timeout_at(until, changes.recv()).await {
+                Ok(received) => received,
+                Err(_) => return Next::Changed,
+            },
+        };
+        match received {
+            Ok(change) if change.run_id != id => {}
+            Ok(change) if change.is_deleted => return Next::Deleted,
+            Ok(_) | Err(RecvError::Lagged(_)) => {
+                until.get_or_insert_with(|| Instant::now() + GATHER);
+            }
+            Err(RecvError::Closed) => return Next::Closed,
+        }
+    }
+}
+
+async fn whole(api: &Shared, id: &str) -> Result<Value, ApiError> {
+    let key = id.to_owned();
     let (run, tasks) = api
         .store
         .read(move |db| Ok((store::run::get(db, &key)?, store::task::of_run(db, &key)?)))
         .await?;
-    let mut first = vec![run_event(&run)];
-    first.extend(tasks.iter().map(task_event));
-    Ok(
-        Sse::new(stream(api, caller, "get", changes, Some(id), first))
-            .keep_alive(KeepAlive::default()),
-    )
+    Ok(view(&run)
+        .value("task_count", tasks.len())
+        .value("tasks", task_view::views(&tasks))
+        .build())
 }
 
-fn stream(
-    api: Shared,
-    caller: Caller,
-    verb: &'static str,
-    mut changes: Receiver<Arc<RunChange>>,
-    only: Option<String>,
-    first: Vec<Event>,
-) -> impl Stream<Item = Result<Event, Infallible>> {
-    async_stream::stream! {
-        for event in first {
-            yield Ok(event);
-        }
-        let mut recheck = tokio::time::interval_at(tokio::time::Instant::now() + RECHECK, RECHECK);
-        loop {
-            tokio::select! {
-                change = changes.recv() => match change {
-                    Ok(change) if only.as_ref().is_none_or(|only| *only == change.run_id) => {
-                        for event in events(&change) {
-                            yield Ok(event);
-                        }
-                    }
-                    Ok(_) => {}
-                    Err(RecvError::Lagged(_)) => yield Ok(event("resync", &json!({}))),
-                    Err(RecvError::Closed) => break,
-                },
-                _ = recheck.tick() => if api.authorise(&caller, verb, "runs").await.is_err() { break },
-            }
-        }
-    }
-}
-
-fn events(change: &RunChange) -> Vec<Event> {
-    let mut events = Vec::new();
+fn row_event(change: &RunChange) -> Option<Event> {
     if change.is_deleted {
-        events.push(event("deleted", &json!({"run_id": change.run_id})));
+        return Some(deleted(&change.run_id));
     }
-    events.extend(change.removed.iter().map(|id| {
-        event(
-            "task_removed",
-            &json!({"run_id": change.run_id, "task_id": id}),
-        )
-    }));
-    events.extend(change.tasks.iter().map(task_event));
-    events.extend(change.run.as_ref().map(run_event));
-    events
-}
-
-fn run_event(run: &Run) -> Event {
-    event("run", &view(run).build())
-}
-
-fn task_event(task: &Task) -> Event {
-    event(
-        "task",
-        &json!({"run_id": task.run_id, "task": task_view::view(task, &[])}),
+    Some(
+        Event::default()
+            .event("run")
+            .data(view(change.run.as_ref()?).build().to_string()),
     )
 }
 
-fn event(name: &str, data: &Value) -> Event {
-    Event::default().event(name).data(data.to_string())
+fn deleted(run_id: &str) -> Event {
+    Event::default()
+        .event("deleted")
+        .data(json!({"run_id": run_id, "is_deleted": true}).to_string())
 }

@@ -1,0 +1,139 @@
+use axum::body::Body;
+use http::Method;
+use serde_json::json;
+
+use crate::server::{Server, crd};
+
+#[tokio::test]
+async fn plain_discovery_names_every_group_and_resource() {
+    let server = Server::start().await;
+    let groups = server.get("/apis").await.expect(200);
+    let names: Vec<_> = groups["groups"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|group| &group["name"])
+        .collect();
+    assert!(
+        names.contains(&&json!("apps")) && names.contains(&&json!("rbac.authorization.k8s.io"))
+    );
+    let resources = server.get("/api/v1").await.expect(200);
+    let find = |name: &str| {
+        resources["resources"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|row| row["name"] == name)
+            .cloned()
+    };
+    let pods = find("pods").unwrap();
+    assert_eq!(
+        (&pods["shortNames"], &pods["namespaced"]),
+        (&json!(["po"]), &json!(true))
+    );
+    assert_eq!(find("pods/log").unwrap()["verbs"], json!(["get"]));
+    server.get("/apis/nonsense").await.expect(404);
+    server.get("/apis/nonsense/v1/things").await.expect(404);
+}
+
+#[tokio::test]
+async fn aggregated_discovery_comes_in_the_version_asked_for() {
+    let server = Server::start().await;
+    for version in ["v2", "v2beta1"] {
+        let media = format!(
+            "application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList,application/json"
+        );
+        let list = server
+            .request(Method::GET, "/apis", &[("accept", &media)], Body::empty())
+            .await
+            .expect(200);
+        assert_eq!(list["apiVersion"], format!("apidiscovery.k8s.io/{version}"));
+        let apps = list["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|group| group["metadata"]["name"] == "apps")
+            .unwrap();
+        let resources = apps["versions"][0]["resources"].as_array().unwrap();
+        let deployments = resources
+            .iter()
+            .find(|resource| resource["resource"] == "deployments")
+            .unwrap();
+        assert_eq!(deployments["responseKind"]["kind"], "Deployment");
+        assert!(
+            deployments["subresources"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .any(|below| below["subresource"] == "scale")
+        );
+    }
+}
+
+#[tokio::test]
+async fn schemas_are_published_for_built_in_and_custom_kinds() {
+    let server = Server::start().await;
+    server
+        .post(
+            "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
+            &crd(),
+        )
+        .await
+        .expect(201);
+    let index = server.get("/openapi/v3").await.expect(200);
+    let path = index["paths"]["apis/example.com/v1"]["serverRelativeURL"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let document = server.get(&path).await.expect(200);
+    let widget = &document["components"]["schemas"]["com.example.v1.Widget"];
+    assert_eq!(
+        widget["properties"]["spec"]["properties"]["colour"]["default"],
+        "red"
+    );
+    assert_eq!(
+        widget["x-kubernetes-group-version-kind"][0]["kind"],
+        "Widget"
+    );
+    let apps = server.get("/openapi/v3/apis/apps/v1").await.expect(200);
+    let schemas = apps["components"]["schemas"].as_object().unwrap();
+    assert!(schemas.contains_key("io.k8s.api.apps.v1.Deployment"));
+    // Every reference leads somewhere.
+    fn check(value: &serde_json::Value, schemas: &serde_json::Map<String, serde_json::Value>) {
+        match value {
+            serde_json::Value::Object(fields) => {
+                if let Some(name) = fields.get("$ref").and_then(|path| path.as_str()) {
+                    let name = name.trim_start_matches("#/components/schemas/");
+                    assert!(schemas.contains_key(name), "{name} is missing");
+                }
+                fields.values().for_each(|value| check(value, schemas));
+            }
+            serde_json::Value::Array(items) => items.iter().for_each(|item| check(item, schemas)),
+            _ => {}
+        }
+    }
+    for document in [&apps, &document] {
+        let schemas = document["components"]["schemas"].as_object().unwrap();
+        check(document, schemas);
+    }
+}
+
+#[tokio::test]
+async fn version_health_and_metrics_answer() {
+    let server = Server::start().await;
+    assert_eq!(
+        server.get("/version").await.expect(200)["gitVersion"],
+        "v1.33.13+ferroflow"
+    );
+    for path in ["/healthz", "/livez", "/readyz", "/readyz/ping"] {
+        assert_eq!(server.get(path).await.expect(200), json!("ok"));
+    }
+    let metrics = server.get("/metrics").await.expect(200);
+    assert!(
+        metrics
+            .as_str()
+            .unwrap()
+            .contains("apiserver_request_total"),
+        "{metrics}"
+    );
+}

@@ -1,0 +1,9 @@
+//! Pods through the API, as users have them: created, run, watched, asked for logs, deleted. Everything below the client
+//! is real: API server, scheduler, kubelet, shims, namespaces.
+
+mod home;
+
+mod components;
+mod health;
+mod inside;
+mod life;
