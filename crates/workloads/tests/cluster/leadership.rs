@@ -10,8 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::home::{Home, eventually};
 
-/// A candidate that notes its epoch while it leads; the other's token ends it without giving the lease back, as a crash
-/// would.
+/// A candidate that notes its epoch while it leads. Its token ends it in order; aborting its task is a crash.
 fn run(
     home: &Home,
     identity: &str,
