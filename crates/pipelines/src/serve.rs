@@ -107,6 +107,7 @@ pub async fn serve(config: Config, shutdown: CancellationToken) -> Result<(), Er
     let stores = Stores::local(LocalStore::open(&config.artifacts_dir)?);
     let lease = engine::take_lease(&store, &format!("{}", std::process::id())).await?;
     let (engine, reports, inbox) = engine::channel();
+    let service_account = config.service_account.clone();
     let target = Target {
         namespace: config.namespace.clone(),
         image: config.image,
@@ -132,6 +133,7 @@ pub async fn serve(config: Config, shutdown: CancellationToken) -> Result<(), Er
         stores,
         access: config.access,
         namespace: config.namespace,
+        service_account,
         client: Some(config.client),
         allows_private_urls: config.allows_private_urls,
     });
