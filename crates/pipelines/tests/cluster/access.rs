@@ -75,7 +75,7 @@ async fn another_identity_for_steps_takes_the_right_to_make_pods() {
     assert_eq!(status, 200);
     for more in [
         json!({"service_account": "dashboard"}),
-        json!({"plugins_input": {"ferroflow.io/mounts": {"mounts": [{"hostPath": "/", "mountPath": "/host"}]}}}),
+        json!({"plugins_input": {"ferroflow.io/mounts": {"mounts": [{"hostPath": "/etc", "mountPath": "/host"}]}}}),
     ] {
         let mut body = json!({"display_name": "x", "pipeline_spec": spec});
         body.as_object_mut()
