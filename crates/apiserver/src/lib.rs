@@ -10,6 +10,7 @@ mod server;
 
 pub mod api;
 pub mod backend;
+mod aggregation;
 mod bootstrap;
 mod cleanup;
 pub mod discovery;

@@ -9,6 +9,7 @@ mod list;
 mod patch;
 mod permission;
 mod proxy;
+mod rules;
 mod server;
 mod services;
 mod table;

@@ -2,6 +2,8 @@
 
 use apiserver::authn::User;
 use apiserver::{ApiServer, Config};
+use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule};
+use kube::runtime::wait::await_condition;
 use serde_json::{Value, json};
 
 /// A server on a folder of its own, with the accounts that controllers would make.
@@ -809,5 +811,31 @@ mod built_in {
             .await
             .ok();
         assert!(!is_marked(&pod));
+    }
+}
+
+#[tokio::test]
+async fn a_role_made_of_others_shows_their_rules_soon() {
+    let cluster = Cluster::start().await;
+    let path = "/apis/rbac.authorization.k8s.io/v1/clusterroles";
+    let rule = json!({"verbs": ["get"], "apiGroups": ["example.com"], "resources": ["widgets"]});
+    let part = json!({
+        "metadata": {"name": "widgets-view", "labels": {"rbac.authorization.k8s.io/aggregate-to-view": "true"}},
+        "rules": [rule],
+    });
+    cluster.owner("POST", path, part).await.ok();
+    let roles: kube::Api<ClusterRole> = kube::Api::all(cluster.server.admin_client());
+    for name in ["view", "edit", "admin"] {
+        let shows_it = |role: Option<&ClusterRole>| {
+            let rules = role.and_then(|role| role.rules.as_deref());
+            let is_ours =
+                |rule: &PolicyRule| rule.resources.as_deref() == Some(&["widgets".to_owned()]);
+            rules.is_some_and(|rules| rules.iter().any(is_ours))
+        };
+        let waited = await_condition(roles.clone(), name, shows_it);
+        tokio::time::timeout(std::time::Duration::from_secs(60), waited)
+            .await
+            .unwrap_or_else(|_| panic!("{name} never shows the rule"))
+            .unwrap();
     }
 }
