@@ -72,7 +72,7 @@ impl Config {
         connections: BoxStream<'static, Connection>,
     ) -> Self {
         Self {
-            access: AccessPolicy::cluster(client.clone(), None),
+            access: AccessPolicy::cluster(client.clone(), Vec::new()),
             client,
             data_dir,
             artifacts_dir,

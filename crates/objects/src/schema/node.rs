@@ -17,6 +17,9 @@ pub(crate) struct NodeId(u32);
 #[derive(Default)]
 pub(crate) struct Arena {
     nodes: Vec<Node>,
+    /// Whole numbers must fit `int32` and `int64`: true of published types, whose clients decode into such fields, while
+    /// upstream does not look at these formats in custom resources.
+    pub(crate) checks_integer_formats: bool,
 }
 
 impl Arena {

@@ -113,8 +113,10 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     fn new(definitions: Option<&'a Map<String, Value>>) -> Self {
+        let mut arena = Arena::default();
+        arena.checks_integer_formats = definitions.is_some();
         Self {
-            arena: Arena::default(),
+            arena,
             definitions,
             named: HashMap::new(),
             references: Vec::new(),
@@ -291,9 +293,7 @@ impl<'a> Reader<'a> {
             for (index, rule) in rules.iter().enumerate() {
                 match Rule::compile(rule) {
                     Ok(rule) => compiled.push(rule),
-                    Err(error) => self
-                        .errors
-                        .push(error.into_field_error().under(&field::index(&at, index))),
+                    Err(error) => self.errors.push(error.under(&field::index(&at, index))),
                 }
             }
             node.rules = compiled.into();

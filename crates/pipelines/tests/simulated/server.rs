@@ -19,7 +19,6 @@ use super::played::{Journal, Player};
 pub struct Server {
     folder: tempfile::TempDir,
     pub store: Arc<Store>,
-    pub stores: Stores,
     pub engine: Engine,
     pub journal: Arc<Journal>,
     router: Router,
@@ -59,7 +58,7 @@ impl Server {
         let api = Api {
             store: Arc::clone(&store),
             engine: engine.clone(),
-            stores: stores.clone(),
+            stores,
             access,
             namespace: "kubeflow".into(),
             client: None,
@@ -68,7 +67,6 @@ impl Server {
         Self {
             folder,
             store,
-            stores,
             engine,
             journal,
             router: pipelines::api::router(Arc::new(api)),
