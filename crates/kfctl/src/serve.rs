@@ -58,7 +58,7 @@ pub async fn run(options: Options, board: Board, stop: CancellationToken) -> Res
     let isolation = isolation(&config, &data).await?;
     let server = open_api(&config, &data, isolation, dialer.clone()).await?;
     let url = format!("https://127.0.0.1:{}", record.api_port);
-    write_secret(&data.kubeconfig(), &server.kubeconfig(&url))?;
+    write_secret(&data.kubeconfig(), &server.kubeconfig(&url)?)?;
     let api = tokio::spawn(serve_api(server.clone(), api_listener, closed.clone()));
     board.ready("api server", url);
 
