@@ -16,7 +16,8 @@ use crate::env::NodeFacts;
 use crate::images::{self, Images};
 use crate::kubelet::services::{self, ServiceIndex};
 use crate::kubelet::{
-    Capacity, Context, Folders, GpuPool, Identity, Kubelet, PodIndex, Recorder, Running, keep_alive, publish, register,
+    Capacity, Context, Folders, GpuPool, Identity, Kubelet, PodIndex, Recorder, Running,
+    keep_alive, publish, register,
 };
 use crate::net::{self, Layout, NodeNetwork};
 use crate::shim::Isolation;
@@ -134,7 +135,13 @@ pub fn images(config: &Config) -> Images {
 impl Node {
     /// Starts a node: its network first, its own objects next, pods last.
     pub async fn start(config: Config, dependencies: Dependencies) -> Result<Self, Error> {
-        let Dependencies { client, proxy_client, client_factory, components, host_listeners } = dependencies;
+        let Dependencies {
+            client,
+            proxy_client,
+            client_factory,
+            components,
+            host_listeners,
+        } = dependencies;
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
         let images = images(&config);
@@ -156,23 +163,38 @@ impl Node {
             Isolation::HostProcess => None,
         };
         let capacity = Capacity::of_this_machine(&config.data);
-        let address =
-            if network.is_some() { IpAddr::V4(config.layout.gateway) } else { IpAddr::V4(Ipv4Addr::LOCALHOST) };
+        let address = if network.is_some() {
+            IpAddr::V4(config.layout.gateway)
+        } else {
+            IpAddr::V4(Ipv4Addr::LOCALHOST)
+        };
         let identity = Identity {
             name: config.name.clone(),
             address,
             port: config.port,
             resources: capacity.resources(),
-            isolation: if network.is_some() { "sandbox" } else { "process" },
+            isolation: if network.is_some() {
+                "sandbox"
+            } else {
+                "process"
+            },
         };
         register(&client, &identity)
             .await
-            .map_err(|source| Error::Register { name: config.name.clone(), source: Box::new(source) })?;
+            .map_err(|source| Error::Register {
+                name: config.name.clone(),
+                source: Box::new(source),
+            })?;
         let (events, writing) = Recorder::new(client.clone(), &config.name);
         tasks.spawn(writing);
         tasks.spawn(keep_alive(client.clone(), identity.clone(), stop.clone()));
         let services = ServiceIndex::default();
-        tasks.spawn(services::watch(proxy_client, services.clone(), network.clone(), stop.clone()));
+        tasks.spawn(services::watch(
+            proxy_client,
+            services.clone(),
+            network.clone(),
+            stop.clone(),
+        ));
         let pods = PodIndex::default();
         let allowed = config.data.join("allowed-host-paths");
         let context = Context {
@@ -208,7 +230,17 @@ impl Node {
         tasks.spawn(async move {
             warm.interpreters().await;
         });
-        Ok(Self { identity, client, network, images, pods, services, kubelet, stop, tasks })
+        Ok(Self {
+            identity,
+            client,
+            network,
+            images,
+            pods,
+            services,
+            kubelet,
+            stop,
+            tasks,
+        })
     }
 
     /// The node's name.
@@ -228,12 +260,18 @@ impl Node {
 
     /// The kubelet's HTTP API.
     pub fn http(&self) -> axum::Router {
-        http::router(http::Server { pods: self.pods.clone(), identity: self.identity.clone() })
+        http::router(http::Server {
+            pods: self.pods.clone(),
+            identity: self.identity.clone(),
+        })
     }
 
     /// A handle that connects to pods and Services, for whoever is not a pod.
     pub fn dialer(&self) -> Dialer {
-        Dialer { network: self.network.clone(), services: self.services.clone() }
+        Dialer {
+            network: self.network.clone(),
+            services: self.services.clone(),
+        }
     }
 
     /// Ends all pods in order, our own components last. What can run again does so when the node is started next.
@@ -271,16 +309,22 @@ impl Dialer {
     pub async fn dial(&self, namespace: &str, host: &str, port: u16) -> io::Result<TcpStream> {
         let address: Ipv4Addr = match host.parse() {
             Ok(ip) => ip,
-            Err(_) => self
-                .services
-                .address(host, namespace)
-                .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("no Service is called {host:?}")))?,
+            Err(_) => self.services.address(host, namespace).ok_or_else(|| {
+                io::Error::new(
+                    io::ErrorKind::NotFound,
+                    format!("no Service is called {host:?}"),
+                )
+            })?,
         };
         match &self.network {
-            Some(network) if network.layout().is_inside(address) => {
-                network.dial(SocketAddrV4::new(address, port)).await.map_err(io::Error::other)
-            }
-            Some(_) => Err(io::Error::new(io::ErrorKind::PermissionDenied, format!("{address} is not in the cluster"))),
+            Some(network) if network.layout().is_inside(address) => network
+                .dial(SocketAddrV4::new(address, port))
+                .await
+                .map_err(io::Error::other),
+            Some(_) => Err(io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                format!("{address} is not in the cluster"),
+            )),
             None => TcpStream::connect(SocketAddr::from((address, port))).await,
         }
     }

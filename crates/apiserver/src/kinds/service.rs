@@ -1,4 +1,4 @@
-//! Services. Addresses and node ports are handed out by `admission`, after these defaults.
+//! Services. Addresses and node ports are handed out by `services`, after these defaults.
 
 use std::collections::HashSet;
 

@@ -70,7 +70,9 @@ impl PodContext {
 
     /// The folder on this machine behind a mount path.
     pub fn volume(&self, mount_path: &str) -> Option<&Path> {
-        self.volumes.get(Path::new(mount_path)).map(PathBuf::as_path)
+        self.volumes
+            .get(Path::new(mount_path))
+            .map(PathBuf::as_path)
     }
 
     /// A variable of the container's environment.
@@ -97,19 +99,28 @@ impl PodContext {
     pub async fn serve(&self, port: u16, router: axum::Router) -> io::Result<()> {
         let listener = self.listen(port).await?;
         let router = match logging::current() {
-            Some(sink) => router.layer(axum::middleware::from_fn(move |request, next: axum::middleware::Next| {
-                logging::scoped(sink.clone(), next.run(request))
-            })),
+            Some(sink) => router.layer(axum::middleware::from_fn(
+                move |request, next: axum::middleware::Next| {
+                    logging::scoped(sink.clone(), next.run(request))
+                },
+            )),
             None => router,
         };
-        axum::serve(listener, router.into_make_service_with_connect_info::<Peer>())
-            .with_graceful_shutdown(self.shutdown.clone().cancelled_owned())
-            .await
+        axum::serve(
+            listener,
+            router.into_make_service_with_connect_info::<Peer>(),
+        )
+        .with_graceful_shutdown(self.shutdown.clone().cancelled_owned())
+        .await
     }
 
     /// Connects, as this pod, to a Service by name (`ml-pipeline.kubeflow`) or to an address.
     pub async fn dial(&self, host: &str, port: u16) -> Result<TcpStream, DialError> {
-        let failed = |source| DialError::Connect { host: host.to_owned(), port, source };
+        let failed = |source| DialError::Connect {
+            host: host.to_owned(),
+            port,
+            source,
+        };
         let ip = match host.parse::<IpAddr>() {
             Ok(ip) => ip,
             Err(_) => self
@@ -121,9 +132,14 @@ impl PodContext {
         match (&self.network, ip) {
             (Some(network), IpAddr::V4(ip)) if network.layout().is_inside(ip) => {
                 let address = SocketAddrV4::new(ip, port);
-                network.dial_from(self.ip, address).await.map_err(|error| failed(io::Error::other(error)))
+                network
+                    .dial_from(self.ip, address)
+                    .await
+                    .map_err(|error| failed(io::Error::other(error)))
             }
-            _ => TcpStream::connect(SocketAddr::new(ip, port)).await.map_err(failed),
+            _ => TcpStream::connect(SocketAddr::new(ip, port))
+                .await
+                .map_err(failed),
         }
     }
 
@@ -142,6 +158,9 @@ impl PodContext {
 
 impl std::fmt::Debug for PodContext {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("PodContext").field("namespace", &self.namespace).field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("PodContext")
+            .field("namespace", &self.namespace)
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }

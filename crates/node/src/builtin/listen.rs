@@ -18,13 +18,17 @@ pub struct HostListeners {
 impl HostListeners {
     /// These listeners, by the port under which pods name them.
     pub fn new(listeners: HashMap<u16, std::net::TcpListener>) -> Self {
-        Self { free: Arc::new(Mutex::new(listeners)) }
+        Self {
+            free: Arc::new(Mutex::new(listeners)),
+        }
     }
 
     /// A second handle on the listener of a port; the original stays for the next start.
     pub(super) fn get(&self, port: u16) -> io::Result<Option<TcpListener>> {
         let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(listener) = free.get(&port) else { return Ok(None) };
+        let Some(listener) = free.get(&port) else {
+            return Ok(None);
+        };
         let copy = listener.try_clone()?;
         copy.set_nonblocking(true)?;
         TcpListener::from_std(copy).map(Some)
@@ -62,7 +66,13 @@ impl Listener {
         };
         let (stream, address) = accepted?;
         stream.set_nodelay(true)?;
-        Ok((stream, Peer { address, is_from_host }))
+        Ok((
+            stream,
+            Peer {
+                address,
+                is_from_host,
+            },
+        ))
     }
 
     /// The pod's own address.
@@ -81,7 +91,10 @@ impl axum::serve::Listener for Listener {
                 Ok(connection) => return connection,
                 // Out of descriptors, or a peer that left again: the next one may do better.
                 Err(error) => {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "accepting a connection failed");
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "accepting a connection failed"
+                    );
                     tokio::time::sleep(std::time::Duration::from_millis(50)).await;
                 }
             }
@@ -89,7 +102,10 @@ impl axum::serve::Listener for Listener {
     }
 
     fn local_addr(&self) -> io::Result<Peer> {
-        Ok(Peer { address: Self::local_addr(self)?, is_from_host: false })
+        Ok(Peer {
+            address: Self::local_addr(self)?,
+            is_from_host: false,
+        })
     }
 }
 

@@ -31,20 +31,31 @@ impl LogSink {
     /// Opens a log for appending.
     pub fn open(path: &Path) -> io::Result<Self> {
         if let Some(parent) = path.parent() {
-            std::fs::DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
+            std::fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(parent)?;
         }
-        Ok(Self { path: path.to_owned(), file: Mutex::new(open(path)?) })
+        Ok(Self {
+            path: path.to_owned(),
+            file: Mutex::new(open(path)?),
+        })
     }
 
     /// Writes one line.
     pub fn line(&self, text: &str) {
         let mut lines = String::new();
-        let now = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S%.9fZ").to_string();
+        let now = Timestamp::now()
+            .strftime("%Y-%m-%dT%H:%M:%S%.9fZ")
+            .to_string();
         for line in text.lines() {
             let _ = writeln!(lines, "{now} stderr F {line}");
         }
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        if file.metadata().is_ok_and(|metadata| metadata.len() > LONGEST_BYTES) {
+        if file
+            .metadata()
+            .is_ok_and(|metadata| metadata.len() > LONGEST_BYTES)
+        {
             let mut old = self.path.clone().into_os_string();
             old.push(".1");
             if std::fs::rename(&self.path, old).is_ok()
@@ -59,7 +70,11 @@ impl LogSink {
 }
 
 fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().create(true).append(true).mode(0o600).open(path)
+    OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(path)
 }
 
 /// Runs a future with its log going to `sink`.
@@ -135,10 +150,16 @@ mod tests {
         let _guard = tracing::subscriber::set_default(subscriber);
         let sink = |name: &str| Arc::new(LogSink::open(&folder.path().join(name)).expect("a log"));
         let say = |text: &'static str| async move { tracing::info!(pod = text, "hello") };
-        tokio::join!(scoped(sink("a/0.log"), say("one")), scoped(sink("b/0.log"), say("two")));
+        tokio::join!(
+            scoped(sink("a/0.log"), say("one")),
+            scoped(sink("b/0.log"), say("two"))
+        );
         tracing::info!("outside");
         let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).expect("a log");
-        assert!(read("a/0.log").ends_with("stderr F  INFO node::builtin::logging::tests: hello pod=\"one\"\n"));
+        assert!(
+            read("a/0.log")
+                .ends_with("stderr F  INFO node::builtin::logging::tests: hello pod=\"one\"\n")
+        );
         assert!(read("b/0.log").contains("two") && !read("b/0.log").contains("one"));
     }
 }

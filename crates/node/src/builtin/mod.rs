@@ -14,7 +14,7 @@ use futures::future::BoxFuture;
 pub use context::{DialError, PodContext};
 pub use listen::{HostListeners, Listener, Peer};
 pub use logging::{LogLayer, LogSink, is_in_pod, scoped};
-pub(crate) use tasks::{Tasks, TaskSpec};
+pub(crate) use tasks::{TaskSpec, Tasks};
 
 /// The annotation by which admission marks the pods that may run as tasks. Nobody else can set it.
 pub const ANNOTATION: &str = "ferroflow.io/built-in";
@@ -82,13 +82,21 @@ mod tests {
     #[test]
     fn the_longest_subcommand_wins_and_the_rest_are_its_arguments() {
         let nothing = |_: PodContext| async { Ok::<(), Failure>(()) };
-        let table = Table::default().with("controller", nothing).with("controller tuning", nothing);
+        let table = Table::default()
+            .with("controller", nothing)
+            .with("controller tuning", nothing);
         let rest = |words: &[&str]| {
             let command: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
             table.find(&command).map(|(_, rest)| rest)
         };
-        assert_eq!(rest(&["kfctl", "controller", "tuning", "--x"]), Some(vec!["--x".to_owned()]));
-        assert_eq!(rest(&["/opt/ferroflow/bin/kfctl", "controller", "y"]), Some(vec!["y".to_owned()]));
+        assert_eq!(
+            rest(&["kfctl", "controller", "tuning", "--x"]),
+            Some(vec!["--x".to_owned()])
+        );
+        assert_eq!(
+            rest(&["/opt/ferroflow/bin/kfctl", "controller", "y"]),
+            Some(vec!["y".to_owned()])
+        );
         assert_eq!(rest(&["controller"]), Some(vec![]));
         assert_eq!(rest(&["kfctl", "other"]), None);
     }

@@ -17,8 +17,22 @@ use crate::shim::{ContainerPhase, ContainerRecord};
 /// The running tasks of one pod.
 #[derive(Debug, Clone)]
 pub struct Tasks {
-    running: Arc<Mutex<HashMap<String, Running>>>,
+    running: Arc<Group>,
     changes: mpsc::UnboundedSender<ContainerRecord>,
+}
+
+/// Ends its tasks when nobody is left who could.
+#[derive(Debug, Default)]
+struct Group(Mutex<HashMap<String, Running>>);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let running = self.0.get_mut().unwrap_or_else(PoisonError::into_inner);
+        for task in running.values() {
+            task.shutdown.cancel();
+            task.abort.abort();
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -43,7 +57,10 @@ pub struct TaskSpec {
 impl Tasks {
     /// No tasks yet; what happens to them is sent to `changes`.
     pub fn new(changes: mpsc::UnboundedSender<ContainerRecord>) -> Self {
-        Self { running: Arc::default(), changes }
+        Self {
+            running: Arc::default(),
+            changes,
+        }
     }
 
     /// Starts a component. A command that names none ends at once with `StartError`.
@@ -72,7 +89,11 @@ impl Tasks {
         };
         let Some((component, args)) = table.find(&spec.command) else {
             let known: Vec<&str> = table.subcommands().collect();
-            let message = format!("no component is called {:?}; there are: {}", spec.command.join(" "), known.join(", "));
+            let message = format!(
+                "no component is called {:?}; there are: {}",
+                spec.command.join(" "),
+                known.join(", ")
+            );
             return refuse(record, message);
         };
         let sink = match LogSink::open(&spec.log) {
@@ -81,17 +102,29 @@ impl Tasks {
         };
         let shutdown = CancellationToken::new();
         let ended = CancellationToken::new();
-        let context = PodContext { args, shutdown: shutdown.clone(), ..spec.context };
+        let context = PodContext {
+            args,
+            shutdown: shutdown.clone(),
+            ..spec.context
+        };
         let _ = self.changes.send(record.clone());
         let work = tokio::spawn(scoped(sink.clone(), component(context)));
-        let running = Running { shutdown, abort: work.abort_handle(), ended: ended.clone() };
+        let running = Running {
+            shutdown,
+            abort: work.abort_handle(),
+            ended: ended.clone(),
+        };
         self.lock().insert(name.clone(), running);
-        let (all, changes) = (self.running.clone(), self.changes.clone());
+        let (all, changes) = (Arc::downgrade(&self.running), self.changes.clone());
         tokio::spawn(async move {
             let (exit_code, reason, message) = match work.await {
                 Ok(Ok(())) => (0, "Completed", None),
                 Ok(Err(error)) => (1, "Error", Some(chain(error.as_ref()))),
-                Err(error) if error.is_panic() => (101, "Error", Some(format!("panicked: {}", panic_text(error.into_panic())))),
+                Err(error) if error.is_panic() => (
+                    101,
+                    "Error",
+                    Some(format!("panicked: {}", panic_text(error.into_panic()))),
+                ),
                 Err(_) => (137, "Error", None),
             };
             if let Some(message) = &message {
@@ -102,7 +135,10 @@ impl Tasks {
             record.exit_code = Some(exit_code);
             record.reason = Some(reason.into());
             record.message = message;
-            all.lock().unwrap_or_else(PoisonError::into_inner).remove(&name);
+            if let Some(all) = all.upgrade() {
+                let mut running = all.0.lock().unwrap_or_else(PoisonError::into_inner);
+                running.remove(&name);
+            }
             let _ = changes.send(record);
             ended.cancel();
         });
@@ -117,14 +153,20 @@ impl Tasks {
             }
             None => return,
         };
-        if tokio::time::timeout(grace, ended.cancelled()).await.is_err() {
+        if tokio::time::timeout(grace, ended.cancelled())
+            .await
+            .is_err()
+        {
             abort.abort();
             ended.cancelled().await;
         }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Running>> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+        self.running
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -142,6 +184,8 @@ fn chain(error: &(dyn std::error::Error + 'static)) -> String {
 fn panic_text(panic: Box<dyn std::any::Any + Send>) -> String {
     match panic.downcast::<String>() {
         Ok(text) => *text,
-        Err(panic) => panic.downcast_ref::<&str>().map_or_else(|| "no message".to_owned(), |text| (*text).to_owned()),
+        Err(panic) => panic
+            .downcast_ref::<&str>()
+            .map_or_else(|| "no message".to_owned(), |text| (*text).to_owned()),
     }
 }

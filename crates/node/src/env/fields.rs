@@ -36,7 +36,12 @@ pub struct NodeFacts {
 }
 
 /// The value of a `fieldRef`.
-pub fn field(pod: &Pod, pod_ip: Option<IpAddr>, node: &NodeFacts, path: &str) -> Result<String, Error> {
+pub fn field(
+    pod: &Pod,
+    pod_ip: Option<IpAddr>,
+    node: &NodeFacts,
+    path: &str,
+) -> Result<String, Error> {
     let metadata = &pod.metadata;
     let spec = pod.spec.as_ref();
     let of = |value: Option<&String>| value.cloned().unwrap_or_default();
@@ -47,7 +52,10 @@ pub fn field(pod: &Pod, pod_ip: Option<IpAddr>, node: &NodeFacts, path: &str) ->
             "metadata.annotations" => metadata.annotations.as_ref(),
             _ => return Err(Error::UnsupportedField(path.to_owned())),
         };
-        return Ok(values.and_then(|values| values.get(key)).cloned().unwrap_or_default());
+        return Ok(values
+            .and_then(|values| values.get(key))
+            .cloned()
+            .unwrap_or_default());
     }
     Ok(match path {
         "metadata.name" => of(metadata.name.as_ref()),
@@ -70,17 +78,26 @@ pub fn resource(
     node: &NodeFacts,
     selector: &ResourceFieldSelector,
 ) -> Result<String, Error> {
-    let container = match selector.container_name.as_deref().filter(|name| !name.is_empty()) {
+    let container = match selector
+        .container_name
+        .as_deref()
+        .filter(|name| !name.is_empty())
+    {
         Some(name) => all_containers(pod)
             .find(|container| container.name == name)
             .ok_or_else(|| Error::NoSuchContainer(name.to_owned()))?,
         None => own_container.ok_or_else(|| Error::NoSuchContainer(String::new()))?,
     };
-    let (list, resource) =
-        selector.resource.split_once('.').ok_or_else(|| Error::UnsupportedResource(selector.resource.clone()))?;
+    let (list, resource) = selector
+        .resource
+        .split_once('.')
+        .ok_or_else(|| Error::UnsupportedResource(selector.resource.clone()))?;
     let resources = container.resources.as_ref();
     let limit = || {
-        let own = resources.and_then(|r| r.limits.as_ref()).and_then(|l| l.get(resource)).map(|q| q.0.clone());
+        let own = resources
+            .and_then(|r| r.limits.as_ref())
+            .and_then(|l| l.get(resource))
+            .map(|q| q.0.clone());
         own.or_else(|| node.allocatable.get(resource).cloned())
     };
     let amount = match list {
@@ -91,10 +108,17 @@ pub fn resource(
             .map(|q| q.0.clone()),
         _ => return Err(Error::UnsupportedResource(selector.resource.clone())),
     };
-    if !matches!(resource, "cpu" | "memory" | "ephemeral-storage") && !resource.starts_with("hugepages-") {
+    if !matches!(resource, "cpu" | "memory" | "ephemeral-storage")
+        && !resource.starts_with("hugepages-")
+    {
         return Err(Error::UnsupportedResource(selector.resource.clone()));
     }
-    let divisor = selector.divisor.as_ref().map(|q| q.0.as_str()).filter(|d| !d.is_empty() && *d != "0").unwrap_or("1");
+    let divisor = selector
+        .divisor
+        .as_ref()
+        .map(|q| q.0.as_str())
+        .filter(|d| !d.is_empty() && *d != "0")
+        .unwrap_or("1");
     let amount = in_base_units(amount.as_deref().unwrap_or("0"), resource)?;
     let divisor = in_base_units(divisor, resource)?.max(1);
     Ok(((amount + divisor - 1) / divisor).to_string())
@@ -102,28 +126,48 @@ pub fn resource(
 
 /// CPU in thousandths, everything else in whole units.
 fn in_base_units(text: &str, resource: &str) -> Result<i128, Error> {
-    let quantity: Quantity = text.parse().map_err(|_| Error::BadQuantity(text.to_owned()))?;
-    Ok(if resource == "cpu" { quantity.as_millis() } else { quantity.as_bytes() }.into())
+    let quantity: Quantity = text
+        .parse()
+        .map_err(|_| Error::BadQuantity(text.to_owned()))?;
+    Ok(if resource == "cpu" {
+        quantity.as_millis()
+    } else {
+        quantity.as_bytes()
+    }
+    .into())
 }
 
 /// Every container of a pod: init containers first, then the others.
 pub fn all_containers(pod: &Pod) -> impl Iterator<Item = &Container> {
-    pod.spec
-        .iter()
-        .flat_map(|spec| spec.init_containers.iter().flatten().chain(spec.containers.iter()))
+    pod.spec.iter().flat_map(|spec| {
+        spec.init_containers
+            .iter()
+            .flatten()
+            .chain(spec.containers.iter())
+    })
 }
 
 /// `metadata.labels['key']` as its two parts.
 fn subscript(path: &str) -> Option<(&str, &str)> {
     let (map, rest) = path.split_once('[')?;
     let key = rest.strip_suffix(']')?;
-    let bare = key.strip_prefix('\'').and_then(|key| key.strip_suffix('\''));
-    Some((map, bare.or_else(|| key.strip_prefix('"').and_then(|key| key.strip_suffix('"'))).unwrap_or(key)))
+    let bare = key
+        .strip_prefix('\'')
+        .and_then(|key| key.strip_suffix('\''));
+    Some((
+        map,
+        bare.or_else(|| key.strip_prefix('"').and_then(|key| key.strip_suffix('"')))
+            .unwrap_or(key),
+    ))
 }
 
 /// A map as the lines `key="value"`, sorted by key.
 pub fn format_map(values: Option<&BTreeMap<String, String>>) -> String {
-    let lines: Vec<String> = values.into_iter().flatten().map(|(key, value)| format!("{key}={value:?}")).collect();
+    let lines: Vec<String> = values
+        .into_iter()
+        .flatten()
+        .map(|(key, value)| format!("{key}={value:?}"))
+        .collect();
     lines.join("\n")
 }
 
@@ -155,26 +199,42 @@ mod tests {
     }
 
     fn selector(resource: &str, divisor: &str) -> ResourceFieldSelector {
-        serde_json::from_value(json!({"resource": resource, "divisor": divisor})).expect("a selector")
+        serde_json::from_value(json!({"resource": resource, "divisor": divisor}))
+            .expect("a selector")
     }
 
     #[test]
     fn fields_come_from_the_pod_and_from_the_node() {
-        let value = |path| field(&pod(), Some("10.1.0.9".parse().expect("an address")), &node(), path);
+        let value = |path| {
+            field(
+                &pod(),
+                Some("10.1.0.9".parse().expect("an address")),
+                &node(),
+                path,
+            )
+        };
         assert_eq!(value("metadata.labels['app']"), Ok("web".into()));
         assert_eq!(value("metadata.annotations['x/y']"), Ok("z".into()));
         assert_eq!(value("metadata.annotations['none']"), Ok(String::new()));
         assert_eq!(value("status.podIP"), Ok("10.1.0.9".into()));
         assert_eq!(value("spec.nodeName"), Ok("node-1".into()));
-        assert_eq!(value("metadata.labels"), Ok("app=\"web\"\ntier=\"a\\\"b\"".into()));
-        assert_eq!(value("spec.x"), Err(Error::UnsupportedField("spec.x".into())));
+        assert_eq!(
+            value("metadata.labels"),
+            Ok("app=\"web\"\ntier=\"a\\\"b\"".into())
+        );
+        assert_eq!(
+            value("spec.x"),
+            Err(Error::UnsupportedField("spec.x".into()))
+        );
     }
 
     #[test]
     fn resources_are_rounded_up_to_their_divisor() {
         let pod = pod();
         let own = all_containers(&pod).next();
-        let value = |resource_name, divisor| resource(&pod, own, &node(), &selector(resource_name, divisor));
+        let value = |resource_name, divisor| {
+            resource(&pod, own, &node(), &selector(resource_name, divisor))
+        };
         assert_eq!(value("limits.cpu", "1"), Ok("2".into()));
         assert_eq!(value("limits.cpu", "1m"), Ok("1500".into()));
         assert_eq!(value("requests.memory", "1Mi"), Ok("65".into()));
@@ -184,7 +244,12 @@ mod tests {
     #[test]
     fn a_container_without_a_limit_sees_what_the_node_offers() {
         let pod = pod();
-        let value = resource(&pod, all_containers(&pod).next(), &node(), &selector("limits.memory", "1Gi"));
+        let value = resource(
+            &pod,
+            all_containers(&pod).next(),
+            &node(),
+            &selector("limits.memory", "1Gi"),
+        );
         assert_eq!(value, Ok("2".into()));
     }
 }

@@ -89,12 +89,25 @@ pub struct Inputs<'a> {
 pub fn references(container: &Container) -> References {
     let mut references = References::default();
     for source in container.env_from.iter().flatten() {
-        references.config_maps.extend(source.config_map_ref.iter().map(|r| r.name.clone()));
-        references.secrets.extend(source.secret_ref.iter().map(|r| r.name.clone()));
+        references
+            .config_maps
+            .extend(source.config_map_ref.iter().map(|r| r.name.clone()));
+        references
+            .secrets
+            .extend(source.secret_ref.iter().map(|r| r.name.clone()));
     }
-    for source in container.env.iter().flatten().filter_map(|variable| variable.value_from.as_ref()) {
-        references.config_maps.extend(source.config_map_key_ref.iter().map(|r| r.name.clone()));
-        references.secrets.extend(source.secret_key_ref.iter().map(|r| r.name.clone()));
+    for source in container
+        .env
+        .iter()
+        .flatten()
+        .filter_map(|variable| variable.value_from.as_ref())
+    {
+        references
+            .config_maps
+            .extend(source.config_map_key_ref.iter().map(|r| r.name.clone()));
+        references
+            .secrets
+            .extend(source.secret_key_ref.iter().map(|r| r.name.clone()));
     }
     references
 }
@@ -109,7 +122,10 @@ pub fn build(inputs: &Inputs<'_>) -> Result<BTreeMap<String, String>, Error> {
         if let Some(reference) = &source.config_map_ref {
             match inputs.referenced.config_maps.get(&reference.name) {
                 Some(map) => own.extend(
-                    map.data.iter().flatten().map(|(key, value)| (format!("{prefix}{key}"), value.clone())),
+                    map.data
+                        .iter()
+                        .flatten()
+                        .map(|(key, value)| (format!("{prefix}{key}"), value.clone())),
                 ),
                 None if reference.optional == Some(true) => {}
                 None => return Err(Error::NoConfigMap(reference.name.clone())),
@@ -118,21 +134,29 @@ pub fn build(inputs: &Inputs<'_>) -> Result<BTreeMap<String, String>, Error> {
         if let Some(reference) = &source.secret_ref {
             match inputs.referenced.secrets.get(&reference.name) {
                 Some(secret) => own.extend(
-                    secret.data.iter().flatten().map(|(key, value)| (format!("{prefix}{key}"), text(&value.0))),
+                    secret
+                        .data
+                        .iter()
+                        .flatten()
+                        .map(|(key, value)| (format!("{prefix}{key}"), text(&value.0))),
                 ),
                 None if reference.optional == Some(true) => {}
                 None => return Err(Error::NoSecret(reference.name.clone())),
             }
         }
     }
-    let links = spec.and_then(|spec| spec.enable_service_links).unwrap_or(true);
+    let links = spec
+        .and_then(|spec| spec.enable_service_links)
+        .unwrap_or(true);
     let services: BTreeMap<String, String> =
-        services::service_variables(inputs.services, namespace, links).into_iter().collect();
+        services::service_variables(inputs.services, namespace, links)
+            .into_iter()
+            .collect();
     for variable in inputs.container.env.iter().flatten() {
         let value = match (&variable.value, &variable.value_from) {
-            (Some(value), _) if !value.is_empty() => {
-                Some(expand::expand(value, |name| own.get(name).or_else(|| services.get(name)).cloned()))
-            }
+            (Some(value), _) if !value.is_empty() => Some(expand::expand(value, |name| {
+                own.get(name).or_else(|| services.get(name)).cloned()
+            })),
             (_, Some(source)) => value_from(inputs, namespace, source)?,
             _ => Some(String::new()),
         };
@@ -156,15 +180,28 @@ fn value_from(
     source: &k8s_openapi::api::core::v1::EnvVarSource,
 ) -> Result<Option<String>, Error> {
     if let Some(reference) = &source.field_ref {
-        return Ok(Some(fields::field(inputs.pod, inputs.pod_ip, inputs.node, &reference.field_path)?));
+        return Ok(Some(fields::field(
+            inputs.pod,
+            inputs.pod_ip,
+            inputs.node,
+            &reference.field_path,
+        )?));
     }
     if let Some(selector) = &source.resource_field_ref {
-        return Ok(Some(fields::resource(inputs.pod, Some(inputs.container), inputs.node, selector)?));
+        return Ok(Some(fields::resource(
+            inputs.pod,
+            Some(inputs.container),
+            inputs.node,
+            selector,
+        )?));
     }
     if let Some(reference) = &source.config_map_key_ref {
         let optional = reference.optional == Some(true);
         let map = inputs.referenced.config_maps.get(&reference.name);
-        let value = map.and_then(|map| map.data.as_ref()).and_then(|data| data.get(&reference.key)).cloned();
+        let value = map
+            .and_then(|map| map.data.as_ref())
+            .and_then(|data| data.get(&reference.key))
+            .cloned();
         return match (map, value) {
             (_, Some(value)) => Ok(Some(value)),
             _ if optional => Ok(None),
@@ -179,7 +216,9 @@ fn value_from(
     if let Some(reference) = &source.secret_key_ref {
         let optional = reference.optional == Some(true);
         let secret = inputs.referenced.secrets.get(&reference.name);
-        let value = secret.and_then(|secret| secret.data.as_ref()).and_then(|data| data.get(&reference.key));
+        let value = secret
+            .and_then(|secret| secret.data.as_ref())
+            .and_then(|data| data.get(&reference.key));
         return match (secret, value) {
             (_, Some(value)) => Ok(Some(text(&value.0))),
             _ if optional => Ok(None),
@@ -196,7 +235,11 @@ fn value_from(
 
 /// The name a pod's processes see as their machine's: `spec.hostname`, else the pod's name, cut to 63 characters.
 pub fn hostname(pod: &Pod) -> String {
-    let asked = pod.spec.as_ref().and_then(|spec| spec.hostname.as_deref()).filter(|name| !name.is_empty());
+    let asked = pod
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.hostname.as_deref())
+        .filter(|name| !name.is_empty());
     let name = asked.or(pod.metadata.name.as_deref()).unwrap_or_default();
     let cut: String = name.chars().take(63).collect();
     cut.trim_end_matches(['-', '.']).to_owned()

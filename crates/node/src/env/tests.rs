@@ -11,11 +11,17 @@ fn pod(container: Value) -> Pod {
 }
 
 fn referenced() -> Referenced {
-    let map: ConfigMap =
-        serde_json::from_value(json!({"metadata": {"name": "m"}, "data": {"k": "v", "other": "w"}})).expect("a map");
+    let map: ConfigMap = serde_json::from_value(
+        json!({"metadata": {"name": "m"}, "data": {"k": "v", "other": "w"}}),
+    )
+    .expect("a map");
     let secret: Secret =
-        serde_json::from_value(json!({"metadata": {"name": "s"}, "data": {"pw": "aHVudGVy"}})).expect("a secret");
-    Referenced { config_maps: [("m".into(), map)].into(), secrets: [("s".into(), secret)].into() }
+        serde_json::from_value(json!({"metadata": {"name": "s"}, "data": {"pw": "aHVudGVy"}}))
+            .expect("a secret");
+    Referenced {
+        config_maps: [("m".into(), map)].into(),
+        secrets: [("s".into(), secret)].into(),
+    }
 }
 
 fn built(container: Value) -> Result<BTreeMap<String, String>, Error> {
@@ -38,9 +44,13 @@ fn value(environment: &BTreeMap<String, String>, name: &str) -> Option<String> {
 
 #[test]
 fn a_value_may_refer_to_the_variables_before_it() {
-    let environment =
-        built(json!({"name": "c", "env": [{"name": "A", "value": "1"}, {"name": "B", "value": "$(A)2$(C)"}]}));
-    assert_eq!(value(&environment.expect("an environment"), "B"), Some("12$(C)".into()));
+    let environment = built(
+        json!({"name": "c", "env": [{"name": "A", "value": "1"}, {"name": "B", "value": "$(A)2$(C)"}]}),
+    );
+    assert_eq!(
+        value(&environment.expect("an environment"), "B"),
+        Some("12$(C)".into())
+    );
 }
 
 #[test]
@@ -68,7 +78,11 @@ fn keys_and_whole_maps_come_from_config_maps_and_secrets() {
     .expect("an environment");
     assert_eq!(value(&environment, "PW"), Some("hunter".into()));
     assert_eq!(value(&environment, "M_other"), Some("w".into()));
-    assert_eq!(value(&environment, "M_k"), Some("w".into()), "env wins over envFrom");
+    assert_eq!(
+        value(&environment, "M_k"),
+        Some("w".into()),
+        "env wins over envFrom"
+    );
 }
 
 #[test]
@@ -83,7 +97,10 @@ fn an_absent_object_is_an_error_unless_it_is_optional() {
     let no_key = built(json!({"name": "c", "env": [
         {"name": "X", "valueFrom": {"secretKeyRef": {"name": "s", "key": "none"}}},
     ]}));
-    assert_eq!(no_key.expect_err("no key").to_string(), "couldn't find key none in Secret ns/s");
+    assert_eq!(
+        no_key.expect_err("no key").to_string(),
+        "couldn't find key none in Secret ns/s"
+    );
 }
 
 #[test]

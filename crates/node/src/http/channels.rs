@@ -46,7 +46,11 @@ pub fn read(message: &Bytes) -> Incoming {
         Some(&CLOSE) if message.get(1) == Some(&STDIN) => Incoming::StdinClosed,
         Some(&RESIZE) => {
             let size: Value = serde_json::from_slice(&message[1..]).unwrap_or_default();
-            let number = |name: &str| size[name].as_u64().and_then(|number| u16::try_from(number).ok());
+            let number = |name: &str| {
+                size[name]
+                    .as_u64()
+                    .and_then(|number| u16::try_from(number).ok())
+            };
             match (number("Width"), number("Height")) {
                 (Some(columns), Some(rows)) => Incoming::Resize { columns, rows },
                 _ => Incoming::Other,
@@ -87,11 +91,20 @@ mod tests {
 
     #[test]
     fn the_first_byte_says_what_a_message_is() {
-        assert_eq!(read(&Bytes::from_static(b"\x00hi")), Incoming::Stdin(Bytes::from_static(b"hi")));
-        assert_eq!(read(&Bytes::from_static(b"\xff\x00")), Incoming::StdinClosed);
+        assert_eq!(
+            read(&Bytes::from_static(b"\x00hi")),
+            Incoming::Stdin(Bytes::from_static(b"hi"))
+        );
+        assert_eq!(
+            read(&Bytes::from_static(b"\xff\x00")),
+            Incoming::StdinClosed
+        );
         assert_eq!(
             read(&Bytes::from_static(b"\x04{\"Width\":80,\"Height\":24}")),
-            Incoming::Resize { columns: 80, rows: 24 }
+            Incoming::Resize {
+                columns: 80,
+                rows: 24
+            }
         );
         for noise in [&b""[..], b"\x07x", b"\x04no", b"\xff\x01"] {
             assert_eq!(read(&Bytes::copy_from_slice(noise)), Incoming::Other);

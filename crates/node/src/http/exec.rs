@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade, rejection::WebSocketUpgradeRejection};
+use axum::extract::ws::{
+    CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code, rejection::WebSocketUpgradeRejection,
+};
 use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -48,10 +50,13 @@ impl Wanted {
 
 /// The pairs of a query, decoded; names may repeat.
 fn pairs(query: &str) -> impl Iterator<Item = (String, String)> {
-    query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        (decode(name), decode(value))
-    })
+    query
+        .split('&')
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (decode(name), decode(value))
+        })
 }
 
 fn decode(text: &str) -> String {
@@ -59,7 +64,8 @@ fn decode(text: &str) -> String {
     let mut rest = text.as_bytes();
     while let Some((first, after)) = rest.split_first() {
         let escaped = (*first == b'%').then(|| after.get(..2)).flatten();
-        let byte = escaped.and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok());
+        let byte = escaped
+            .and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok());
         match byte {
             Some(byte) => {
                 bytes.push(byte);
@@ -78,23 +84,34 @@ type Upgrade = Result<WebSocketUpgrade, WebSocketUpgradeRejection>;
 
 fn websocket(upgrade: Upgrade) -> Result<WebSocketUpgrade, Refused> {
     let upgrade = upgrade.map_err(|_| {
-        let text = "this node speaks WebSocket here and not SPDY yet; kubectl 1.30 and newer can use it";
+        let text =
+            "this node speaks WebSocket here and not SPDY yet; kubectl 1.30 and newer can use it";
         Refused(StatusCode::BAD_REQUEST, text.into())
     })?;
     Ok(upgrade.protocols([channels::V5, channels::V4]))
 }
 
 /// The processes of a pod in which this container runs.
-fn running(server: &Server, namespace: &str, pod: &str, container: &str) -> Result<shim::Pod, Refused> {
+fn running(
+    server: &Server,
+    namespace: &str,
+    pod: &str,
+    container: &str,
+) -> Result<shim::Pod, Refused> {
     let known = server.pod(namespace, pod)?;
     let runs = known.runs.get(container).is_some_and(|(_, runs)| *runs);
     match known.shim {
         Some(shim) if runs => Ok(shim),
         None if runs => {
-            let text = format!("container {container:?} is a component that runs inside the platform's own process; there is nothing to run a command in");
+            let text = format!(
+                "container {container:?} is a component that runs inside the platform's own process; there is nothing to run a command in"
+            );
             Err(Refused(StatusCode::BAD_REQUEST, text))
         }
-        _ => Err(Refused(StatusCode::NOT_FOUND, format!("container not found ({container:?})"))),
+        _ => Err(Refused(
+            StatusCode::NOT_FOUND,
+            format!("container not found ({container:?})"),
+        )),
     }
 }
 
@@ -107,7 +124,10 @@ pub(super) async fn exec(
     let shim = running(&server, &namespace, &pod, &container)?;
     let wanted = Wanted::read(query.as_deref().unwrap_or_default());
     if wanted.command.is_empty() {
-        return Err(Refused(StatusCode::BAD_REQUEST, "you must specify at least 1 command for the container".into()));
+        return Err(Refused(
+            StatusCode::BAD_REQUEST,
+            "you must specify at least 1 command for the container".into(),
+        ));
     }
     let spec = ExecSpec {
         stdin: wanted.stdin,
@@ -121,7 +141,13 @@ pub(super) async fn exec(
     let upgrade = websocket(upgrade)?;
     Ok(upgrade.on_upgrade(move |socket| async move {
         match shim.exec(spec).await {
-            Ok(Exec { stdin, stdout, stderr, exit, .. }) => {
+            Ok(Exec {
+                stdin,
+                stdout,
+                stderr,
+                exit,
+                ..
+            }) => {
                 let ended = async move {
                     match exit.wait().await {
                         Ok(code) => channels::exit_status(code),
@@ -145,9 +171,24 @@ pub(super) async fn attach(
     let wanted = Wanted::read(query.as_deref().unwrap_or_default());
     let upgrade = websocket(upgrade)?;
     Ok(upgrade.on_upgrade(move |socket| async move {
-        match shim.attach(&container, wanted.stdin, wanted.stdout, wanted.stderr).await {
-            Ok(Attached { stdin, stdout, stderr, .. }) => {
-                connect(socket, stdin, stdout, stderr, None::<std::future::Ready<Value>>).await;
+        match shim
+            .attach(&container, wanted.stdin, wanted.stdout, wanted.stderr)
+            .await
+        {
+            Ok(Attached {
+                stdin,
+                stdout,
+                stderr,
+                ..
+            }) => {
+                connect(
+                    socket,
+                    stdin,
+                    stdout,
+                    stderr,
+                    None::<std::future::Ready<Value>>,
+                )
+                .await;
             }
             Err(error) => refuse(socket, &error.to_string()).await,
         }
@@ -161,15 +202,25 @@ pub(super) async fn port_forward() -> Response {
 
 async fn refuse(mut socket: WebSocket, message: &str) {
     let status = channels::failure(message).to_string();
-    let _ = socket.send(Message::Binary(channels::message(channels::ERROR, status.as_bytes()))).await;
-    let _ = socket.send(Message::Close(None)).await;
+    let _ = socket
+        .send(Message::Binary(channels::message(
+            channels::ERROR,
+            status.as_bytes(),
+        )))
+        .await;
+    let _ = socket.send(normal_close()).await;
 }
 
 type Output = Option<Box<dyn AsyncRead + Send + Unpin>>;
 
 /// Carries bytes both ways until the outputs have ended, then says how the process did.
-async fn connect<E>(socket: WebSocket, stdin: Option<ExecInput>, stdout: Output, stderr: Output, ended: Option<E>)
-where
+async fn connect<E>(
+    socket: WebSocket,
+    stdin: Option<ExecInput>,
+    stdout: Output,
+    stderr: Output,
+    ended: Option<E>,
+) where
     E: Future<Output = Value>,
 {
     let (mut sink, stream) = socket.split();
@@ -185,7 +236,7 @@ where
         };
         let bytes = channels::message(channels::ERROR, status.to_string().as_bytes());
         let _ = messages.send(Message::Binary(bytes)).await;
-        let _ = messages.send(Message::Close(None)).await;
+        let _ = messages.send(normal_close()).await;
     };
     let sending = async {
         while let Some(message) = waiting.recv().await {
@@ -217,7 +268,9 @@ async fn pump(stream: Output, channel: u8, messages: mpsc::Sender<Message>) {
 
 /// Passes on what the client sends; returns when the client is gone.
 async fn receive(mut stream: SplitStream<WebSocket>, mut stdin: Option<ExecInput>) {
-    let resizer = stdin.as_ref().and_then(|stdin| stdin.resizer().ok().flatten());
+    let resizer = stdin
+        .as_ref()
+        .and_then(|stdin| stdin.resizer().ok().flatten());
     while let Some(Ok(message)) = stream.next().await {
         let bytes = match message {
             Message::Binary(bytes) => bytes,
@@ -244,13 +297,19 @@ async fn receive(mut stream: SplitStream<WebSocket>, mut stdin: Option<ExecInput
     }
 }
 
+/// Clients take a close without a code for a broken connection.
+fn normal_close() -> Message {
+    Message::Close(Some(CloseFrame { code: close_code::NORMAL, reason: "".into() }))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_query_says_what_to_run_and_what_to_connect() {
-        let wanted = Wanted::read("command=sh&command=-c&command=echo+%22a%26b%22&input=1&output=1&error=1");
+        let wanted =
+            Wanted::read("command=sh&command=-c&command=echo+%22a%26b%22&input=1&output=1&error=1");
         assert_eq!(wanted.command, ["sh", "-c", "echo \"a&b\""]);
         assert!(wanted.stdin && wanted.stdout && wanted.stderr && !wanted.tty);
     }

@@ -51,13 +51,20 @@ pub(super) async fn container_logs(
     let known = server.pod(&namespace, &pod)?;
     let (number, is_current) = run_of(&known, &pod, &container, options.previous.0)?;
     let log = known.folder.log(&container, number);
-    let since = options.since_seconds.and_then(|s| Timestamp::now().checked_sub(SignedDuration::from_secs(s)).ok());
+    let since = options.since_seconds.and_then(|s| {
+        Timestamp::now()
+            .checked_sub(SignedDuration::from_secs(s))
+            .ok()
+    });
     let selection = Selection {
         tail_lines: options.tail_lines,
         since: options.since_time.or(since),
         timestamps: options.timestamps.0,
         limit_bytes: options.limit_bytes,
-        stream: options.stream.filter(|stream| stream != "All").map(|stream| stream.to_lowercase()),
+        stream: options
+            .stream
+            .filter(|stream| stream != "All")
+            .map(|stream| stream.to_lowercase()),
     };
     let read = {
         let (log, selection) = (log.clone(), selection.clone());
@@ -65,54 +72,105 @@ pub(super) async fn container_logs(
     };
     let (output, position) = match read {
         Ok(Ok(read)) => read,
-        Ok(Err(error)) => return Err(Refused(StatusCode::INTERNAL_SERVER_ERROR, format!("reading the log: {error}"))),
-        Err(error) => return Err(Refused(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())),
+        Ok(Err(error)) => {
+            return Err(Refused(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                format!("reading the log: {error}"),
+            ));
+        }
+        Err(error) => {
+            return Err(Refused(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                error.to_string(),
+            ));
+        }
     };
     let body = if options.follow.0 && is_current {
-        let left = selection.limit_bytes.map(|limit| limit.saturating_sub(output.len()));
+        let left = selection
+            .limit_bytes
+            .map(|limit| limit.saturating_sub(output.len()));
         let is_running = still_runs(server.pods.clone(), namespace, pod, container, number);
-        Body::from_stream(follow(Bytes::from(output), log, position, selection, left, is_running))
+        Body::from_stream(follow(
+            Bytes::from(output),
+            log,
+            position,
+            selection,
+            left,
+            is_running,
+        ))
     } else {
         Body::from(output)
     };
     let mut response = Response::new(body);
-    response.headers_mut().insert("content-type", HeaderValue::from_static("text/plain"));
+    response
+        .headers_mut()
+        .insert("content-type", HeaderValue::from_static("text/plain"));
     Ok(response)
 }
 
 /// Which run's log is meant, and whether that run is the container's last one.
-fn run_of(known: &Known, pod: &str, container: &str, previous: bool) -> Result<(u32, bool), Refused> {
+fn run_of(
+    known: &Known,
+    pod: &str,
+    container: &str,
+    previous: bool,
+) -> Result<(u32, bool), Refused> {
     let bad = |text: String| Err(Refused(StatusCode::BAD_REQUEST, text));
     let spec = known.pod.spec.as_ref();
-    let names = spec.into_iter().flat_map(|spec| spec.init_containers.iter().flatten().chain(&spec.containers));
+    let names = spec.into_iter().flat_map(|spec| {
+        spec.init_containers
+            .iter()
+            .flatten()
+            .chain(&spec.containers)
+    });
     if !names.into_iter().any(|other| other.name == container) {
         return bad(format!("container {container} is not valid for pod {pod}"));
     }
     match known.runs.get(container) {
         Some((number, _)) if previous => match number.checked_sub(1) {
             Some(before) if known.folder.log(container, before).exists() => Ok((before, false)),
-            _ => bad(format!("previous terminated container {container:?} in pod {pod:?} not found")),
+            _ => bad(format!(
+                "previous terminated container {container:?} in pod {pod:?} not found"
+            )),
         },
-        Some((number, is_running)) if *is_running || known.folder.log(container, *number).exists() => Ok((*number, true)),
+        Some((number, is_running))
+            if *is_running || known.folder.log(container, *number).exists() =>
+        {
+            Ok((*number, true))
+        }
         _ => {
             let status = known.pod.status.as_ref();
             let statuses = status.into_iter().flat_map(|status| {
-                status.init_container_statuses.iter().flatten().chain(status.container_statuses.iter().flatten())
+                status
+                    .init_container_statuses
+                    .iter()
+                    .flatten()
+                    .chain(status.container_statuses.iter().flatten())
             });
             let reason = statuses
                 .into_iter()
                 .find(|status| status.name == container)
                 .and_then(|status| status.state.as_ref()?.waiting.as_ref()?.reason.clone())
                 .unwrap_or_else(|| "ContainerCreating".into());
-            bad(format!("container {container:?} in pod {pod:?} is waiting to start: {reason}"))
+            bad(format!(
+                "container {container:?} in pod {pod:?} is waiting to start: {reason}"
+            ))
         }
     }
 }
 
-fn still_runs(pods: PodIndex, namespace: String, pod: String, container: String, number: u32) -> impl Fn() -> bool {
+fn still_runs(
+    pods: PodIndex,
+    namespace: String,
+    pod: String,
+    container: String,
+    number: u32,
+) -> impl Fn() -> bool {
     move || {
         let known = pods.get(&namespace, &pod);
-        known.and_then(|known| known.runs.get(&container).copied()).is_some_and(|(now, runs)| runs && now == number)
+        known
+            .and_then(|known| known.runs.get(&container).copied())
+            .is_some_and(|(now, runs)| runs && now == number)
     }
 }
 

@@ -40,7 +40,10 @@ impl IntoResponse for Refused {
 pub fn router(server: Server) -> Router {
     Router::new()
         // For kubectl logs, exec and attach, by way of the API server.
-        .route("/containerLogs/{namespace}/{pod}/{container}", get(logs::container_logs))
+        .route(
+            "/containerLogs/{namespace}/{pod}/{container}",
+            get(logs::container_logs),
+        )
         .route("/exec/{namespace}/{pod}/{container}", any(exec::exec))
         .route("/attach/{namespace}/{pod}/{container}", any(exec::attach))
         .route("/portForward/{namespace}/{pod}", any(exec::port_forward))
@@ -53,17 +56,29 @@ pub fn router(server: Server) -> Router {
 }
 
 async fn pods(State(server): State<Arc<Server>>) -> Json<Value> {
-    let mut items: Vec<Value> =
-        server.pods.all().iter().map(|known| serde_json::to_value(&*known.pod).unwrap_or_default()).collect();
-    items.sort_by_key(|pod| (pod["metadata"]["namespace"].to_string(), pod["metadata"]["name"].to_string()));
+    let mut items: Vec<Value> = server
+        .pods
+        .all()
+        .iter()
+        .map(|known| serde_json::to_value(&*known.pod).unwrap_or_default())
+        .collect();
+    items.sort_by_key(|pod| {
+        (
+            pod["metadata"]["namespace"].to_string(),
+            pod["metadata"]["name"].to_string(),
+        )
+    });
     Json(json!({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": items}))
 }
 
 impl Server {
     fn pod(&self, namespace: &str, pod: &str) -> Result<Known, Refused> {
-        self.pods
-            .get(namespace, pod)
-            .ok_or_else(|| Refused(StatusCode::NOT_FOUND, format!("pod {pod:?} in namespace {namespace:?} is not on this node")))
+        self.pods.get(namespace, pod).ok_or_else(|| {
+            Refused(
+                StatusCode::NOT_FOUND,
+                format!("pod {pod:?} in namespace {namespace:?} is not on this node"),
+            )
+        })
     }
 }
 

@@ -30,7 +30,9 @@ async fn usage(server: &Server) -> Vec<(Known, Vec<ContainerUsage>)> {
 pub(super) async fn summary(State(server): State<Arc<Server>>) -> Json<Value> {
     let now = Timestamp::now().to_string();
     let pods = usage(&server).await;
-    let total = |of: fn(&ContainerUsage) -> u64| -> u64 { pods.iter().flat_map(|(_, usage)| usage).map(of).sum() };
+    let total = |of: fn(&ContainerUsage) -> u64| -> u64 {
+        pods.iter().flat_map(|(_, usage)| usage).map(of).sum()
+    };
     let node = json!({
         "nodeName": server.identity.name,
         "cpu": {"time": now, "usageCoreNanoSeconds": total(|usage| usage.cpu_nanos)},
@@ -66,26 +68,33 @@ pub(super) async fn summary(State(server): State<Arc<Server>>) -> Json<Value> {
 pub(super) async fn resource_metrics(State(server): State<Arc<Server>>) -> String {
     let pods = usage(&server).await;
     let mut text = String::new();
-    let mut metric = |name: &str, kind: &str, help: &str, of: &dyn Fn(&ContainerUsage) -> String| {
-        let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
-        for (known, usage) in &pods {
-            for container in usage {
-                let _ = writeln!(
-                    text,
-                    "{name}{{container=\"{}\",namespace=\"{}\",pod=\"{}\"}} {}",
-                    container.name,
-                    known.pod.namespace().unwrap_or_default(),
-                    known.pod.name_any(),
-                    of(container)
-                );
+    let mut metric =
+        |name: &str, kind: &str, help: &str, of: &dyn Fn(&ContainerUsage) -> String| {
+            let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+            for (known, usage) in &pods {
+                for container in usage {
+                    let _ = writeln!(
+                        text,
+                        "{name}{{container=\"{}\",namespace=\"{}\",pod=\"{}\"}} {}",
+                        container.name,
+                        known.pod.namespace().unwrap_or_default(),
+                        known.pod.name_any(),
+                        of(container)
+                    );
+                }
             }
-        }
-    };
-    metric("container_cpu_usage_seconds_total", "counter", "Processor time used by the container in seconds", &|usage| {
-        format!("{}", usage.cpu_nanos as f64 / 1e9)
-    });
-    metric("container_memory_working_set_bytes", "gauge", "Memory in use by the container in bytes", &|usage| {
-        usage.memory_bytes.to_string()
-    });
+        };
+    metric(
+        "container_cpu_usage_seconds_total",
+        "counter",
+        "Processor time used by the container in seconds",
+        &|usage| format!("{}", usage.cpu_nanos as f64 / 1e9),
+    );
+    metric(
+        "container_memory_working_set_bytes",
+        "gauge",
+        "Memory in use by the container in bytes",
+        &|usage| usage.memory_bytes.to_string(),
+    );
     text
 }

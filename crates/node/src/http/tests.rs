@@ -16,9 +16,17 @@ async fn ask(pods: PodIndex, path: &str) -> (u16, String) {
         isolation: "sandbox",
     };
     let request = Request::get(path).body(Body::empty()).expect("a request");
-    let answer = router(Server { pods, identity }).oneshot(request).await.expect("an answer");
+    let answer = router(Server { pods, identity })
+        .oneshot(request)
+        .await
+        .expect("an answer");
     let status = answer.status().as_u16();
-    let body = answer.into_body().collect().await.expect("a body").to_bytes();
+    let body = answer
+        .into_body()
+        .collect()
+        .await
+        .expect("a body")
+        .to_bytes();
     (status, String::from_utf8_lossy(&body).into_owned())
 }
 
@@ -36,11 +44,21 @@ fn one_pod(data: &std::path::Path) -> PodIndex {
     for (run, word) in [(0, "before"), (1, "now")] {
         let log = folder.log("c", run);
         std::fs::create_dir_all(log.parent().expect("a parent")).expect("made");
-        std::fs::write(log, format!("2026-01-01T00:00:00.000000000Z stdout F {word}\n")).expect("written");
+        std::fs::write(
+            log,
+            format!("2026-01-01T00:00:00.000000000Z stdout F {word}\n"),
+        )
+        .expect("written");
     }
     let pods = PodIndex::default();
     let runs = [("c".to_owned(), (1, false))].into();
-    pods.set_for_test(Known { pod: Arc::new(pod), folder, shim: None, runs, ip: None });
+    pods.set_for_test(Known {
+        pod: Arc::new(pod),
+        folder,
+        shim: None,
+        runs,
+        ip: None,
+    });
     pods
 }
 
@@ -48,10 +66,20 @@ fn one_pod(data: &std::path::Path) -> PodIndex {
 async fn the_log_of_the_last_run_is_shown_and_the_one_before_on_request() {
     let data = tempfile::tempdir().expect("a folder");
     let pods = one_pod(data.path());
-    assert_eq!(ask(pods.clone(), "/containerLogs/ns/p/c").await, (200, "now\n".into()));
-    assert_eq!(ask(pods.clone(), "/containerLogs/ns/p/c?previous=true").await, (200, "before\n".into()));
+    assert_eq!(
+        ask(pods.clone(), "/containerLogs/ns/p/c").await,
+        (200, "now\n".into())
+    );
+    assert_eq!(
+        ask(pods.clone(), "/containerLogs/ns/p/c?previous=true").await,
+        (200, "before\n".into())
+    );
     let followed = ask(pods, "/containerLogs/ns/p/c?follow=true&timestamps=true").await;
-    assert_eq!(followed, (200, "2026-01-01T00:00:00.000000000Z now\n".into()), "it ended, so following ends too");
+    assert_eq!(
+        followed,
+        (200, "2026-01-01T00:00:00.000000000Z now\n".into()),
+        "it ended, so following ends too"
+    );
 }
 
 #[tokio::test]
@@ -60,7 +88,10 @@ async fn a_log_that_is_not_there_is_refused_in_words() {
     let pods = one_pod(data.path());
     assert_eq!(
         ask(pods.clone(), "/containerLogs/ns/p/waiting").await,
-        (400, "container \"waiting\" in pod \"p\" is waiting to start: ErrImagePull".into())
+        (
+            400,
+            "container \"waiting\" in pod \"p\" is waiting to start: ErrImagePull".into()
+        )
     );
     assert_eq!(ask(pods.clone(), "/containerLogs/ns/p/none").await.0, 400);
     assert_eq!(ask(pods, "/containerLogs/ns/other/c").await.0, 404);
@@ -72,5 +103,8 @@ async fn the_node_lists_its_pods_and_says_that_it_lives() {
     let pods = one_pod(data.path());
     assert_eq!(ask(pods.clone(), "/healthz").await, (200, "ok".into()));
     let (_, list) = ask(pods, "/pods").await;
-    assert!(list.contains("\"kind\":\"PodList\"") && list.contains("\"uid\":\"u\""), "{list}");
+    assert!(
+        list.contains("\"kind\":\"PodList\"") && list.contains("\"uid\":\"u\""),
+        "{list}"
+    );
 }

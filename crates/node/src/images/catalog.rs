@@ -48,7 +48,9 @@ pub enum Unresolved {
     )]
     Unknown(String),
     /// The owner's table sends it to something that does not exist.
-    #[error("the node's image table maps {pattern} to {target:?}, which is neither host, python:3.x, root:/PATH nor a known image")]
+    #[error(
+        "the node's image table maps {pattern} to {target:?}, which is neither host, python:3.x, root:/PATH nor a known image"
+    )]
     BadTarget {
         /// The pattern in the table.
         pattern: String,
@@ -62,7 +64,17 @@ pub const OWN: &str = "ferroflow/kfctl";
 
 /// Names whose point is a shell and the usual tools.
 const SHELLS: [&str; 12] = [
-    "alpine", "busybox", "bash", "debian", "ubuntu", "fedora", "centos", "rockylinux", "almalinux", "ubi8", "ubi9",
+    "alpine",
+    "busybox",
+    "bash",
+    "debian",
+    "ubuntu",
+    "fedora",
+    "centos",
+    "rockylinux",
+    "almalinux",
+    "ubi8",
+    "ubi9",
     "ubi-minimal",
 ];
 
@@ -75,20 +87,35 @@ pub fn resolve(
     let shown = name.to_string();
     for (pattern, target) in table {
         if fits(pattern, &shown) || *pattern == name.repository {
-            let bad = || Unresolved::BadTarget { pattern: pattern.clone(), target: target.clone() };
+            let bad = || Unresolved::BadTarget {
+                pattern: pattern.clone(),
+                target: target.clone(),
+            };
             let found = by_target(target, added).ok_or_else(bad)?;
             return Ok(Resolution {
                 source: found,
-                why: format!("Image \"{shown}\" runs as {target}, as the node's image table says for {pattern}"),
+                why: format!(
+                    "Image \"{shown}\" runs as {target}, as the node's image table says for {pattern}"
+                ),
             });
         }
     }
     if let Some((image, content)) = added(name) {
-        let why = format!("Image \"{shown}\" is the folder {} as added on {}", image.source.display(), image.created_at);
-        return Ok(Resolution { source: Source::Folder { image, content }, why });
+        let why = format!(
+            "Image \"{shown}\" is the folder {} as added on {}",
+            image.source.display(),
+            image.created_at
+        );
+        return Ok(Resolution {
+            source: Source::Folder { image, content },
+            why,
+        });
     }
     if name.repository == OWN || name.repository.ends_with(&format!("/{OWN}")) {
-        return Ok(Resolution { source: Source::Own, why: format!("Image \"{shown}\" is this program itself") });
+        return Ok(Resolution {
+            source: Source::Own,
+            why: format!("Image \"{shown}\" is this program itself"),
+        });
     }
     if let Some(wanted) = python_version(name) {
         return Ok(Resolution {
@@ -98,7 +125,10 @@ pub fn resolve(
     }
     if SHELLS.contains(&name.base()) {
         let why = format!("Image \"{shown}\" runs on the host's own shell and tools, read-only");
-        return Ok(Resolution { source: Source::Host, why });
+        return Ok(Resolution {
+            source: Source::Host,
+            why,
+        });
     }
     Err(Unresolved::Unknown(shown))
 }
@@ -125,7 +155,10 @@ fn python_version(name: &ImageName) -> Option<String> {
     let base = name.base();
     if base == "python" {
         let tag = name.tag();
-        let version: String = tag.chars().take_while(|c| c.is_ascii_digit() || *c == '.').collect();
+        let version: String = tag
+            .chars()
+            .take_while(|c| c.is_ascii_digit() || *c == '.')
+            .collect();
         let mut parts = version.split('.').filter(|part| !part.is_empty());
         return match (parts.next(), parts.next()) {
             (Some("3"), Some(minor)) => Some(format!("3.{minor}")),
@@ -165,25 +198,42 @@ mod tests {
     }
 
     fn source(text: &str, table: &[(&str, &str)]) -> Result<Source, Unresolved> {
-        let table: Vec<(String, String)> = table.iter().map(|(a, b)| ((*a).into(), (*b).into())).collect();
+        let table: Vec<(String, String)> = table
+            .iter()
+            .map(|(a, b)| ((*a).into(), (*b).into()))
+            .collect();
         resolve(&name(text), &table, &train_is_added).map(|resolution| resolution.source)
     }
 
     fn python(wanted: &str) -> Result<Source, Unresolved> {
-        Ok(Source::Python { wanted: wanted.into() })
+        Ok(Source::Python {
+            wanted: wanted.into(),
+        })
     }
 
     #[test]
     fn the_owners_table_comes_before_everything_else() {
         assert_eq!(source("train", &[("train", "host")]), Ok(Source::Host));
-        assert_eq!(source("pytorch/pytorch:2.5", &[("pytorch/*", "python:3.12")]), python("3.12"));
-        assert!(matches!(source("x", &[("x", "train")]), Ok(Source::Folder { .. })));
-        assert!(matches!(source("x", &[("x", "nothing")]), Err(Unresolved::BadTarget { .. })));
+        assert_eq!(
+            source("pytorch/pytorch:2.5", &[("pytorch/*", "python:3.12")]),
+            python("3.12")
+        );
+        assert!(matches!(
+            source("x", &[("x", "train")]),
+            Ok(Source::Folder { .. })
+        ));
+        assert!(matches!(
+            source("x", &[("x", "nothing")]),
+            Err(Unresolved::BadTarget { .. })
+        ));
     }
 
     #[test]
     fn an_added_folder_comes_before_what_is_built_in() {
-        assert!(matches!(source("docker.io/library/train", &[]), Ok(Source::Folder { .. })));
+        assert!(matches!(
+            source("docker.io/library/train", &[]),
+            Ok(Source::Folder { .. })
+        ));
     }
 
     #[test]
@@ -198,18 +248,27 @@ mod tests {
         ] {
             assert_eq!(source(text, &[]), python(wanted), "{text}");
         }
-        assert!(matches!(source("python:2.7", &[]), Err(Unresolved::Unknown(_))));
+        assert!(matches!(
+            source("python:2.7", &[]),
+            Err(Unresolved::Unknown(_))
+        ));
     }
 
     #[test]
     fn our_own_image_is_this_program_and_a_shell_image_the_hosts_shell() {
         assert_eq!(source("ferroflow/kfctl:0.1.0", &[]), Ok(Source::Own));
-        assert_eq!(source("registry.k8s.io/e2e-test-images/busybox:1.36", &[]), Ok(Source::Host));
+        assert_eq!(
+            source("registry.k8s.io/e2e-test-images/busybox:1.36", &[]),
+            Ok(Source::Host)
+        );
     }
 
     #[test]
     fn an_unknown_image_is_refused_with_the_remedy() {
         let error = source("nginx", &[]).expect_err("unknown").to_string();
-        assert!(error.ends_with("kfctl image add nginx:latest ./FOLDER"), "{error}");
+        assert!(
+            error.ends_with("kfctl image add nginx:latest ./FOLDER"),
+            "{error}"
+        );
     }
 }

@@ -120,10 +120,25 @@ const OWN_FOLDER: &str = "/opt/ferroflow/bin";
 impl Images {
     /// The images below `config.folder`.
     pub fn new(config: Config) -> Self {
-        let uv = config.search.iter().map(|folder| folder.join("uv")).find(|program| program.is_file());
+        let uv = config
+            .search
+            .iter()
+            .map(|folder| folder.join("uv"))
+            .find(|program| program.is_file());
         let folders = FolderImages::new(config.folder.join("images"));
-        let environments = Environments::new(config.folder.join("environments"), uv, config.settings.clone());
-        Self { inner: Arc::new(Inner { config, folders, environments, interpreters: OnceCell::new() }) }
+        let environments = Environments::new(
+            config.folder.join("environments"),
+            uv,
+            config.settings.clone(),
+        );
+        Self {
+            inner: Arc::new(Inner {
+                config,
+                folders,
+                environments,
+                interpreters: OnceCell::new(),
+            }),
+        }
     }
 
     /// The folder images, as `kfctl image` shows and changes them.
@@ -134,7 +149,10 @@ impl Images {
     /// The Pythons of this machine, looked for once.
     pub async fn interpreters(&self) -> &[Interpreter] {
         let config = &self.inner.config;
-        self.inner.interpreters.get_or_init(|| python::find(&config.search, config.home.as_deref())).await
+        self.inner
+            .interpreters
+            .get_or_init(|| python::find(&config.search, config.home.as_deref()))
+            .await
     }
 
     /// The node's settings for pods.
@@ -146,13 +164,23 @@ impl Images {
     pub fn resolve(&self, image: &str) -> Result<Resolution, Error> {
         let name = ImageName::parse(image)?;
         let mut broken = None;
-        let added = |name: &ImageName| self.inner.folders.find(name).map_err(|error| error.to_string());
-        let found = catalog::resolve(&name, &self.inner.config.table, &|name| added(name).unwrap_or_default());
+        let added = |name: &ImageName| {
+            self.inner
+                .folders
+                .find(name)
+                .map_err(|error| error.to_string())
+        };
+        let found = catalog::resolve(&name, &self.inner.config.table, &|name| {
+            added(name).unwrap_or_default()
+        });
         if found.is_err() {
             broken = self.inner.folders.find(&name).err();
         }
         match broken {
-            Some(source) => Err(Error::Store { image: image.to_owned(), source }),
+            Some(source) => Err(Error::Store {
+                image: image.to_owned(),
+                source,
+            }),
             None => Ok(found?),
         }
     }
@@ -192,31 +220,55 @@ impl Images {
             Source::Own => {
                 prepared.image_id = format!("ferroflow://kfctl@{}", env!("CARGO_PKG_VERSION"));
                 let program = format!("{OWN_FOLDER}/kfctl");
-                prepared.mounts.push(Mount::read_only(&self.inner.config.exe, &program));
+                prepared
+                    .mounts
+                    .push(Mount::read_only(&self.inner.config.exe, &program));
                 prepared.env.push((
                     "PATH".into(),
-                    format!("{OWN_FOLDER}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
+                    format!(
+                        "{OWN_FOLDER}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+                    ),
                 ));
                 prepared.entrypoint = vec![program];
             }
             Source::Python { wanted } => {
                 prepared.arguments = vec!["python3".into()];
-                self.add_python(&mut prepared, image, wanted, &[], command, progress).await?;
-                prepared.image_id = format!("ferroflow://python@{}", prepared.environment.clone().unwrap_or_default());
+                self.add_python(&mut prepared, image, wanted, &[], command, progress)
+                    .await?;
+                prepared.image_id = format!(
+                    "ferroflow://python@{}",
+                    prepared.environment.clone().unwrap_or_default()
+                );
             }
-            Source::Folder { image: folder, content } if folder.is_root => {
+            Source::Folder {
+                image: folder,
+                content,
+            } if folder.is_root => {
                 prepared.image_id = folder.digest.clone();
-                prepared.root = Root::Folder { path: content.clone() };
+                prepared.root = Root::Folder {
+                    path: content.clone(),
+                };
                 prepared.entrypoint = folder.entrypoint.clone();
             }
-            Source::Folder { image: folder, content } => {
+            Source::Folder {
+                image: folder,
+                content,
+            } => {
                 prepared.image_id = folder.digest.clone();
                 prepared.entrypoint = folder.entrypoint.clone();
                 prepared.copy = Some((content.clone(), APP.into()));
                 prepared.working_dir = Some(APP.into());
                 let wanted = folder.python.as_deref().unwrap_or("3");
                 if needs_python(folder, content, command) {
-                    self.add_python(&mut prepared, image, wanted, &folder.requirements, command, progress).await?;
+                    self.add_python(
+                        &mut prepared,
+                        image,
+                        wanted,
+                        &folder.requirements,
+                        command,
+                        progress,
+                    )
+                    .await?;
                 }
             }
         }
@@ -231,8 +283,8 @@ impl Images {
         progress: &(dyn Fn(String) + Send + Sync),
     ) -> Result<(PathBuf, PathBuf), Error> {
         const FOR: &str = "of the pipeline compiler";
-        let choice =
-            python::choose(self.interpreters().await, "3").ok_or_else(|| Error::NoPython(FOR.to_owned()))?;
+        let choice = python::choose(self.interpreters().await, "3")
+            .ok_or_else(|| Error::NoPython(FOR.to_owned()))?;
         let interpreter = choice.interpreter;
         let recipe = Recipe {
             interpreter: interpreter.clone(),
@@ -240,8 +292,16 @@ impl Images {
             requirements: requirements.to_vec(),
             may_build: true,
         };
-        let failed = |source| Error::Environment { image: FOR.to_owned(), source };
-        let environment = self.inner.environments.get(&recipe, progress).await.map_err(failed)?;
+        let failed = |source| Error::Environment {
+            image: FOR.to_owned(),
+            source,
+        };
+        let environment = self
+            .inner
+            .environments
+            .get(&recipe, progress)
+            .await
+            .map_err(failed)?;
         let packages = format!("lib/python{}/site-packages", interpreter.minor());
         Ok((interpreter.executable, environment.folder.join(packages)))
     }
@@ -255,7 +315,8 @@ impl Images {
         command: &[String],
         progress: &(dyn Fn(String) + Send + Sync),
     ) -> Result<(), Error> {
-        let choice = python::choose(self.interpreters().await, wanted).ok_or_else(|| Error::NoPython(image.to_owned()))?;
+        let choice = python::choose(self.interpreters().await, wanted)
+            .ok_or_else(|| Error::NoPython(image.to_owned()))?;
         let interpreter = choice.interpreter;
         if let Some(wanted) = choice.instead_of {
             prepared.notes.push(format!(
@@ -270,7 +331,10 @@ impl Images {
             may_build: !requirements.is_empty(),
         };
         let installs: Vec<Install> = python::installs(command);
-        let wished = Recipe { installs, ..base.clone() };
+        let wished = Recipe {
+            installs,
+            ..base.clone()
+        };
         let environment = match self.inner.environments.get(&wished, progress).await {
             Ok(environment) => environment,
             Err(error) if wished != base => {
@@ -278,21 +342,44 @@ impl Images {
                 prepared.notes.push(format!(
                     "The packages that the command installs could not be prepared ({error}); pip installs them in the pod"
                 ));
-                let of_image = |source| Error::Environment { image: image.to_owned(), source };
-                self.inner.environments.get(&base, progress).await.map_err(of_image)?
+                let of_image = |source| Error::Environment {
+                    image: image.to_owned(),
+                    source,
+                };
+                self.inner
+                    .environments
+                    .get(&base, progress)
+                    .await
+                    .map_err(of_image)?
             }
-            Err(source) => return Err(Error::Environment { image: image.to_owned(), source }),
+            Err(source) => {
+                return Err(Error::Environment {
+                    image: image.to_owned(),
+                    source,
+                });
+            }
         };
         if let Some(time) = environment.built_in {
-            prepared.notes.push(format!("Made environment {} in {:.1} s", environment.key, time.as_secs_f64()));
+            prepared.notes.push(format!(
+                "Made environment {} in {:.1} s",
+                environment.key,
+                time.as_secs_f64()
+            ));
         }
         if !interpreter.is_of_system() {
             let prefix = &interpreter.prefix;
-            prepared.mounts.push(Mount { owned_by_pod: false, ..Mount::read_only(prefix, prefix) });
+            prepared.mounts.push(Mount {
+                owned_by_pod: false,
+                ..Mount::read_only(prefix, prefix)
+            });
         }
-        prepared.mounts.push(Mount::read_only(&environment.folder, python::SHARED));
+        prepared
+            .mounts
+            .push(Mount::read_only(&environment.folder, python::SHARED));
         prepared.env.push(("PATH".into(), python::search_path()));
-        prepared.env.push(("PYTHON_VERSION".into(), interpreter.version.clone()));
+        prepared
+            .env
+            .push(("PYTHON_VERSION".into(), interpreter.version.clone()));
         prepared.python = Some(interpreter);
         prepared.environment = Some(environment.key);
         Ok(())
@@ -306,11 +393,21 @@ fn needs_python(image: &store::FolderImage, content: &Path, command: &[String]) 
             .into_iter()
             .flatten()
             .flatten()
-            .any(|entry| entry.path().extension().is_some_and(|extension| extension == "py"))
+            .any(|entry| {
+                entry
+                    .path()
+                    .extension()
+                    .is_some_and(|extension| extension == "py")
+            })
     };
     let first = command.first().or(image.entrypoint.first());
     image.python.is_some()
         || !image.requirements.is_empty()
-        || first.is_some_and(|program| program.rsplit('/').next().is_some_and(|name| name.starts_with("python")))
+        || first.is_some_and(|program| {
+            program
+                .rsplit('/')
+                .next()
+                .is_some_and(|name| name.starts_with("python"))
+        })
         || has_python_files()
 }

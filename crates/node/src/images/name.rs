@@ -35,25 +35,43 @@ impl ImageName {
             && repository.split('/').all(|part| {
                 !part.is_empty()
                     && part.starts_with(|c: char| c.is_ascii_alphanumeric())
-                    && part.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-:".contains(c))
+                    && part
+                        .chars()
+                        .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-:".contains(c))
             });
         let tag_is_valid = tag.as_deref().is_none_or(|tag| {
-            !tag.is_empty() && tag.len() <= 128 && tag.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
+            !tag.is_empty()
+                && tag.len() <= 128
+                && tag
+                    .chars()
+                    .all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
         });
         let digest_is_valid = digest.as_deref().is_none_or(|digest| {
             digest.split_once(':').is_some_and(|(algorithm, hex)| {
-                !algorithm.is_empty() && hex.len() >= 32 && hex.chars().all(|c| c.is_ascii_hexdigit())
+                !algorithm.is_empty()
+                    && hex.len() >= 32
+                    && hex.chars().all(|c| c.is_ascii_hexdigit())
             })
         });
         if !(path_is_valid && tag_is_valid && digest_is_valid) {
             return Err(invalid());
         }
-        let familiar = ["docker.io/library/", "index.docker.io/library/", "docker.io/", "index.docker.io/", "library/"]
-            .iter()
-            .find_map(|prefix| repository.strip_prefix(prefix))
-            .unwrap_or(repository);
+        let familiar = [
+            "docker.io/library/",
+            "index.docker.io/library/",
+            "docker.io/",
+            "index.docker.io/",
+            "library/",
+        ]
+        .iter()
+        .find_map(|prefix| repository.strip_prefix(prefix))
+        .unwrap_or(repository);
         let tag = tag.or_else(|| digest.is_none().then(|| "latest".to_owned()));
-        Ok(Self { repository: familiar.to_owned(), tag, digest })
+        Ok(Self {
+            repository: familiar.to_owned(),
+            tag,
+            digest,
+        })
     }
 
     /// The last part of the path: `python` of `quay.io/x/python:3.11`.
@@ -84,11 +102,11 @@ impl fmt::Display for ImageName {
 pub fn fits(pattern: &str, text: &str) -> bool {
     match pattern.split_once('*') {
         None => pattern == text,
-        Some((start, rest)) => {
-            text.strip_prefix(start).is_some_and(|left| {
-                (0..=left.len()).filter(|at| left.is_char_boundary(*at)).any(|at| fits(rest, &left[at..]))
-            })
-        }
+        Some((start, rest)) => text.strip_prefix(start).is_some_and(|left| {
+            (0..=left.len())
+                .filter(|at| left.is_char_boundary(*at))
+                .any(|at| fits(rest, &left[at..]))
+        }),
     }
 }
 
@@ -102,17 +120,36 @@ mod tests {
 
     #[test]
     fn equal_images_have_equal_names() {
-        for text in ["train", "train:latest", "docker.io/library/train", "library/train:latest"] {
+        for text in [
+            "train",
+            "train:latest",
+            "docker.io/library/train",
+            "library/train:latest",
+        ] {
             assert_eq!(shown(text), "train:latest", "{text}");
         }
         assert_eq!(shown("localhost:5000/a/b"), "localhost:5000/a/b:latest");
         let digest = format!("sha256:{}", "a".repeat(64));
-        assert_eq!(shown(&format!("python@{digest}")), format!("python@{digest}"));
+        assert_eq!(
+            shown(&format!("python@{digest}")),
+            format!("python@{digest}")
+        );
     }
 
     #[test]
     fn what_is_no_name_is_refused() {
-        for text in ["", "Train", "a//b", "../x", "a:", "a b", "a@sha256:xyz", "/a", "a/..", "-a"] {
+        for text in [
+            "",
+            "Train",
+            "a//b",
+            "../x",
+            "a:",
+            "a b",
+            "a@sha256:xyz",
+            "/a",
+            "a/..",
+            "-a",
+        ] {
             assert!(ImageName::parse(text).is_err(), "{text}");
         }
     }

@@ -98,8 +98,16 @@ pub enum Error {
 type Index = BTreeMap<String, FolderImage>;
 
 /// Never part of an image: histories, caches and environments of the machine it was written on.
-const LEFT_OUT: [&str; 8] =
-    [".git", "__pycache__", ".venv", "venv", "node_modules", ".ipynb_checkpoints", ".mypy_cache", ".pytest_cache"];
+const LEFT_OUT: [&str; 8] = [
+    ".git",
+    "__pycache__",
+    ".venv",
+    "venv",
+    "node_modules",
+    ".ipynb_checkpoints",
+    ".mypy_cache",
+    ".pytest_cache",
+];
 
 impl FolderImages {
     /// The images below `folder`.
@@ -114,7 +122,9 @@ impl FolderImages {
             return Err(Error::NotAFolder(new.folder.clone()));
         }
         if let Some(version) = &new.python
-            && !version.strip_prefix("3.").is_some_and(|minor| minor.parse::<u32>().is_ok())
+            && version
+                .strip_prefix("3.")
+                .is_none_or(|minor| minor.parse::<u32>().is_err())
         {
             return Err(Error::Python(version.clone()));
         }
@@ -128,8 +138,14 @@ impl FolderImages {
             None => Vec::new(),
         };
         fs::create_dir_all(self.folder.join("content")).map_err(at(&self.folder))?;
-        let adding = self.folder.join("content").join(format!("adding-{}", uuid::Uuid::new_v4()));
-        let mut copy = Copy { digest: Sha256::new(), size_bytes: 0 };
+        let adding = self
+            .folder
+            .join("content")
+            .join(format!("adding-{}", uuid::Uuid::new_v4()));
+        let mut copy = Copy {
+            digest: Sha256::new(),
+            size_bytes: 0,
+        };
         let copied = copy.folder(&source, &adding, Path::new(""));
         if let Err(error) = copied {
             let _ = fs::remove_dir_all(&adding);
@@ -164,9 +180,17 @@ impl FolderImages {
         let image = index.get(&name.to_string()).or_else(|| {
             let digest = name.digest.as_ref()?;
             let tagged = format!("{}:", name.repository);
-            index.iter().find(|(key, image)| key.starts_with(&tagged) && image.digest == *digest).map(|(_, image)| image)
+            index
+                .iter()
+                .find(|(key, image)| key.starts_with(&tagged) && image.digest == *digest)
+                .map(|(_, image)| image)
         });
-        Ok(image.map(|image| (image.clone(), self.content(image.digest.trim_start_matches("sha256:")))))
+        Ok(image.map(|image| {
+            (
+                image.clone(),
+                self.content(image.digest.trim_start_matches("sha256:")),
+            )
+        }))
     }
 
     /// All images by name.
@@ -178,8 +202,14 @@ impl FolderImages {
     pub fn remove(&self, name: &ImageName) -> Result<bool, Error> {
         let mut removed = None;
         self.change(|index| removed = index.remove(&name.to_string()))?;
-        let Some(image) = removed else { return Ok(false) };
-        if !self.index()?.values().any(|other| other.digest == image.digest) {
+        let Some(image) = removed else {
+            return Ok(false);
+        };
+        if !self
+            .index()?
+            .values()
+            .any(|other| other.digest == image.digest)
+        {
             let content = self.content(image.digest.trim_start_matches("sha256:"));
             fs::remove_dir_all(&content).map_err(at(&content))?;
         }
@@ -197,7 +227,10 @@ impl FolderImages {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Index::new()),
             Err(source) => return Err(Error::Io { path, source }),
         };
-        serde_json::from_slice(&text).map_err(|error| Error::Index { path, message: error.to_string() })
+        serde_json::from_slice(&text).map_err(|error| Error::Index {
+            path,
+            message: error.to_string(),
+        })
     }
 
     fn change(&self, change: impl FnOnce(&mut Index)) -> Result<(), Error> {
@@ -239,8 +272,11 @@ impl Copy {
     fn folder(&mut self, from: &Path, to: &Path, inside: &Path) -> Result<(), Error> {
         fs::create_dir_all(to).map_err(at(to))?;
         fs::set_permissions(to, fs::Permissions::from_mode(0o755)).map_err(at(to))?;
-        let mut names: Vec<_> =
-            fs::read_dir(from).map_err(at(from))?.flatten().map(|entry| entry.file_name()).collect();
+        let mut names: Vec<_> = fs::read_dir(from)
+            .map_err(at(from))?
+            .flatten()
+            .map(|entry| entry.file_name())
+            .collect();
         names.sort();
         for name in names {
             let text = name.to_string_lossy();
@@ -260,7 +296,8 @@ impl Copy {
                 let is_program = metadata.permissions().mode() & 0o111 != 0;
                 let bytes = fs::copy(&source, &target).map_err(at(&source))?;
                 let mode = if is_program { 0o755 } else { 0o644 };
-                fs::set_permissions(&target, fs::Permissions::from_mode(mode)).map_err(at(&target))?;
+                fs::set_permissions(&target, fs::Permissions::from_mode(mode))
+                    .map_err(at(&target))?;
                 self.size_bytes += bytes;
                 let mut file = File::open(&target).map_err(at(&target))?;
                 let mut content = Sha256::new();
@@ -272,7 +309,11 @@ impl Copy {
                     }
                     content.update(&buffer[..count]);
                 }
-                self.note(if is_program { 'x' } else { 'f' }, &inside, &content.finalize());
+                self.note(
+                    if is_program { 'x' } else { 'f' },
+                    &inside,
+                    &content.finalize(),
+                );
             } else {
                 return Err(Error::Special(source));
             }
@@ -308,19 +349,34 @@ mod tests {
         fs::write(source.join("train.py"), "print(1)").expect("a file");
         fs::write(source.join("__pycache__/x.pyc"), "x").expect("a file");
         fs::write(source.join("data/a.txt"), "a").expect("a file");
-        fs::write(source.join("requirements.txt"), "# what\nnumpy==1.26.4  # pinned\n\nsix\n").expect("a file");
+        fs::write(
+            source.join("requirements.txt"),
+            "# what\nnumpy==1.26.4  # pinned\n\nsix\n",
+        )
+        .expect("a file");
         let images = FolderImages::new(folder.path().join("images"));
-        Fixture { _folder: folder, source, images }
+        Fixture {
+            _folder: folder,
+            source,
+            images,
+        }
     }
 
     fn new(fixture: &Fixture, name: &str) -> NewImage {
-        NewImage { name: name.into(), folder: fixture.source.clone(), ..NewImage::default() }
+        NewImage {
+            name: name.into(),
+            folder: fixture.source.clone(),
+            ..NewImage::default()
+        }
     }
 
     #[test]
     fn an_added_folder_is_found_under_every_way_of_writing_its_name() {
         let fixture = fixture();
-        let (_, added) = fixture.images.add(&new(&fixture, "train:latest")).expect("added");
+        let (_, added) = fixture
+            .images
+            .add(&new(&fixture, "train:latest"))
+            .expect("added");
         assert_eq!(added.requirements, ["numpy==1.26.4", "six"]);
         for name in ["train", "docker.io/library/train:latest"] {
             let name = ImageName::parse(name).expect("a name");
@@ -329,7 +385,13 @@ mod tests {
             assert!(content.join("train.py").is_file() && content.join("data/a.txt").is_file());
             assert!(!content.join("__pycache__").exists());
         }
-        assert_eq!(fixture.images.find(&ImageName::parse("other").expect("a name")).expect("looked"), None);
+        assert_eq!(
+            fixture
+                .images
+                .find(&ImageName::parse("other").expect("a name"))
+                .expect("looked"),
+            None
+        );
     }
 
     #[test]
@@ -349,7 +411,11 @@ mod tests {
         fixture.images.add(&new(&fixture, "a")).expect("added");
         fixture.images.add(&new(&fixture, "b")).expect("added");
         let name = |text: &str| ImageName::parse(text).expect("a name");
-        let (_, content) = fixture.images.find(&name("a")).expect("found").expect("there");
+        let (_, content) = fixture
+            .images
+            .find(&name("a"))
+            .expect("found")
+            .expect("there");
         assert!(fixture.images.remove(&name("a")).expect("removed"));
         assert!(content.exists());
         assert!(fixture.images.remove(&name("b")).expect("removed"));
@@ -362,8 +428,20 @@ mod tests {
         let fixture = fixture();
         let refused = |new: NewImage| fixture.images.add(&new).expect_err("refused").to_string();
         assert!(refused(new(&fixture, "Train")).contains("is no image name"));
-        assert!(refused(NewImage { folder: "/none".into(), ..new(&fixture, "a") }).contains("is not a folder"));
-        assert!(refused(NewImage { python: Some("2.7".into()), ..new(&fixture, "a") }).contains("not of the form 3.x"));
+        assert!(
+            refused(NewImage {
+                folder: "/none".into(),
+                ..new(&fixture, "a")
+            })
+            .contains("is not a folder")
+        );
+        assert!(
+            refused(NewImage {
+                python: Some("2.7".into()),
+                ..new(&fixture, "a")
+            })
+            .contains("not of the form 3.x")
+        );
         assert_eq!(fixture.images.list().expect("a list"), []);
     }
 }

@@ -23,8 +23,17 @@ pub struct Backoff {
 impl Backoff {
     /// When a run that ended at `finished_at` may be followed by the next one, and the delay that says so.
     pub fn next_start(&self, finished_at: Timestamp) -> (Timestamp, i64) {
-        let delay_s = if self.is_forgotten(finished_at) { 0 } else { self.delay_s };
-        (finished_at.checked_add(SignedDuration::from_secs(delay_s)).unwrap_or(finished_at), delay_s)
+        let delay_s = if self.is_forgotten(finished_at) {
+            0
+        } else {
+            self.delay_s
+        };
+        (
+            finished_at
+                .checked_add(SignedDuration::from_secs(delay_s))
+                .unwrap_or(finished_at),
+            delay_s,
+        )
     }
 
     /// The delay after one more restart.
@@ -34,11 +43,16 @@ impl Backoff {
             _ if self.is_forgotten(now) => FIRST_S,
             delay_s => (delay_s * 2).min(LONGEST_S),
         };
-        Self { delay_s, changed_at: Some(now) }
+        Self {
+            delay_s,
+            changed_at: Some(now),
+        }
     }
 
     fn is_forgotten(&self, now: Timestamp) -> bool {
-        self.changed_at.is_some_and(|changed| now.duration_since(changed) > SignedDuration::from_secs(FORGET_S))
+        self.changed_at.is_some_and(|changed| {
+            now.duration_since(changed) > SignedDuration::from_secs(FORGET_S)
+        })
     }
 }
 
@@ -64,7 +78,10 @@ mod tests {
 
     #[test]
     fn a_long_run_is_forgiven() {
-        let backoff = Backoff { delay_s: 160, changed_at: Some(at(0)) };
+        let backoff = Backoff {
+            delay_s: 160,
+            changed_at: Some(at(0)),
+        };
         assert_eq!(backoff.next_start(at(601)), (at(601), 0));
         assert_eq!(backoff.next_start(at(600)), (at(760), 160));
         assert_eq!(backoff.after_restart(at(601)).delay_s, 10);

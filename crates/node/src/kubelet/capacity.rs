@@ -40,8 +40,14 @@ impl Capacity {
     pub fn resources(&self) -> BTreeMap<String, String> {
         let mut resources = BTreeMap::from([
             ("cpu".to_owned(), quantity_of_millis(self.cpu_millis)),
-            ("memory".to_owned(), format!("{}Ki", self.memory_bytes / 1024)),
-            ("ephemeral-storage".to_owned(), format!("{}Ki", self.storage_bytes / 1024)),
+            (
+                "memory".to_owned(),
+                format!("{}Ki", self.memory_bytes / 1024),
+            ),
+            (
+                "ephemeral-storage".to_owned(),
+                format!("{}Ki", self.storage_bytes / 1024),
+            ),
             ("pods".to_owned(), PODS.to_string()),
         ]);
         if !self.gpus.is_empty() {
@@ -52,7 +58,11 @@ impl Capacity {
 }
 
 fn quantity_of_millis(millis: u64) -> String {
-    if millis.is_multiple_of(1000) { (millis / 1000).to_string() } else { format!("{millis}m") }
+    if millis.is_multiple_of(1000) {
+        (millis / 1000).to_string()
+    } else {
+        format!("{millis}m")
+    }
 }
 
 /// Memory of the machine, or of the control group this process lives in where that is less.
@@ -64,15 +74,21 @@ fn memory_bytes() -> u64 {
             line.split_whitespace().nth(1)?.parse::<u64>().ok()
         })
         .map_or(0, |kib| kib * 1024);
-    let limit = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"]
-        .iter()
-        .find_map(|path| fs::read_to_string(path).ok()?.trim().parse::<u64>().ok());
+    let limit = [
+        "/sys/fs/cgroup/memory.max",
+        "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+    ]
+    .iter()
+    .find_map(|path| fs::read_to_string(path).ok()?.trim().parse::<u64>().ok());
     limit.map_or(total, |limit| limit.min(total))
 }
 
 fn storage_bytes(folder: &Path) -> u64 {
-    let existing = folder.ancestors().find(|ancestor| ancestor.exists()).unwrap_or(Path::new("/"));
-    nix::sys::statvfs::statvfs(existing).map_or(0, |stat| stat.blocks() as u64 * stat.fragment_size() as u64)
+    let existing = folder
+        .ancestors()
+        .find(|ancestor| ancestor.exists())
+        .unwrap_or(Path::new("/"));
+    nix::sys::statvfs::statvfs(existing).map_or(0, |stat| stat.blocks() * stat.fragment_size())
 }
 
 /// GPUs by the numbers of their device files, `nvidia0`, `nvidia1`, ….
@@ -84,7 +100,14 @@ fn gpus(devices: &Path) -> Vec<u32> {
         .into_iter()
         .flatten()
         .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.strip_prefix("nvidia")?.parse().ok())
+        .filter_map(|entry| {
+            entry
+                .file_name()
+                .to_str()?
+                .strip_prefix("nvidia")?
+                .parse()
+                .ok()
+        })
         .collect();
     found.sort_unstable();
     found
@@ -99,17 +122,28 @@ pub struct GpuPool {
 impl GpuPool {
     /// A pool of these GPUs, all free.
     pub fn new(gpus: &[u32]) -> Self {
-        Self { owners: Arc::new(Mutex::new(gpus.iter().map(|gpu| (*gpu, None)).collect())) }
+        Self {
+            owners: Arc::new(Mutex::new(gpus.iter().map(|gpu| (*gpu, None)).collect())),
+        }
     }
 
     /// Takes some GPUs for a run of a container; none at all if there are too few. Asking again gives the same ones.
     pub fn take(&self, run: &str, count: usize) -> Option<Vec<u32>> {
         let mut owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
-        let held: Vec<u32> = owners.iter().filter(|(_, owner)| owner.as_deref() == Some(run)).map(|(gpu, _)| *gpu).collect();
+        let held: Vec<u32> = owners
+            .iter()
+            .filter(|(_, owner)| owner.as_deref() == Some(run))
+            .map(|(gpu, _)| *gpu)
+            .collect();
         if held.len() == count {
             return Some(held);
         }
-        let free: Vec<u32> = owners.iter().filter(|(_, owner)| owner.is_none()).map(|(gpu, _)| *gpu).take(count).collect();
+        let free: Vec<u32> = owners
+            .iter()
+            .filter(|(_, owner)| owner.is_none())
+            .map(|(gpu, _)| *gpu)
+            .take(count)
+            .collect();
         if free.len() < count {
             return None;
         }
@@ -132,7 +166,10 @@ impl GpuPool {
     /// Gives back what a run held.
     pub fn release(&self, run: &str) {
         let mut owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
-        for owner in owners.values_mut().filter(|owner| owner.as_deref() == Some(run)) {
+        for owner in owners
+            .values_mut()
+            .filter(|owner| owner.as_deref() == Some(run))
+        {
             *owner = None;
         }
     }
@@ -140,9 +177,18 @@ impl GpuPool {
 
 /// The device files a container needs for these GPUs, as far as they exist.
 pub fn device_files(gpus: &[u32]) -> Vec<PathBuf> {
-    let common = ["nvidiactl", "nvidia-uvm", "nvidia-uvm-tools", "nvidia-modeset"].map(|name| format!("/dev/{name}"));
+    let common = [
+        "nvidiactl",
+        "nvidia-uvm",
+        "nvidia-uvm-tools",
+        "nvidia-modeset",
+    ]
+    .map(|name| format!("/dev/{name}"));
     let own = gpus.iter().map(|gpu| format!("/dev/nvidia{gpu}"));
-    own.chain(common).map(PathBuf::from).filter(|path| path.exists()).collect()
+    own.chain(common)
+        .map(PathBuf::from)
+        .filter(|path| path.exists())
+        .collect()
 }
 
 #[cfg(test)]
@@ -155,7 +201,11 @@ mod tests {
         for name in ["nvidia0", "nvidia10", "nvidia2", "nvidia-uvm", "null"] {
             fs::write(devices.path().join(name), "").expect("a file");
         }
-        assert_eq!(gpus(devices.path()), Vec::<u32>::new(), "without its control device no driver is loaded");
+        assert_eq!(
+            gpus(devices.path()),
+            Vec::<u32>::new(),
+            "without its control device no driver is loaded"
+        );
         fs::write(devices.path().join("nvidiactl"), "").expect("a file");
         assert_eq!(gpus(devices.path()), [0, 2, 10]);
     }
@@ -164,7 +214,11 @@ mod tests {
     fn a_gpu_belongs_to_one_run_at_a_time() {
         let pool = GpuPool::new(&[0, 1]);
         assert_eq!(pool.take("a", 1), Some(vec![0]));
-        assert_eq!(pool.take("a", 1), Some(vec![0]), "asking again gives the same");
+        assert_eq!(
+            pool.take("a", 1),
+            Some(vec![0]),
+            "asking again gives the same"
+        );
         assert_eq!(pool.take("b", 2), None);
         assert_eq!(pool.take("b", 1), Some(vec![1]));
         pool.release("a");
@@ -173,7 +227,12 @@ mod tests {
 
     #[test]
     fn a_machine_offers_what_the_scheduler_asks_for() {
-        let machine = Capacity { cpu_millis: 1500, memory_bytes: 2 << 30, storage_bytes: 1 << 20, gpus: vec![0] };
+        let machine = Capacity {
+            cpu_millis: 1500,
+            memory_bytes: 2 << 30,
+            storage_bytes: 1 << 20,
+            gpus: vec![0],
+        };
         let resources = machine.resources();
         assert_eq!(resources["cpu"], "1500m");
         assert_eq!(resources["memory"], "2097152Ki");

@@ -57,22 +57,46 @@ impl Recorder {
     }
 
     /// Says something about a container.
-    pub fn container(&self, pod: &Pod, container: &str, kind: Kind, reason: &'static str, message: impl Into<String>) {
+    pub fn container(
+        &self,
+        pod: &Pod,
+        container: &str,
+        kind: Kind,
+        reason: &'static str,
+        message: impl Into<String>,
+    ) {
         self.say(about(pod, Some(container)), kind, reason, message.into());
     }
 
     fn say(&self, about: ObjectReference, kind: Kind, reason: &'static str, message: String) {
         let message = message.chars().take(LONGEST_MESSAGE).collect();
-        let said = Said { about, kind, reason, message, at: Timestamp::now() };
+        let said = Said {
+            about,
+            kind,
+            reason,
+            message,
+            at: Timestamp::now(),
+        };
         if self.queue.try_send(said).is_err() {
-            tracing::warn!(reason, "an event was dropped because too many are waiting to be written");
+            tracing::warn!(
+                reason,
+                "an event was dropped because too many are waiting to be written"
+            );
         }
     }
 }
 
 fn about(pod: &Pod, container: Option<&str>) -> ObjectReference {
-    let is_init = container.is_some_and(|name| super::record::init_containers(pod).iter().any(|c| c.name == name));
-    let list = if is_init { "initContainers" } else { "containers" };
+    let is_init = container.is_some_and(|name| {
+        super::record::init_containers(pod)
+            .iter()
+            .any(|c| c.name == name)
+    });
+    let list = if is_init {
+        "initContainers"
+    } else {
+        "containers"
+    };
     ObjectReference {
         api_version: Some("v1".into()),
         kind: Some("Pod".into()),
@@ -97,7 +121,11 @@ async fn write(client: Client, node: String, mut said: mpsc::Receiver<Said>) {
     let mut known: HashMap<Key, (String, i32)> = HashMap::new();
     let mut order: VecDeque<Key> = VecDeque::new();
     while let Some(event) = said.recv().await {
-        let namespace = event.about.namespace.clone().unwrap_or_else(|| "default".into());
+        let namespace = event
+            .about
+            .namespace
+            .clone()
+            .unwrap_or_else(|| "default".into());
         let events: Api<Event> = Api::namespaced(client.clone(), &namespace);
         let key = Key {
             uid: event.about.uid.clone(),
@@ -109,14 +137,21 @@ async fn write(client: Client, node: String, mut said: mpsc::Receiver<Said>) {
         if let Some((name, count)) = known.get_mut(&key) {
             *count += 1;
             let again = json!({"count": *count, "lastTimestamp": api_time(event.at)});
-            if events.patch(name, &PatchParams::default(), &Patch::Merge(&again)).await.is_ok() {
+            if events
+                .patch(name, &PatchParams::default(), &Patch::Merge(&again))
+                .await
+                .is_ok()
+            {
                 continue;
             }
             // It was removed meanwhile; say it anew.
             known.remove(&key);
             order.retain(|other| *other != key);
         }
-        match events.create(&PostParams::default(), &object(&event, &namespace, &node)).await {
+        match events
+            .create(&PostParams::default(), &object(&event, &namespace, &node))
+            .await
+        {
             Ok(created) => {
                 known.insert(key.clone(), (created.name_any(), 1));
                 order.push_back(key);
@@ -127,22 +162,38 @@ async fn write(client: Client, node: String, mut said: mpsc::Receiver<Said>) {
                 }
             }
             // A namespace that is going away takes no more events.
-            Err(error) => tracing::debug!(error = %error, reason = event.reason, "writing an event failed"),
+            Err(error) => {
+                tracing::debug!(error = %error, reason = event.reason, "writing an event failed")
+            }
         }
     }
 }
 
 fn object(event: &Said, namespace: &str, node: &str) -> Event {
     let at = api_time(event.at);
-    let source = EventSource { component: Some("kubelet".into()), host: Some(node.to_owned()) };
+    let source = EventSource {
+        component: Some("kubelet".into()),
+        host: Some(node.to_owned()),
+    };
     Event {
         metadata: ObjectMeta {
             namespace: Some(namespace.to_owned()),
-            name: Some(format!("{}.{:016x}", event.about.name.as_deref().unwrap_or_default(), rand::random::<u64>())),
+            name: Some(format!(
+                "{}.{:016x}",
+                event.about.name.as_deref().unwrap_or_default(),
+                rand::random::<u64>()
+            )),
             ..ObjectMeta::default()
         },
         involved_object: event.about.clone(),
-        type_: Some(if event.kind == Kind::Normal { "Normal" } else { "Warning" }.into()),
+        type_: Some(
+            if event.kind == Kind::Normal {
+                "Normal"
+            } else {
+                "Warning"
+            }
+            .into(),
+        ),
         reason: Some(event.reason.to_owned()),
         message: Some(event.message.clone()),
         first_timestamp: Some(at.clone()),
@@ -166,8 +217,14 @@ mod tests {
             "spec": {"initContainers": [{"name": "i"}], "containers": [{"name": "c"}]},
         }))
         .expect("a pod");
-        assert_eq!(about(&pod, Some("i")).field_path.as_deref(), Some("spec.initContainers{i}"));
-        assert_eq!(about(&pod, Some("c")).field_path.as_deref(), Some("spec.containers{c}"));
+        assert_eq!(
+            about(&pod, Some("i")).field_path.as_deref(),
+            Some("spec.initContainers{i}")
+        );
+        assert_eq!(
+            about(&pod, Some("c")).field_path.as_deref(),
+            Some("spec.containers{c}")
+        );
         assert_eq!(about(&pod, None).field_path, None);
     }
 }

@@ -34,17 +34,25 @@ struct Written {
 impl Folders {
     /// Folders below `<data>/pods`.
     pub fn new(data: &Path) -> Self {
-        Self { pods: data.join("pods") }
+        Self {
+            pods: data.join("pods"),
+        }
     }
 
     /// The folder of a pod, whether it exists or not.
     pub fn of(&self, namespace: &str, name: &str, uid: &str) -> PodFolder {
-        PodFolder { path: self.pods.join(format!("{namespace}_{name}_{uid}")) }
+        PodFolder {
+            path: self.pods.join(format!("{namespace}_{name}_{uid}")),
+        }
     }
 
     /// The folder of a pod object.
     pub fn of_pod(&self, pod: &Pod) -> PodFolder {
-        self.of(&pod.namespace().unwrap_or_default(), &pod.name_any(), &pod.uid().unwrap_or_default())
+        self.of(
+            &pod.namespace().unwrap_or_default(),
+            &pod.name_any(),
+            &pod.uid().unwrap_or_default(),
+        )
     }
 
     /// All folders that exist, with the uid of each one's pod.
@@ -63,7 +71,10 @@ impl Folders {
 impl PodFolder {
     /// Makes it, for its owner only.
     pub fn make(&self) -> io::Result<()> {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.path)
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.path)
     }
 
     /// The folder itself.
@@ -83,7 +94,10 @@ impl PodFolder {
 
     /// What belongs to one run of a container and nobody else.
     pub fn run(&self, container: &str, restarts: u32) -> PathBuf {
-        self.path.join("_runs").join(container).join(restarts.to_string())
+        self.path
+            .join("_runs")
+            .join(container)
+            .join(restarts.to_string())
     }
 
     /// The log of one run of a container.
@@ -101,8 +115,16 @@ impl PodFolder {
     /// Writes the pod's record in one step.
     pub fn write(&self, uid: &str, record: &PodRecord) -> io::Result<()> {
         let next = self.path.join("_record.json.next");
-        let text = serde_json::to_vec(&Written { uid: uid.to_owned(), record: record.clone() })?;
-        let mut file = fs::OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&next)?;
+        let text = serde_json::to_vec(&Written {
+            uid: uid.to_owned(),
+            record: record.clone(),
+        })?;
+        let mut file = fs::OpenOptions::new()
+            .create(true)
+            .truncate(true)
+            .write(true)
+            .mode(0o600)
+            .open(&next)?;
         io::Write::write_all(&mut file, &text)?;
         fs::rename(&next, self.path.join("_record.json"))
     }
@@ -130,7 +152,10 @@ mod tests {
         let data = tempfile::tempdir().expect("a folder");
         let folder = Folders::new(data.path()).of("ns", "p", "u1");
         folder.make().expect("made");
-        let record = PodRecord { has_sandbox: true, ..PodRecord::default() };
+        let record = PodRecord {
+            has_sandbox: true,
+            ..PodRecord::default()
+        };
         folder.write("u1", &record).expect("written");
         assert_eq!(folder.read("u1"), Some(record));
         assert_eq!(folder.read("u2"), None);

@@ -42,7 +42,12 @@ pub fn parse(line: &[u8]) -> Option<Line<'_>> {
     let stream = std::str::from_utf8(parts.next()?).ok()?;
     let tag = parts.next()?;
     let text = parts.next().unwrap_or_default();
-    Some(Line { time, stream, is_partial: tag.first() == Some(&b'P'), text })
+    Some(Line {
+        time,
+        stream,
+        is_partial: tag.first() == Some(&b'P'),
+        text,
+    })
 }
 
 /// A log with its older parts, oldest first.
@@ -64,11 +69,18 @@ impl Selection {
     /// What is shown of one line; none if it is not wanted. Does not count lines or bytes.
     pub fn shown(&self, line: &[u8]) -> Option<Vec<u8>> {
         let line = parse(line)?;
-        if self.stream.as_deref().is_some_and(|stream| stream != line.stream) {
+        if self
+            .stream
+            .as_deref()
+            .is_some_and(|stream| stream != line.stream)
+        {
             return None;
         }
         if let Some(since) = self.since
-            && line.time.parse::<Timestamp>().is_ok_and(|time| time < since)
+            && line
+                .time
+                .parse::<Timestamp>()
+                .is_ok_and(|time| time < since)
         {
             return None;
         }
@@ -104,11 +116,16 @@ pub fn read(log: &Path, selection: &Selection) -> io::Result<(Vec<u8>, u64)> {
         let mut content = Vec::new();
         file.read_to_end(&mut content)?;
         // The last line may still be growing.
-        let whole = content.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        let whole = content
+            .iter()
+            .rposition(|byte| *byte == b'\n')
+            .map_or(0, |at| at + 1);
         if is_current {
             position = start + whole as u64;
         }
-        let lines = content[..whole].split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        let lines = content[..whole]
+            .split(|byte| *byte == b'\n')
+            .filter(|line| !line.is_empty());
         shown.extend(lines.filter_map(|line| selection.shown(line)));
     }
     if let Some(tail) = selection.tail_lines {
@@ -152,8 +169,13 @@ fn near_the_end(path: &Path, lines: usize) -> io::Result<u64> {
 
 /// The end of what a container wrote, as its termination message: at most 80 lines and 2 KiB.
 pub fn last_words(log: &Path) -> String {
-    let selection = Selection { tail_lines: Some(80), ..Selection::default() };
-    let Ok((output, _)) = read(log, &selection) else { return String::new() };
+    let selection = Selection {
+        tail_lines: Some(80),
+        ..Selection::default()
+    };
+    let Ok((output, _)) = read(log, &selection) else {
+        return String::new();
+    };
     let start = output.len().saturating_sub(2048);
     String::from_utf8_lossy(&output[start..]).into_owned()
 }
@@ -166,7 +188,14 @@ mod tests {
     fn log(lines: &[&str]) -> (tempfile::TempDir, PathBuf) {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("0.log");
-        fs::write(&path, lines.iter().map(|line| format!("{line}\n")).collect::<String>()).expect("written");
+        fs::write(
+            &path,
+            lines
+                .iter()
+                .map(|line| format!("{line}\n"))
+                .collect::<String>(),
+        )
+        .expect("written");
         (folder, path)
     }
 
@@ -184,45 +213,136 @@ mod tests {
     fn lines_are_shown_as_the_container_wrote_them() {
         let (_folder, path) = log(&THREE);
         assert_eq!(shown(&path, Selection::default()), "one\ntwo\nthree 3\n");
-        let timed = Selection { timestamps: true, tail_lines: Some(1), ..Selection::default() };
-        assert_eq!(shown(&path, timed), "2026-01-01T00:00:03.000000001Z three 3\n");
+        let timed = Selection {
+            timestamps: true,
+            tail_lines: Some(1),
+            ..Selection::default()
+        };
+        assert_eq!(
+            shown(&path, timed),
+            "2026-01-01T00:00:03.000000001Z three 3\n"
+        );
     }
 
     #[test]
     fn a_part_of_the_log_is_chosen_by_count_time_size_or_stream() {
         let (_folder, path) = log(&THREE);
-        assert_eq!(shown(&path, Selection { tail_lines: Some(2), ..Selection::default() }), "two\nthree 3\n");
-        assert_eq!(shown(&path, Selection { tail_lines: Some(0), ..Selection::default() }), "");
+        assert_eq!(
+            shown(
+                &path,
+                Selection {
+                    tail_lines: Some(2),
+                    ..Selection::default()
+                }
+            ),
+            "two\nthree 3\n"
+        );
+        assert_eq!(
+            shown(
+                &path,
+                Selection {
+                    tail_lines: Some(0),
+                    ..Selection::default()
+                }
+            ),
+            ""
+        );
         let since = "2026-01-01T00:00:02Z".parse().ok();
-        assert_eq!(shown(&path, Selection { since, ..Selection::default() }), "two\nthree 3\n");
-        assert_eq!(shown(&path, Selection { limit_bytes: Some(5), ..Selection::default() }), "one\nt");
-        assert_eq!(shown(&path, Selection { stream: Some("stderr".into()), ..Selection::default() }), "two\n");
+        assert_eq!(
+            shown(
+                &path,
+                Selection {
+                    since,
+                    ..Selection::default()
+                }
+            ),
+            "two\nthree 3\n"
+        );
+        assert_eq!(
+            shown(
+                &path,
+                Selection {
+                    limit_bytes: Some(5),
+                    ..Selection::default()
+                }
+            ),
+            "one\nt"
+        );
+        assert_eq!(
+            shown(
+                &path,
+                Selection {
+                    stream: Some("stderr".into()),
+                    ..Selection::default()
+                }
+            ),
+            "two\n"
+        );
     }
 
     #[test]
     fn a_line_in_parts_is_joined_again() {
-        let (_folder, path) = log(&["2026-01-01T00:00:01Z stdout P ab", "2026-01-01T00:00:01Z stdout F cd"]);
+        let (_folder, path) = log(&[
+            "2026-01-01T00:00:01Z stdout P ab",
+            "2026-01-01T00:00:01Z stdout F cd",
+        ]);
         assert_eq!(shown(&path, Selection::default()), "abcd\n");
     }
 
     #[test]
     fn older_parts_come_first() {
         let (folder, path) = log(&THREE);
-        fs::write(folder.path().join("0.log.1"), "2026-01-01T00:00:00Z stdout F zero\n").expect("written");
-        assert_eq!(shown(&path, Selection::default()), "zero\none\ntwo\nthree 3\n");
-        assert_eq!(shown(&path, Selection { tail_lines: Some(4), ..Selection::default() }), "zero\none\ntwo\nthree 3\n");
+        fs::write(
+            folder.path().join("0.log.1"),
+            "2026-01-01T00:00:00Z stdout F zero\n",
+        )
+        .expect("written");
+        assert_eq!(
+            shown(&path, Selection::default()),
+            "zero\none\ntwo\nthree 3\n"
+        );
+        assert_eq!(
+            shown(
+                &path,
+                Selection {
+                    tail_lines: Some(4),
+                    ..Selection::default()
+                }
+            ),
+            "zero\none\ntwo\nthree 3\n"
+        );
     }
 
     #[test]
     fn a_long_log_is_read_from_its_end() {
-        let many: Vec<String> = (0..20_000).map(|n| format!("2026-01-01T00:00:00Z stdout F line {n}")).collect();
+        let many: Vec<String> = (0..20_000)
+            .map(|n| format!("2026-01-01T00:00:00Z stdout F line {n}"))
+            .collect();
         let (_folder, path) = log(&many.iter().map(String::as_str).collect::<Vec<_>>());
-        assert_eq!(shown(&path, Selection { tail_lines: Some(2), ..Selection::default() }), "line 19998\nline 19999\n");
+        assert_eq!(
+            shown(
+                &path,
+                Selection {
+                    tail_lines: Some(2),
+                    ..Selection::default()
+                }
+            ),
+            "line 19998\nline 19999\n"
+        );
         assert!(near_the_end(&path, 2).expect("a position") > 500_000);
     }
 
     #[test]
     fn a_log_that_is_not_there_yet_is_empty() {
-        assert_eq!(shown(Path::new("/none/0.log"), Selection { tail_lines: Some(3), ..Selection::default() }), "");
+        assert_eq!(
+            shown(
+                Path::new("/none/0.log"),
+                Selection {
+                    tail_lines: Some(3),
+                    ..Selection::default()
+                }
+            ),
+            ""
+        );
     }
 }

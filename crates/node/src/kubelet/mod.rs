@@ -77,7 +77,10 @@ pub struct Context {
 impl Context {
     /// Addresses of the network, the usual ones where there is none.
     fn layout(&self) -> Layout {
-        self.network.as_ref().map(|network| network.layout().clone()).unwrap_or_default()
+        self.network
+            .as_ref()
+            .map(|network| network.layout().clone())
+            .unwrap_or_default()
     }
 }
 
@@ -105,7 +108,9 @@ pub struct PodIndex {
 impl PodIndex {
     /// A pod by name.
     pub fn get(&self, namespace: &str, name: &str) -> Option<Known> {
-        self.lock().get(&(namespace.to_owned(), name.to_owned())).cloned()
+        self.lock()
+            .get(&(namespace.to_owned(), name.to_owned()))
+            .cloned()
     }
 
     /// All pods.
@@ -117,18 +122,26 @@ impl PodIndex {
     #[cfg(test)]
     pub(crate) fn set_for_test(&self, known: Known) {
         use kube::ResourceExt;
-        self.set(&known.pod.namespace().unwrap_or_default(), &known.pod.name_any(), known.clone());
+        self.set(
+            &known.pod.namespace().unwrap_or_default(),
+            &known.pod.name_any(),
+            known.clone(),
+        );
     }
 
     fn set(&self, namespace: &str, name: &str, known: Known) {
-        self.lock().insert((namespace.to_owned(), name.to_owned()), known);
+        self.lock()
+            .insert((namespace.to_owned(), name.to_owned()), known);
     }
 
     /// Forgets a pod, unless its name already belongs to another one.
     fn remove(&self, namespace: &str, name: &str, uid: &str) {
         let key = (namespace.to_owned(), name.to_owned());
         let mut pods = self.lock();
-        if pods.get(&key).is_some_and(|known| known.pod.metadata.uid.as_deref() == Some(uid)) {
+        if pods
+            .get(&key)
+            .is_some_and(|known| known.pod.metadata.uid.as_deref() == Some(uid))
+        {
             pods.remove(&key);
         }
     }

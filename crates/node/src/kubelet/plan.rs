@@ -4,7 +4,9 @@
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, Pod};
 
-use super::record::{ContainerRecord, PodRecord, State, app_containers, init_containers, is_sidecar};
+use super::record::{
+    ContainerRecord, PodRecord, State, app_containers, init_containers, is_sidecar,
+};
 
 /// One thing to do.
 #[derive(Debug, Clone, PartialEq)]
@@ -67,7 +69,10 @@ pub fn plan(pod: &Pod, record: &PodRecord, now: Timestamp, is_ending: bool) -> P
         }
         plan.wake(deadline);
     }
-    if app_containers(pod).iter().all(|container| is_final(pod, &record.container(&container.name))) {
+    if app_containers(pod)
+        .iter()
+        .all(|container| is_final(pod, &record.container(&container.name)))
+    {
         stop_everything(&mut plan, pod, record);
         return plan;
     }
@@ -75,7 +80,13 @@ pub fn plan(pod: &Pod, record: &PodRecord, now: Timestamp, is_ending: bool) -> P
         return plan;
     }
     for container in app_containers(pod) {
-        advance(&mut plan, pod, container, &record.container(&container.name), now);
+        advance(
+            &mut plan,
+            pod,
+            container,
+            &record.container(&container.name),
+            now,
+        );
     }
     plan
 }
@@ -87,7 +98,8 @@ fn run_init_containers(plan: &mut Plan, pod: &Pod, record: &PodRecord, now: Time
         let own = record.container(&container.name);
         if is_sidecar(container) {
             advance(plan, pod, container, &own, now);
-            if !was_initialized && !(own.is_started && matches!(own.state, State::Running { .. })) {
+            let has_started = own.is_started && matches!(own.state, State::Running { .. });
+            if !was_initialized && !has_started {
                 return false;
             }
             continue;
@@ -111,11 +123,19 @@ fn run_init_containers(plan: &mut Plan, pod: &Pod, record: &PodRecord, now: Time
 }
 
 /// Starts, restarts or holds back one container.
-fn advance(plan: &mut Plan, pod: &Pod, container: &Container, own: &ContainerRecord, now: Timestamp) {
+fn advance(
+    plan: &mut Plan,
+    pod: &Pod,
+    container: &Container,
+    own: &ContainerRecord,
+    now: Timestamp,
+) {
     let name = container.name.clone();
     match &own.state {
         State::Starting | State::Running { .. } => {}
-        State::Waiting { retry_at: Some(at), .. } if *at > now => plan.wake(*at),
+        State::Waiting {
+            retry_at: Some(at), ..
+        } if *at > now => plan.wake(*at),
         State::Waiting { .. } => plan.actions.push(Action::Start(name)),
         State::Finished(finished) => {
             if !is_restarted(pod, container, finished.exit_code) {
@@ -125,7 +145,11 @@ fn advance(plan: &mut Plan, pod: &Pod, container: &Container, own: &ContainerRec
             if at <= now {
                 plan.actions.push(Action::Start(name));
             } else {
-                plan.actions.push(Action::HoldBack { container: name, until: at, delay_s });
+                plan.actions.push(Action::HoldBack {
+                    container: name,
+                    until: at,
+                    delay_s,
+                });
                 plan.wake(at);
             }
         }
@@ -134,9 +158,16 @@ fn advance(plan: &mut Plan, pod: &Pod, container: &Container, own: &ContainerRec
 
 /// App containers end together; sidecars follow one by one, last first, so that each outlives those that use it.
 fn stop_everything(plan: &mut Plan, pod: &Pod, record: &PodRecord) {
-    let (sidecars, regular): (Vec<&Container>, Vec<&Container>) =
-        init_containers(pod).iter().chain(app_containers(pod)).partition(|container| is_sidecar(container));
-    let alive = |container: &&Container| record.containers.get(&container.name).is_some_and(ContainerRecord::is_alive);
+    let (sidecars, regular): (Vec<&Container>, Vec<&Container>) = init_containers(pod)
+        .iter()
+        .chain(app_containers(pod))
+        .partition(|container| is_sidecar(container));
+    let alive = |container: &&Container| {
+        record
+            .containers
+            .get(&container.name)
+            .is_some_and(ContainerRecord::is_alive)
+    };
     let mut waited_for: Vec<&Container> = regular.into_iter().filter(alive).collect();
     if waited_for.is_empty() {
         waited_for = sidecars.into_iter().rev().filter(alive).take(1).collect();
@@ -165,7 +196,9 @@ fn is_restarted(pod: &Pod, container: &Container, exit_code: i32) -> bool {
     if is_sidecar(container) {
         return true;
     }
-    let is_init = init_containers(pod).iter().any(|init| init.name == container.name);
+    let is_init = init_containers(pod)
+        .iter()
+        .any(|init| init.name == container.name);
     match restart_policy(pod) {
         "Never" => false,
         "OnFailure" => exit_code != 0,
@@ -175,7 +208,10 @@ fn is_restarted(pod: &Pod, container: &Container, exit_code: i32) -> bool {
 
 /// The pod's restart policy; absent means always.
 pub fn restart_policy(pod: &Pod) -> &str {
-    pod.spec.as_ref().and_then(|spec| spec.restart_policy.as_deref()).unwrap_or("Always")
+    pod.spec
+        .as_ref()
+        .and_then(|spec| spec.restart_policy.as_deref())
+        .unwrap_or("Always")
 }
 
 fn deadline_s(pod: &Pod) -> Option<i64> {

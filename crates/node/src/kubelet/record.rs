@@ -93,7 +93,11 @@ impl Default for State {
 impl State {
     /// Waiting, with the next try as soon as the plan allows it.
     pub fn waiting(reason: &str, message: &str) -> Self {
-        Self::Waiting { reason: reason.to_owned(), message: message.to_owned(), retry_at: None }
+        Self::Waiting {
+            reason: reason.to_owned(),
+            message: message.to_owned(),
+            retry_at: None,
+        }
     }
 }
 
@@ -129,14 +133,19 @@ impl PodRecord {
 
     /// Some app container was started at least once, so the init containers are behind us.
     pub fn was_initialized(&self, pod: &Pod) -> bool {
-        app_containers(pod).iter().any(|container| self.containers.get(&container.name).is_some_and(|r| r.was_begun()))
+        app_containers(pod).iter().any(|container| {
+            self.containers
+                .get(&container.name)
+                .is_some_and(|r| r.was_begun())
+        })
     }
 }
 
 impl ContainerRecord {
     /// A start was tried at least once.
     pub fn was_begun(&self) -> bool {
-        self.last.is_some() || !matches!(&self.state, State::Waiting { reason, .. } if reason.is_empty())
+        self.last.is_some()
+            || !matches!(&self.state, State::Waiting { reason, .. } if reason.is_empty())
     }
 
     /// It runs or is about to.
@@ -161,12 +170,17 @@ impl ContainerRecord {
 
     /// A failed start is repeated under the same restart number; only a run that ended counts.
     fn last_run_is_uncounted(&self) -> bool {
-        self.last.as_ref().is_some_and(|last| run_number(&last.id) == Some(self.restarts))
+        self.last
+            .as_ref()
+            .is_some_and(|last| run_number(&last.id) == Some(self.restarts))
     }
 
     /// Notes that the run `id` began.
     pub fn run(&mut self, id: String, now: Timestamp) {
-        self.state = State::Running { id, started_at: now };
+        self.state = State::Running {
+            id,
+            started_at: now,
+        };
     }
 
     /// Notes how the current run ended.
@@ -182,7 +196,11 @@ impl ContainerRecord {
         if let State::Finished(finished) = std::mem::take(&mut self.state) {
             self.last = Some(finished);
         }
-        self.state = State::Waiting { reason: reason.to_owned(), message, retry_at: Some(until) };
+        self.state = State::Waiting {
+            reason: reason.to_owned(),
+            message,
+            retry_at: Some(until),
+        };
     }
 }
 
@@ -198,12 +216,18 @@ pub fn run_number(id: &str) -> Option<u32> {
 
 /// The app containers of a pod.
 pub fn app_containers(pod: &Pod) -> &[Container] {
-    pod.spec.as_ref().map(|spec| spec.containers.as_slice()).unwrap_or_default()
+    pod.spec
+        .as_ref()
+        .map(|spec| spec.containers.as_slice())
+        .unwrap_or_default()
 }
 
 /// The init containers of a pod, sidecars among them.
 pub fn init_containers(pod: &Pod) -> &[Container] {
-    pod.spec.as_ref().and_then(|spec| spec.init_containers.as_deref()).unwrap_or_default()
+    pod.spec
+        .as_ref()
+        .and_then(|spec| spec.init_containers.as_deref())
+        .unwrap_or_default()
 }
 
 /// An init container that keeps running beside the app containers.
@@ -223,7 +247,8 @@ pub fn api_time(time: Timestamp) -> Time {
 
 /// `time` plus some seconds, saturating.
 pub fn seconds_after(time: Timestamp, seconds: i64) -> Timestamp {
-    time.checked_add(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX)
+    time.checked_add(SignedDuration::from_secs(seconds))
+        .unwrap_or(Timestamp::MAX)
 }
 
 #[cfg(test)]
@@ -257,7 +282,10 @@ mod tests {
         record.hold("ErrImagePull", String::new(), at(16));
         record.begin(at(16));
         assert_eq!(record.restarts, 1);
-        assert_eq!(record.last.as_ref().map(|last| last.id.as_str()), Some("u.c.0"));
+        assert_eq!(
+            record.last.as_ref().map(|last| last.id.as_str()),
+            Some("u.c.0")
+        );
     }
 
     #[test]
@@ -266,6 +294,9 @@ mod tests {
         record.container_mut("c").run("u.c.0".into(), at(1));
         record.container_mut("d").finish(finished("u.d.0", 3));
         let text = serde_json::to_string(&record).expect("a text");
-        assert_eq!(serde_json::from_str::<PodRecord>(&text).expect("a record"), record);
+        assert_eq!(
+            serde_json::from_str::<PodRecord>(&text).expect("a record"),
+            record
+        );
     }
 }

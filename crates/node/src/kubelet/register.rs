@@ -55,17 +55,33 @@ pub async fn register(client: &Client, identity: &Identity) -> Result<(), kube::
         }
     } else {
         let labels = json!({"metadata": {"labels": labels}});
-        nodes.patch(&identity.name, &PatchParams::default(), &Patch::Merge(&labels)).await?;
+        nodes
+            .patch(
+                &identity.name,
+                &PatchParams::default(),
+                &Patch::Merge(&labels),
+            )
+            .await?;
     }
     publish(client, identity, true).await
 }
 
 /// Writes the Node's status.
-pub async fn publish(client: &Client, identity: &Identity, is_ready: bool) -> Result<(), kube::Error> {
+pub async fn publish(
+    client: &Client,
+    identity: &Identity,
+    is_ready: bool,
+) -> Result<(), kube::Error> {
     let nodes: Api<Node> = Api::all(client.clone());
     let before = nodes.get_opt(&identity.name).await?;
     let status = status(identity, before.as_ref(), is_ready, Timestamp::now());
-    nodes.patch_status(&identity.name, &PatchParams::default(), &Patch::Strategic(json!({"status": status}))).await?;
+    nodes
+        .patch_status(
+            &identity.name,
+            &PatchParams::default(),
+            &Patch::Strategic(json!({"status": status})),
+        )
+        .await?;
     Ok(())
 }
 
@@ -73,7 +89,15 @@ pub async fn publish(client: &Client, identity: &Identity, is_ready: bool) -> Re
 /// not ready any more.
 pub async fn keep_alive(client: Client, identity: Identity, shutdown: CancellationToken) {
     let mut beats = 0u64;
-    while shutdown.run_until_cancelled(tokio::time::sleep(if beats == 0 { std::time::Duration::ZERO } else { BEAT })).await.is_some() {
+    while shutdown
+        .run_until_cancelled(tokio::time::sleep(if beats == 0 {
+            std::time::Duration::ZERO
+        } else {
+            BEAT
+        }))
+        .await
+        .is_some()
+    {
         if let Err(error) = renew(&client, &identity.name).await {
             tracing::warn!(error = %error, "renewing the node's lease failed");
         }
@@ -91,11 +115,22 @@ async fn renew(client: &Client, node: &str) -> Result<(), kube::Error> {
     let now = Timestamp::now();
     let renew_time = now.strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string();
     let spec = json!({"holderIdentity": node, "leaseDurationSeconds": LEASE_SECONDS, "renewTime": renew_time});
-    match leases.patch(node, &PatchParams::default(), &Patch::Merge(json!({"spec": spec}))).await {
+    match leases
+        .patch(
+            node,
+            &PatchParams::default(),
+            &Patch::Merge(json!({"spec": spec})),
+        )
+        .await
+    {
         Err(kube::Error::Api(status)) if status.code == 404 => {
-            let lease = json!({"metadata": {"name": node, "namespace": "kube-node-lease"}, "spec": spec});
+            let lease =
+                json!({"metadata": {"name": node, "namespace": "kube-node-lease"}, "spec": spec});
             let lease: Lease = serde_json::from_value(lease).map_err(kube::Error::SerdeError)?;
-            leases.create(&PostParams::default(), &lease).await.map(drop)
+            leases
+                .create(&PostParams::default(), &lease)
+                .await
+                .map(drop)
         }
         other => other.map(drop),
     }
@@ -104,11 +139,31 @@ async fn renew(client: &Client, node: &str) -> Result<(), kube::Error> {
 fn status(identity: &Identity, before: Option<&Node>, is_ready: bool, now: Timestamp) -> Value {
     let now_text = whole_seconds(now).to_string();
     let conditions = [
-        ("MemoryPressure", false, "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
-        ("DiskPressure", false, "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
-        ("PIDPressure", false, "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+        (
+            "MemoryPressure",
+            false,
+            "KubeletHasSufficientMemory",
+            "kubelet has sufficient memory available",
+        ),
+        (
+            "DiskPressure",
+            false,
+            "KubeletHasNoDiskPressure",
+            "kubelet has no disk pressure",
+        ),
+        (
+            "PIDPressure",
+            false,
+            "KubeletHasSufficientPID",
+            "kubelet has sufficient PID available",
+        ),
         if is_ready {
-            ("Ready", true, "KubeletReady", "kubelet is posting ready status")
+            (
+                "Ready",
+                true,
+                "KubeletReady",
+                "kubelet is posting ready status",
+            )
         } else {
             ("Ready", false, "KubeletNotReady", "node is shutting down")
         },
@@ -119,7 +174,11 @@ fn status(identity: &Identity, before: Option<&Node>, is_ready: bool, now: Times
             let status = if *holds { "True" } else { "False" };
             let since = before
                 .and_then(|node| node.status.as_ref()?.conditions.as_ref())
-                .and_then(|conditions| conditions.iter().find(|c| c.type_ == *type_ && c.status == status))
+                .and_then(|conditions| {
+                    conditions
+                        .iter()
+                        .find(|c| c.type_ == *type_ && c.status == status)
+                })
                 .and_then(|condition| condition.last_transition_time.clone())
                 .map_or_else(|| now_text.clone(), |time| time.0.to_string());
             json!({
@@ -142,7 +201,11 @@ fn status(identity: &Identity, before: Option<&Node>, is_ready: bool, now: Times
 }
 
 fn node_info() -> Value {
-    let read = |path: &str| std::fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default();
+    let read = |path: &str| {
+        std::fs::read_to_string(path)
+            .map(|text| text.trim().to_owned())
+            .unwrap_or_default()
+    };
     let os_release = read("/etc/os-release");
     let os_image = os_release
         .lines()
@@ -187,14 +250,20 @@ mod tests {
     }
 
     fn ready(status: &Value) -> &Value {
-        status["conditions"].as_array().expect("conditions").iter().find(|c| c["type"] == "Ready").expect("ready")
+        status["conditions"]
+            .as_array()
+            .expect("conditions")
+            .iter()
+            .find(|c| c["type"] == "Ready")
+            .expect("ready")
     }
 
     #[test]
     fn a_condition_keeps_its_time_until_it_changes() {
         let at = |second| Timestamp::from_second(second).expect("a time");
         let first = status(&identity(), None, true, at(10));
-        let node: Node = serde_json::from_value(json!({"metadata": {}, "status": first})).expect("a node");
+        let node: Node =
+            serde_json::from_value(json!({"metadata": {}, "status": first})).expect("a node");
         let later = status(&identity(), Some(&node), true, at(20));
         assert_eq!(ready(&later)["lastTransitionTime"], at(10).to_string());
         assert_eq!(ready(&later)["lastHeartbeatTime"], at(20).to_string());

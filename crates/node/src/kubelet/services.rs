@@ -40,9 +40,9 @@ impl ServiceIndex {
         let host = host.strip_suffix(".svc").unwrap_or(host);
         let (name, namespace) = host.split_once('.').unwrap_or((host, own_namespace));
         let all = self.services.load();
-        let found = all
-            .iter()
-            .find(|service| service.name_any() == name && service.namespace().as_deref() == Some(namespace))?;
+        let found = all.iter().find(|service| {
+            service.name_any() == name && service.namespace().as_deref() == Some(namespace)
+        })?;
         found.spec.as_ref()?.cluster_ip.as_deref()?.parse().ok()
     }
 
@@ -69,7 +69,12 @@ impl ServiceIndex {
 }
 
 /// Watches Services and EndpointSlices until `shutdown` and tells the network about them.
-pub async fn watch(client: Client, index: ServiceIndex, network: Option<NodeNetwork>, shutdown: CancellationToken) {
+pub async fn watch(
+    client: Client,
+    index: ServiceIndex,
+    network: Option<NodeNetwork>,
+    shutdown: CancellationToken,
+) {
     let (service_reader, service_writer) = reflector::store();
     let (slice_reader, slice_writer) = reflector::store();
     let config = watcher::Config::default();
@@ -96,18 +101,32 @@ pub async fn watch(client: Client, index: ServiceIndex, network: Option<NodeNetw
             Some(Ok(())) => {
                 // What else is already here belongs to the same picture.
                 while let Some(Some(_)) = futures::FutureExt::now_or_never(changes.next()) {}
-                let mut all: Vec<Service> = service_reader.state().iter().map(|service| (**service).clone()).collect();
+                let mut all: Vec<Service> = service_reader
+                    .state()
+                    .iter()
+                    .map(|service| (**service).clone())
+                    .collect();
                 all.sort_by_key(|service| (service.namespace(), service.name_any()));
-                let slices: Vec<EndpointSlice> = slice_reader.state().iter().map(|slice| (**slice).clone()).collect();
+                let slices: Vec<EndpointSlice> = slice_reader
+                    .state()
+                    .iter()
+                    .map(|slice| (**slice).clone())
+                    .collect();
                 index.services.store(Arc::new(all.clone()));
-                if matches!(futures::FutureExt::now_or_never(service_reader.wait_until_ready()), Some(Ok(()))) {
+                if matches!(
+                    futures::FutureExt::now_or_never(service_reader.wait_until_ready()),
+                    Some(Ok(()))
+                ) {
                     index.complete.cancel();
                 }
                 if let Some(network) = &network {
                     let pods = index.lock_pods().clone();
                     network.set_records(&records(&all, &slices, &pods));
                     if let Err(error) = network.set_services(entries(&all, &slices)).await {
-                        tracing::error!(error = &error as &dyn std::error::Error, "telling the network about Services failed");
+                        tracing::error!(
+                            error = &error as &dyn std::error::Error,
+                            "telling the network about Services failed"
+                        );
                     }
                 }
             }
@@ -126,15 +145,32 @@ pub fn entries(services: &[Service], slices: &[EndpointSlice]) -> Vec<ServiceEnt
         addresses.dedup();
         let all = spec.publish_not_ready_addresses == Some(true);
         for port in spec.ports.iter().flatten() {
-            let Some(protocol) = protocol(port.protocol.as_deref()) else { continue };
-            let Ok(number) = u16::try_from(port.port) else { continue };
+            let Some(protocol) = protocol(port.protocol.as_deref()) else {
+                continue;
+            };
+            let Ok(number) = u16::try_from(port.port) else {
+                continue;
+            };
             let name = port.name.as_deref().unwrap_or_default();
             let mut endpoints = Vec::new();
             for slice in of_service(slices, service) {
-                let target = slice.ports.iter().flatten().find(|p| p.name.as_deref().unwrap_or_default() == name);
-                let Some(target) = target.and_then(|p| u16::try_from(p.port?).ok()) else { continue };
-                for endpoint in slice.endpoints.iter().filter(|endpoint| all || is_ready(endpoint)) {
-                    let ips = endpoint.addresses.iter().filter_map(|ip| ip.parse::<Ipv4Addr>().ok());
+                let target = slice
+                    .ports
+                    .iter()
+                    .flatten()
+                    .find(|p| p.name.as_deref().unwrap_or_default() == name);
+                let Some(target) = target.and_then(|p| u16::try_from(p.port?).ok()) else {
+                    continue;
+                };
+                for endpoint in slice
+                    .endpoints
+                    .iter()
+                    .filter(|endpoint| all || is_ready(endpoint))
+                {
+                    let ips = endpoint
+                        .addresses
+                        .iter()
+                        .filter_map(|ip| ip.parse::<Ipv4Addr>().ok());
                     endpoints.extend(ips.map(|ip| SocketAddrV4::new(ip, target)));
                 }
             }
@@ -152,7 +188,11 @@ pub fn entries(services: &[Service], slices: &[EndpointSlice]) -> Vec<ServiceEnt
 }
 
 /// The names that DNS answers.
-pub fn records(services: &[Service], slices: &[EndpointSlice], pods: &BTreeMap<Ipv4Addr, String>) -> Records {
+pub fn records(
+    services: &[Service],
+    slices: &[EndpointSlice],
+    pods: &BTreeMap<Ipv4Addr, String>,
+) -> Records {
     let services = services
         .iter()
         .filter_map(|service| {
@@ -171,7 +211,10 @@ pub fn records(services: &[Service], slices: &[EndpointSlice], pods: &BTreeMap<I
                 .filter(|endpoint| all || is_ready(endpoint))
                 .flat_map(|endpoint| {
                     endpoint.addresses.iter().filter_map(|ip| {
-                        Some(EndpointRecord { ip: ip.parse().ok()?, hostname: endpoint.hostname.clone() })
+                        Some(EndpointRecord {
+                            ip: ip.parse().ok()?,
+                            hostname: endpoint.hostname.clone(),
+                        })
                     })
                 })
                 .collect();
@@ -207,11 +250,20 @@ pub fn records(services: &[Service], slices: &[EndpointSlice], pods: &BTreeMap<I
             })
         })
         .collect();
-    let pods = pods.iter().map(|(ip, namespace)| PodRecord { namespace: namespace.clone(), ip: *ip }).collect();
+    let pods = pods
+        .iter()
+        .map(|(ip, namespace)| PodRecord {
+            namespace: namespace.clone(),
+            ip: *ip,
+        })
+        .collect();
     Records { services, pods }
 }
 
-fn of_service<'a>(slices: &'a [EndpointSlice], service: &'a Service) -> impl Iterator<Item = &'a EndpointSlice> {
+fn of_service<'a>(
+    slices: &'a [EndpointSlice],
+    service: &'a Service,
+) -> impl Iterator<Item = &'a EndpointSlice> {
     slices.iter().filter(|slice| {
         let name = slice.labels().get("kubernetes.io/service-name");
         slice.namespace() == service.namespace() && name == service.metadata.name.as_ref()
@@ -219,7 +271,11 @@ fn of_service<'a>(slices: &'a [EndpointSlice], service: &'a Service) -> impl Ite
 }
 
 fn is_ready(endpoint: &Endpoint) -> bool {
-    endpoint.conditions.as_ref().and_then(|conditions| conditions.ready) != Some(false)
+    endpoint
+        .conditions
+        .as_ref()
+        .and_then(|conditions| conditions.ready)
+        != Some(false)
 }
 
 fn protocol(name: Option<&str>) -> Option<Protocol> {
@@ -236,7 +292,8 @@ mod tests {
     use serde_json::{Value, json};
 
     fn service(name: &str, spec: Value) -> Service {
-        serde_json::from_value(json!({"metadata": {"namespace": "ns", "name": name}, "spec": spec})).expect("a service")
+        serde_json::from_value(json!({"metadata": {"namespace": "ns", "name": name}, "spec": spec}))
+            .expect("a service")
     }
 
     fn slice(service: &str, ports: Value, endpoints: Value) -> EndpointSlice {
@@ -253,30 +310,52 @@ mod tests {
             {"addresses": ["10.1.0.3"], "conditions": {"ready": true}},
             {"addresses": ["10.1.0.4"], "conditions": {"ready": false}},
         ]);
-        (service("web", spec), slice("web", json!([{"name": "http", "port": 8080}]), endpoints))
+        (
+            service("web", spec),
+            slice("web", json!([{"name": "http", "port": 8080}]), endpoints),
+        )
     }
 
     #[test]
     fn a_service_port_leads_to_the_ready_endpoints_under_their_own_port() {
         let (service, slice) = web();
         let entries = entries(&[service], &[slice]);
-        assert_eq!(entries[0].endpoints, ["10.1.0.3:8080".parse().expect("an address")]);
-        assert_eq!((entries[1].port, entries[1].endpoints.len()), (81, 0), "no endpoint serves this port");
+        assert_eq!(
+            entries[0].endpoints,
+            ["10.1.0.3:8080".parse().expect("an address")]
+        );
+        assert_eq!(
+            (entries[1].port, entries[1].endpoints.len()),
+            (81, 0),
+            "no endpoint serves this port"
+        );
     }
 
     #[test]
     fn a_headless_service_has_names_but_no_address() {
-        let headless = service("db", json!({"clusterIP": "None", "ports": [{"name": "sql", "port": 1}]}));
+        let headless = service(
+            "db",
+            json!({"clusterIP": "None", "ports": [{"name": "sql", "port": 1}]}),
+        );
         let slice = slice(
             "db",
             json!([{"name": "sql", "port": 5432}]),
             json!([{"addresses": ["10.1.0.5"], "hostname": "db-0"}]),
         );
-        assert_eq!(entries(std::slice::from_ref(&headless), std::slice::from_ref(&slice)), []);
+        assert_eq!(
+            entries(
+                std::slice::from_ref(&headless),
+                std::slice::from_ref(&slice)
+            ),
+            []
+        );
         let records = records(&[headless], &[slice], &BTreeMap::new());
         assert_eq!(records.services[0].target, ServiceTarget::Headless);
         assert_eq!(records.services[0].ports[0].port, 5432);
-        assert_eq!(records.services[0].endpoints[0].hostname.as_deref(), Some("db-0"));
+        assert_eq!(
+            records.services[0].endpoints[0].hostname.as_deref(),
+            Some("db-0")
+        );
     }
 
     #[test]
@@ -284,7 +363,11 @@ mod tests {
         let index = ServiceIndex::default();
         index.services.store(Arc::new(vec![web().0]));
         for host in ["web", "web.ns", "web.ns.svc", "web.ns.svc.cluster.local."] {
-            assert_eq!(index.address(host, "ns"), "10.96.0.9".parse().ok(), "{host}");
+            assert_eq!(
+                index.address(host, "ns"),
+                "10.96.0.9".parse().ok(),
+                "{host}"
+            );
         }
         assert_eq!(index.address("web", "other"), None);
     }

@@ -23,7 +23,9 @@ pub enum Error {
     #[error("no command specified: image {0:?} names none, so the container must")]
     NoCommand(String),
     /// It must not run as root, and would.
-    #[error("container has runAsNonRoot and image will run as root (pod: {pod:?}, container: {container})")]
+    #[error(
+        "container has runAsNonRoot and image will run as root (pod: {pod:?}, container: {container})"
+    )]
     WouldBeRoot {
         /// The pod.
         pod: String,
@@ -78,7 +80,13 @@ pub fn python_folder(run: &Path) -> PathBuf {
 
 /// Decides everything about one run.
 pub fn container_spec(inputs: Inputs<'_>) -> Result<ContainerSpec, Error> {
-    let Inputs { pod, container, image, env, .. } = &inputs;
+    let Inputs {
+        pod,
+        container,
+        image,
+        env,
+        ..
+    } = &inputs;
     let command = command_line(container, image, env)?;
     let mut mounts: Vec<Mount> = image.mounts.clone();
     if image.python.is_some() {
@@ -87,16 +95,34 @@ pub fn container_spec(inputs: Inputs<'_>) -> Result<ContainerSpec, Error> {
     if let Some((_, target)) = &image.copy {
         mounts.push(Mount::writable(copy_folder(inputs.run), target));
     }
-    let message_path = container.termination_message_path.as_deref().filter(|path| !path.is_empty());
-    mounts.push(Mount::writable(termination_message(inputs.run), message_path.unwrap_or("/dev/termination-log")));
+    let message_path = container
+        .termination_message_path
+        .as_deref()
+        .filter(|path| !path.is_empty());
+    mounts.push(Mount::writable(
+        termination_message(inputs.run),
+        message_path.unwrap_or("/dev/termination-log"),
+    ));
     mounts.extend(inputs.mounts.iter().cloned());
     // A volume below another must come after it.
     mounts.sort_by_key(|mount| mount.target.components().count());
     let security = container.security_context.as_ref();
-    let working_dir = container.working_dir.as_ref().filter(|path| !path.is_empty()).map(PathBuf::from);
-    let mut env: Vec<(String, String)> = env.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+    let working_dir = container
+        .working_dir
+        .as_ref()
+        .filter(|path| !path.is_empty())
+        .map(PathBuf::from);
+    let mut env: Vec<(String, String)> = env
+        .iter()
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
     if !inputs.gpus.is_empty() {
-        let numbers = inputs.gpus.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
+        let numbers = inputs
+            .gpus
+            .iter()
+            .map(u32::to_string)
+            .collect::<Vec<_>>()
+            .join(",");
         env.push(("NVIDIA_VISIBLE_DEVICES".into(), numbers.clone()));
         env.push(("CUDA_VISIBLE_DEVICES".into(), numbers));
         env.push(("CUDA_DEVICE_ORDER".into(), "PCI_BUS_ID".into()));
@@ -105,7 +131,8 @@ pub fn container_spec(inputs: Inputs<'_>) -> Result<ContainerSpec, Error> {
         name: container.name.clone(),
         attempt: inputs.restarts,
         root: image.root.clone(),
-        read_only_root: security.and_then(|security| security.read_only_root_filesystem) == Some(true),
+        read_only_root: security.and_then(|security| security.read_only_root_filesystem)
+            == Some(true),
         mounts,
         devices: inputs.devices.clone(),
         command,
@@ -135,26 +162,48 @@ pub fn command_line(
     image: &Prepared,
     env: &BTreeMap<String, String>,
 ) -> Result<Vec<String>, Error> {
-    let own_command = container.command.clone().filter(|command| !command.is_empty());
+    let own_command = container
+        .command
+        .clone()
+        .filter(|command| !command.is_empty());
     let own_args = container.args.clone().filter(|args| !args.is_empty());
     let mut command = match (&own_command, &own_args) {
         (Some(command), _) => command.clone(),
         (None, Some(_)) => image.entrypoint.clone(),
-        (None, None) => image.entrypoint.iter().chain(&image.arguments).cloned().collect(),
+        (None, None) => image
+            .entrypoint
+            .iter()
+            .chain(&image.arguments)
+            .cloned()
+            .collect(),
     };
     command.extend(own_args.unwrap_or_default());
     if command.is_empty() {
-        return Err(Error::NoCommand(container.image.clone().unwrap_or_default()));
+        return Err(Error::NoCommand(
+            container.image.clone().unwrap_or_default(),
+        ));
     }
-    Ok(command.iter().map(|word| expand::expand(word, |name| env.get(name).cloned())).collect())
+    Ok(command
+        .iter()
+        .map(|word| expand::expand(word, |name| env.get(name).cloned()))
+        .collect())
 }
 
 fn user(pod: &Pod, container: &Container, image: &Prepared) -> Result<User, Error> {
-    let of_pod = pod.spec.as_ref().and_then(|spec| spec.security_context.as_ref());
+    let of_pod = pod
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.security_context.as_ref());
     let own = container.security_context.as_ref();
-    let uid = own.and_then(|own| own.run_as_user).or_else(|| of_pod.and_then(|pod| pod.run_as_user));
-    let gid = own.and_then(|own| own.run_as_group).or_else(|| of_pod.and_then(|pod| pod.run_as_group));
-    let non_root = own.and_then(|own| own.run_as_non_root).or_else(|| of_pod.and_then(|pod| pod.run_as_non_root));
+    let uid = own
+        .and_then(|own| own.run_as_user)
+        .or_else(|| of_pod.and_then(|pod| pod.run_as_user));
+    let gid = own
+        .and_then(|own| own.run_as_group)
+        .or_else(|| of_pod.and_then(|pod| pod.run_as_group));
+    let non_root = own
+        .and_then(|own| own.run_as_non_root)
+        .or_else(|| of_pod.and_then(|pod| pod.run_as_non_root));
     let id = |id: i64| u32::try_from(id).unwrap_or(u32::MAX);
     let would_be_root = match (uid, &image.user) {
         (Some(uid), _) => uid == 0,
@@ -164,27 +213,48 @@ fn user(pod: &Pod, container: &Container, image: &Prepared) -> Result<User, Erro
     // An image of ours has no user of its own; it runs as whoever the pod's rules allow.
     let is_free_to_choose = uid.is_none() && image.user.is_none();
     if non_root == Some(true) && would_be_root && !is_free_to_choose {
-        return Err(Error::WouldBeRoot { pod: pod.name_any(), container: container.name.clone() });
+        return Err(Error::WouldBeRoot {
+            pod: pod.name_any(),
+            container: container.name.clone(),
+        });
     }
     if let (None, Some(user)) = (uid, &image.user) {
         return Ok(User::Named(user.clone()));
     }
     let groups = of_pod
         .into_iter()
-        .flat_map(|pod| pod.supplemental_groups.iter().flatten().copied().chain(pod.fs_group))
+        .flat_map(|pod| {
+            pod.supplemental_groups
+                .iter()
+                .flatten()
+                .copied()
+                .chain(pod.fs_group)
+        })
         .map(id)
         .collect();
     let nobody_in_particular = if non_root == Some(true) { 65532 } else { 0 };
-    Ok(User::Ids { uid: uid.map_or(nobody_in_particular, id), gid: gid.map(id), groups })
+    Ok(User::Ids {
+        uid: uid.map_or(nobody_in_particular, id),
+        gid: gid.map(id),
+        groups,
+    })
 }
 
 fn limits(container: &Container, memory_clamp: Option<u64>) -> Result<Limits, Error> {
     let resources = container.resources.as_ref();
-    let quantity = |list: Option<&BTreeMap<String, k8s_openapi::apimachinery::pkg::api::resource::Quantity>>, name: &str| {
-        let Some(text) = list.and_then(|list| list.get(name)).map(|quantity| quantity.0.as_str()) else {
+    let quantity = |list: Option<
+        &BTreeMap<String, k8s_openapi::apimachinery::pkg::api::resource::Quantity>,
+    >,
+                    name: &str| {
+        let Some(text) = list
+            .and_then(|list| list.get(name))
+            .map(|quantity| quantity.0.as_str())
+        else {
             return Ok(None);
         };
-        text.parse::<Quantity>().map(Some).map_err(|_| Error::BadQuantity(text.to_owned()))
+        text.parse::<Quantity>()
+            .map(Some)
+            .map_err(|_| Error::BadQuantity(text.to_owned()))
     };
     let limits = resources.and_then(|resources| resources.limits.as_ref());
     let requests = resources.and_then(|resources| resources.requests.as_ref());
@@ -200,9 +270,16 @@ fn limits(container: &Container, memory_clamp: Option<u64>) -> Result<Limits, Er
 
 /// How many GPUs a container asks for.
 pub fn gpu_count(container: &Container) -> usize {
-    let limits = container.resources.as_ref().and_then(|resources| resources.limits.as_ref());
-    let text = limits.and_then(|limits| limits.get(GPU)).map(|quantity| quantity.0.as_str());
-    text.and_then(|text| text.parse::<Quantity>().ok()).and_then(|q| usize::try_from(q.as_bytes()).ok()).unwrap_or(0)
+    let limits = container
+        .resources
+        .as_ref()
+        .and_then(|resources| resources.limits.as_ref());
+    let text = limits
+        .and_then(|limits| limits.get(GPU))
+        .map(|quantity| quantity.0.as_str());
+    text.and_then(|text| text.parse::<Quantity>().ok())
+        .and_then(|q| usize::try_from(q.as_bytes()).ok())
+        .unwrap_or(0)
 }
 
 /// The pod's `/etc/hosts`.
@@ -214,15 +291,29 @@ pub fn hosts_file(pod: &Pod, ip: Option<IpAddr>, domain: &str) -> String {
     let host = hostname(pod);
     if let Some(ip) = ip {
         let namespace = pod.namespace().unwrap_or_default();
-        match spec.and_then(|spec| spec.subdomain.as_deref()).filter(|subdomain| !subdomain.is_empty()) {
+        match spec
+            .and_then(|spec| spec.subdomain.as_deref())
+            .filter(|subdomain| !subdomain.is_empty())
+        {
             Some(subdomain) => {
-                text.push_str(&format!("{ip}\t{host}.{subdomain}.{namespace}.svc.{domain}\t{host}\n"));
+                text.push_str(&format!(
+                    "{ip}\t{host}.{subdomain}.{namespace}.svc.{domain}\t{host}\n"
+                ));
             }
             None => text.push_str(&format!("{ip}\t{host}\n")),
         }
     }
-    for alias in spec.iter().flat_map(|spec| spec.host_aliases.iter().flatten()) {
-        let names = alias.hostnames.iter().flatten().map(String::as_str).collect::<Vec<_>>().join("\t");
+    for alias in spec
+        .iter()
+        .flat_map(|spec| spec.host_aliases.iter().flatten())
+    {
+        let names = alias
+            .hostnames
+            .iter()
+            .flatten()
+            .map(String::as_str)
+            .collect::<Vec<_>>()
+            .join("\t");
         text.push_str(&format!("{}\t{names}\n", alias.ip));
     }
     text
@@ -231,14 +322,20 @@ pub fn hosts_file(pod: &Pod, ip: Option<IpAddr>, domain: &str) -> String {
 /// The pod's `/etc/resolv.conf`.
 pub fn resolv_conf(pod: &Pod, layout: &Layout, domain: &str) -> String {
     let spec = pod.spec.as_ref();
-    let policy = spec.and_then(|spec| spec.dns_policy.as_deref()).unwrap_or("ClusterFirst");
+    let policy = spec
+        .and_then(|spec| spec.dns_policy.as_deref())
+        .unwrap_or("ClusterFirst");
     let namespace = pod.namespace().unwrap_or_default();
     let (mut servers, mut search, mut options) = (Vec::new(), Vec::new(), Vec::new());
     if policy != "None" {
         servers.push(layout.dns.to_string());
     }
     if policy.starts_with("ClusterFirst") {
-        search = vec![format!("{namespace}.svc.{domain}"), format!("svc.{domain}"), domain.to_owned()];
+        search = vec![
+            format!("{namespace}.svc.{domain}"),
+            format!("svc.{domain}"),
+            domain.to_owned(),
+        ];
         options.push("ndots:5".to_owned());
     }
     if let Some(config) = spec.and_then(|spec| spec.dns_config.as_ref()) {
@@ -253,7 +350,10 @@ pub fn resolv_conf(pod: &Pod, layout: &Layout, domain: &str) -> String {
             });
         }
     }
-    let mut text: String = servers.iter().map(|server| format!("nameserver {server}\n")).collect();
+    let mut text: String = servers
+        .iter()
+        .map(|server| format!("nameserver {server}\n"))
+        .collect();
     if !search.is_empty() {
         text.push_str(&format!("search {}\n", search.join(" ")));
     }

@@ -5,16 +5,25 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{
-    Container, ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting,
-    ContainerStatus, HostIP, Pod, PodCondition, PodIP, PodStatus, VolumeMountStatus,
+    Container, ContainerState, ContainerStateRunning, ContainerStateTerminated,
+    ContainerStateWaiting, ContainerStatus, HostIP, Pod, PodCondition, PodIP, PodStatus,
+    VolumeMountStatus,
 };
 
 use super::plan::restart_policy;
-use super::record::{ContainerRecord, Finished, PodRecord, State, app_containers, init_containers, is_sidecar};
 use super::record::api_time;
+use super::record::{
+    ContainerRecord, Finished, PodRecord, State, app_containers, init_containers, is_sidecar,
+};
 
 /// The conditions that the node owns; all others on a pod are somebody else's and stay as they are.
-const CONDITIONS: [&str; 5] = ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"];
+const CONDITIONS: [&str; 5] = [
+    "PodReadyToStartContainers",
+    "Initialized",
+    "Ready",
+    "ContainersReady",
+    "PodScheduled",
+];
 
 /// Computes the whole status. The status that the pod already carries supplies transition times and the conditions
 /// of others.
@@ -22,13 +31,25 @@ pub fn status(pod: &Pod, record: &PodRecord, host_ip: Option<IpAddr>, now: Times
     let previous = pod.status.clone().unwrap_or_default();
     let phase = phase(pod, record);
     let is_over = matches!(phase, "Succeeded" | "Failed");
-    let has_inits = init_containers(pod).iter().any(|container| !is_sidecar(container));
+    let has_inits = init_containers(pod)
+        .iter()
+        .any(|container| !is_sidecar(container));
     let waits_for_init = has_inits && !record.was_initialized(pod) && !is_over;
     let of = |containers: &[Container], reason: &str| -> Vec<ContainerStatus> {
-        containers.iter().map(|container| container_status(pod, record, container, reason, is_over)).collect()
+        containers
+            .iter()
+            .map(|container| container_status(pod, record, container, reason, is_over))
+            .collect()
     };
     let inits = of(init_containers(pod), "PodInitializing");
-    let apps = of(app_containers(pod), if waits_for_init { "PodInitializing" } else { "ContainerCreating" });
+    let apps = of(
+        app_containers(pod),
+        if waits_for_init {
+            "PodInitializing"
+        } else {
+            "ContainerCreating"
+        },
+    );
     let started_at = record.started_at.map(api_time).or(previous.start_time);
     let host_ip = host_ip.map(|ip| ip.to_string());
     let pod_ip = record.pod_ip.map(|ip| ip.to_string());
@@ -39,14 +60,31 @@ pub fn status(pod: &Pod, record: &PodRecord, host_ip: Option<IpAddr>, now: Times
         .filter(|condition| !CONDITIONS.contains(&condition.type_.as_str()))
         .cloned()
         .collect();
-    let facts = Facts { pod, record, phase, inits: &inits, apps: &apps, foreign: &foreign };
-    let mut conditions = conditions(&facts, previous.conditions.as_deref().unwrap_or_default(), now);
+    let facts = Facts {
+        pod,
+        record,
+        phase,
+        inits: &inits,
+        apps: &apps,
+        foreign: &foreign,
+    };
+    let mut conditions = conditions(
+        &facts,
+        previous.conditions.as_deref().unwrap_or_default(),
+        now,
+    );
     conditions.extend(foreign);
     PodStatus {
         phase: Some(phase.to_owned()),
         conditions: Some(conditions),
-        message: record.verdict.as_ref().map(|verdict| verdict.message.clone()),
-        reason: record.verdict.as_ref().map(|verdict| verdict.reason.clone()),
+        message: record
+            .verdict
+            .as_ref()
+            .map(|verdict| verdict.message.clone()),
+        reason: record
+            .verdict
+            .as_ref()
+            .map(|verdict| verdict.reason.clone()),
         host_ips: host_ip.clone().map(|ip| vec![HostIP { ip }]),
         host_ip,
         pod_ips: pod_ip.clone().map(|ip| vec![PodIP { ip }]),
@@ -54,7 +92,11 @@ pub fn status(pod: &Pod, record: &PodRecord, host_ip: Option<IpAddr>, now: Times
         start_time: started_at,
         init_container_statuses: (!inits.is_empty()).then_some(inits),
         container_statuses: Some(apps),
-        qos_class: Some(previous.qos_class.unwrap_or_else(|| qos_class(pod).to_owned())),
+        qos_class: Some(
+            previous
+                .qos_class
+                .unwrap_or_else(|| qos_class(pod).to_owned()),
+        ),
         ..PodStatus::default()
     }
 }
@@ -125,18 +167,28 @@ fn container_status(
         State::Finished(finished) => Some(finished.id.clone()),
         State::Waiting { .. } | State::Starting => own.last.as_ref().map(|last| last.id.clone()),
     };
-    let requests = container.resources.as_ref().and_then(|resources| resources.requests.clone());
+    let requests = container
+        .resources
+        .as_ref()
+        .and_then(|resources| resources.requests.clone());
     let is_running = matches!(own.state, State::Running { .. });
     ContainerStatus {
         name: container.name.clone(),
         image: container.image.clone().unwrap_or_default(),
         image_id: own.image_id.clone(),
         container_id: id.map(|id| format!("ferroflow://{id}")),
-        ready: if is_plain_init(pod, container) { has_succeeded(&own) } else { own.is_ready && is_running },
+        ready: if is_plain_init(pod, container) {
+            has_succeeded(&own)
+        } else {
+            own.is_ready && is_running
+        },
         started: Some(own.is_started && is_running),
         restart_count: i32::try_from(own.restarts).unwrap_or(i32::MAX),
         state: Some(state_of(&own, waiting_reason, is_over)),
-        last_state: Some(ContainerState { terminated: own.last.as_ref().map(terminated), ..Default::default() }),
+        last_state: Some(ContainerState {
+            terminated: own.last.as_ref().map(terminated),
+            ..Default::default()
+        }),
         allocated_resources: requests.filter(|_| is_running),
         resources: container.resources.clone().filter(|_| is_running),
         volume_mounts: container.volume_mounts.as_ref().map(|mounts| {
@@ -146,7 +198,10 @@ fn container_status(
                     name: mount.name.clone(),
                     mount_path: mount.mount_path.clone(),
                     read_only: mount.read_only.filter(|is_read_only| *is_read_only),
-                    recursive_read_only: mount.read_only.filter(|ro| *ro).map(|_| "Disabled".to_owned()),
+                    recursive_read_only: mount
+                        .read_only
+                        .filter(|ro| *ro)
+                        .map(|_| "Disabled".to_owned()),
                 })
                 .collect()
         }),
@@ -156,7 +211,10 @@ fn container_status(
 
 /// An init container that ends before the app containers start; it is ready when it did its work.
 fn is_plain_init(pod: &Pod, container: &Container) -> bool {
-    !is_sidecar(container) && init_containers(pod).iter().any(|init| init.name == container.name)
+    !is_sidecar(container)
+        && init_containers(pod)
+            .iter()
+            .any(|init| init.name == container.name)
 }
 
 fn has_succeeded(own: &ContainerRecord) -> bool {
@@ -167,23 +225,33 @@ fn state_of(own: &ContainerRecord, waiting_reason: &str, is_over: bool) -> Conta
     let mut state = ContainerState::default();
     match &own.state {
         State::Running { started_at, .. } => {
-            state.running = Some(ContainerStateRunning { started_at: Some(api_time(*started_at)) });
+            state.running = Some(ContainerStateRunning {
+                started_at: Some(api_time(*started_at)),
+            });
         }
         State::Finished(finished) => state.terminated = Some(terminated(finished)),
         // A pod that is over has no waiting containers: those that never ran, or will not run again, say how it ended.
         State::Waiting { .. } | State::Starting if is_over && own.last.is_some() => {
             state.terminated = own.last.as_ref().map(terminated);
         }
-        State::Waiting { reason, message, .. } => {
-            let reason = if reason.is_empty() { waiting_reason } else { reason };
+        State::Waiting {
+            reason, message, ..
+        } => {
+            let reason = if reason.is_empty() {
+                waiting_reason
+            } else {
+                reason
+            };
             state.waiting = Some(ContainerStateWaiting {
                 reason: Some(reason.to_owned()),
                 message: Some(message.clone()).filter(|message| !message.is_empty()),
             });
         }
         State::Starting => {
-            state.waiting =
-                Some(ContainerStateWaiting { reason: Some("ContainerCreating".to_owned()), message: None });
+            state.waiting = Some(ContainerStateWaiting {
+                reason: Some("ContainerCreating".to_owned()),
+                message: None,
+            });
         }
     }
     state
@@ -196,7 +264,9 @@ fn terminated(finished: &Finished) -> ContainerStateTerminated {
         signal: finished.signal,
         reason: Some(finished.reason.clone()),
         message: Some(finished.message.clone()).filter(|message| !message.is_empty()),
-        started_at: Some(api_time(finished.started_at.unwrap_or(finished.finished_at))),
+        started_at: Some(api_time(
+            finished.started_at.unwrap_or(finished.finished_at),
+        )),
         finished_at: Some(api_time(finished.finished_at)),
     }
 }
@@ -214,9 +284,15 @@ struct Facts<'a> {
 type Claim = Result<(), (String, String)>;
 
 fn conditions(facts: &Facts<'_>, previous: &[PodCondition], now: Timestamp) -> Vec<PodCondition> {
-    let ready_to_start = if facts.record.has_sandbox { Ok(()) } else { Err((String::new(), String::new())) };
+    let ready_to_start = if facts.record.has_sandbox {
+        Ok(())
+    } else {
+        Err((String::new(), String::new()))
+    };
     let containers_ready = containers_ready(facts);
-    let ready = containers_ready.clone().and_then(|()| readiness_gates(facts));
+    let ready = containers_ready
+        .clone()
+        .and_then(|()| readiness_gates(facts));
     let claims: [(&str, Claim); 5] = [
         ("PodReadyToStartContainers", ready_to_start),
         ("Initialized", initialized(facts)),
@@ -224,7 +300,10 @@ fn conditions(facts: &Facts<'_>, previous: &[PodCondition], now: Timestamp) -> V
         ("ContainersReady", containers_ready),
         ("PodScheduled", Ok(())),
     ];
-    claims.into_iter().map(|(type_, claim)| condition(type_, claim, previous, now)).collect()
+    claims
+        .into_iter()
+        .map(|(type_, claim)| condition(type_, claim, previous, now))
+        .collect()
 }
 
 fn condition(type_: &str, claim: Claim, previous: &[PodCondition], now: Timestamp) -> PodCondition {
@@ -252,14 +331,21 @@ fn initialized(facts: &Facts<'_>) -> Claim {
         .iter()
         .zip(facts.inits)
         .filter(|(container, status)| {
-            if is_sidecar(container) { status.started != Some(true) } else { !status.ready }
+            if is_sidecar(container) {
+                status.started != Some(true)
+            } else {
+                !status.ready
+            }
         })
         .map(|(container, _)| container.name.as_str())
         .collect();
     if incomplete.is_empty() {
         return Ok(());
     }
-    let message = format!("containers with incomplete status: [{}]", incomplete.join(" "));
+    let message = format!(
+        "containers with incomplete status: [{}]",
+        incomplete.join(" ")
+    );
     Err(("ContainersNotInitialized".into(), message))
 }
 
@@ -269,7 +355,10 @@ fn containers_ready(facts: &Facts<'_>) -> Claim {
         "Failed" => return Err(("PodFailed".into(), String::new())),
         _ => {}
     }
-    let sidecars = init_containers(facts.pod).iter().zip(facts.inits).filter(|(container, _)| is_sidecar(container));
+    let sidecars = init_containers(facts.pod)
+        .iter()
+        .zip(facts.inits)
+        .filter(|(container, _)| is_sidecar(container));
     let unready: Vec<&str> = sidecars
         .map(|(_, status)| status)
         .chain(facts.apps)
@@ -279,16 +368,29 @@ fn containers_ready(facts: &Facts<'_>) -> Claim {
     if unready.is_empty() {
         return Ok(());
     }
-    Err(("ContainersNotReady".into(), format!("containers with unready status: [{}]", unready.join(" "))))
+    Err((
+        "ContainersNotReady".into(),
+        format!("containers with unready status: [{}]", unready.join(" ")),
+    ))
 }
 
 fn readiness_gates(facts: &Facts<'_>) -> Claim {
-    let gates = facts.pod.spec.iter().flat_map(|spec| spec.readiness_gates.iter().flatten());
+    let gates = facts
+        .pod
+        .spec
+        .iter()
+        .flat_map(|spec| spec.readiness_gates.iter().flatten());
     let closed: Vec<String> = gates
         .filter_map(|gate| {
-            let condition = facts.foreign.iter().find(|condition| condition.type_ == gate.condition_type);
+            let condition = facts
+                .foreign
+                .iter()
+                .find(|condition| condition.type_ == gate.condition_type);
             match condition {
-                None => Some(format!("corresponding condition of pod readiness gate \"{}\" does not exist.", gate.condition_type)),
+                None => Some(format!(
+                    "corresponding condition of pod readiness gate \"{}\" does not exist.",
+                    gate.condition_type
+                )),
                 Some(found) if found.status != "True" => Some(format!(
                     "the status of pod readiness gate \"{}\" is not \"True\", but {}",
                     gate.condition_type, found.status
@@ -297,7 +399,11 @@ fn readiness_gates(facts: &Facts<'_>) -> Claim {
             }
         })
         .collect();
-    if closed.is_empty() { Ok(()) } else { Err(("ReadinessGatesNotReady".into(), closed.join(", "))) }
+    if closed.is_empty() {
+        Ok(())
+    } else {
+        Err(("ReadinessGatesNotReady".into(), closed.join(", ")))
+    }
 }
 
 /// How firmly a pod's resources are promised: all limits set and equal to the requests, none set at all, or between.
@@ -306,11 +412,17 @@ pub fn qos_class(pod: &Pod) -> &'static str {
     let mut guaranteed = true;
     for container in init_containers(pod).iter().chain(app_containers(pod)) {
         let resources = container.resources.clone().unwrap_or_default();
-        let (limits, requests) = (resources.limits.unwrap_or_default(), resources.requests.unwrap_or_default());
+        let (limits, requests) = (
+            resources.limits.unwrap_or_default(),
+            resources.requests.unwrap_or_default(),
+        );
         for resource in ["cpu", "memory"] {
-            let is_set = |quantity: Option<&k8s_openapi::apimachinery::pkg::api::resource::Quantity>| {
-                quantity.map(|quantity| quantity.0.clone()).filter(|text| text.trim_start_matches('0') != "")
-            };
+            let is_set =
+                |quantity: Option<&k8s_openapi::apimachinery::pkg::api::resource::Quantity>| {
+                    quantity
+                        .map(|quantity| quantity.0.clone())
+                        .filter(|text| !text.trim_start_matches('0').is_empty())
+                };
             let (limit, request) = (is_set(limits.get(resource)), is_set(requests.get(resource)));
             any |= limit.is_some() || request.is_some();
             guaranteed &= limit.is_some() && (request.is_none() || request == limit);

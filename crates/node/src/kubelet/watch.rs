@@ -30,7 +30,10 @@ pub struct Running {
 }
 
 enum Order {
-    Drain { built_in: bool, done: oneshot::Sender<()> },
+    Drain {
+        built_in: bool,
+        done: oneshot::Sender<()>,
+    },
 }
 
 impl Running {
@@ -38,7 +41,12 @@ impl Running {
     pub async fn drain(&self) {
         for built_in in [false, true] {
             let (done, ended) = oneshot::channel();
-            if self.orders.send(Order::Drain { built_in, done }).await.is_err() {
+            if self
+                .orders
+                .send(Order::Drain { built_in, done })
+                .await
+                .is_err()
+            {
                 return;
             }
             let _ = ended.await;
@@ -74,7 +82,11 @@ async fn watch(ctx: Arc<Context>, mut orders: mpsc::Receiver<Order>, shutdown: C
     let api: Api<Pod> = Api::all(ctx.client.clone());
     let config = watcher::Config::default().fields(&format!("spec.nodeName={}", ctx.node.name));
     let mut events = watcher(api, config).default_backoff().boxed();
-    let mut workers = Workers { ctx: ctx.clone(), by_uid: HashMap::new(), tasks: JoinSet::new() };
+    let mut workers = Workers {
+        ctx: ctx.clone(),
+        by_uid: HashMap::new(),
+        tasks: JoinSet::new(),
+    };
     let mut listed: BTreeSet<String> = BTreeSet::new();
     let mut is_first_list = true;
     loop {
@@ -139,7 +151,13 @@ impl Workers {
             worker.run().await;
             own_uid
         });
-        self.by_uid.insert(uid, Handle { messages, is_built_in });
+        self.by_uid.insert(
+            uid,
+            Handle {
+                messages,
+                is_built_in,
+            },
+        );
     }
 
     /// Pods that were there before the watch broke and are not any more.
@@ -153,7 +171,11 @@ impl Workers {
 
     async fn drain(&mut self, built_in: bool) {
         let mut waiting = Vec::new();
-        for handle in self.by_uid.values().filter(|handle| handle.is_built_in == built_in) {
+        for handle in self
+            .by_uid
+            .values()
+            .filter(|handle| handle.is_built_in == built_in)
+        {
             let (done, ended) = oneshot::channel();
             if handle.messages.send(Message::Drain(done)).is_ok() {
                 waiting.push(ended);
@@ -169,7 +191,9 @@ const LONGEST_DRAIN: Duration = Duration::from_secs(45);
 
 /// Whether a pod runs as tasks of this process.
 pub(super) fn is_built_in(pod: &Pod) -> bool {
-    pod.annotations().get(builtin::ANNOTATION).is_some_and(|value| value == "true")
+    pod.annotations()
+        .get(builtin::ANNOTATION)
+        .is_some_and(|value| value == "true")
 }
 
 /// Ends what is left of pods that were deleted while no server ran.
@@ -181,17 +205,26 @@ async fn clear_orphans(ctx: &Context, living: &BTreeSet<String>) {
         if let Ok(Adopted::Alive(pod)) = shim::adopt(&folder.shim())
             && let Err(error) = pod.shutdown().await
         {
-            tracing::warn!(error = &error as &dyn std::error::Error, pod.uid = uid, "ending an orphaned pod failed");
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                pod.uid = uid,
+                "ending an orphaned pod failed"
+            );
             continue;
         }
-        if let (Some(network), Some(std::net::IpAddr::V4(ip))) =
-            (&ctx.network, folder.read(&uid).and_then(|record| record.pod_ip))
-        {
+        if let (Some(network), Some(std::net::IpAddr::V4(ip))) = (
+            &ctx.network,
+            folder.read(&uid).and_then(|record| record.pod_ip),
+        ) {
             let _ = network.detach_pod(ip).await;
             network.release(ip);
         }
         if let Err(error) = folder.remove() {
-            tracing::warn!(error = &error as &dyn std::error::Error, pod.uid = uid, "removing an orphaned pod's folder failed");
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                pod.uid = uid,
+                "removing an orphaned pod's folder failed"
+            );
         }
     }
 }

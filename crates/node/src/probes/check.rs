@@ -29,7 +29,12 @@ pub struct Prober {
 const LONGEST_OUTPUT: u64 = 10 << 10;
 
 /// Asks once. The error is what a `…probe failed:` event says.
-pub async fn check(prober: &Prober, probe: &Probe, container: &Container, timeout: Duration) -> Result<(), String> {
+pub async fn check(
+    prober: &Prober,
+    probe: &Probe,
+    container: &Container,
+    timeout: Duration,
+) -> Result<(), String> {
     let question = async {
         if let Some(exec) = &probe.exec {
             return run_command(prober, container, exec.command.clone().unwrap_or_default()).await;
@@ -46,19 +51,35 @@ pub async fn check(prober: &Prober, probe: &Probe, container: &Container, timeou
     };
     match tokio::time::timeout(timeout, question).await {
         Ok(answer) => answer,
-        Err(_) if probe.exec.is_some() => {
-            Err(format!("command timed out: {:?} timed out after {}s", command_text(probe), timeout.as_secs()))
-        }
-        Err(_) => Err("context deadline exceeded (Client.Timeout exceeded while awaiting headers)".to_owned()),
+        Err(_) if probe.exec.is_some() => Err(format!(
+            "command timed out: {:?} timed out after {}s",
+            command_text(probe),
+            timeout.as_secs()
+        )),
+        Err(_) => Err(
+            "context deadline exceeded (Client.Timeout exceeded while awaiting headers)".to_owned(),
+        ),
     }
 }
 
 fn command_text(probe: &Probe) -> String {
-    probe.exec.as_ref().and_then(|exec| exec.command.as_ref()).map(|command| command.join(" ")).unwrap_or_default()
+    probe
+        .exec
+        .as_ref()
+        .and_then(|exec| exec.command.as_ref())
+        .map(|command| command.join(" "))
+        .unwrap_or_default()
 }
 
-async fn run_command(prober: &Prober, container: &Container, command: Vec<String>) -> Result<(), String> {
-    let pod = prober.pod.as_ref().ok_or("a built-in container runs no commands")?;
+async fn run_command(
+    prober: &Prober,
+    container: &Container,
+    command: Vec<String>,
+) -> Result<(), String> {
+    let pod = prober
+        .pod
+        .as_ref()
+        .ok_or("a built-in container runs no commands")?;
     let mut exec = pod
         .exec(shim::ExecSpec::new(&container.name, command))
         .await
@@ -88,29 +109,52 @@ async fn run_command(prober: &Prober, container: &Container, command: Vec<String
     }
 }
 
-async fn http_get(prober: &Prober, get: &HTTPGetAction, container: &Container) -> Result<(), String> {
+async fn http_get(
+    prober: &Prober,
+    get: &HTTPGetAction,
+    container: &Container,
+) -> Result<(), String> {
     let (status, _) = http_request(prober, get, container).await?;
-    if (200..400).contains(&status) { Ok(()) } else { Err(format!("HTTP probe failed with statuscode: {status}")) }
+    if (200..400).contains(&status) {
+        Ok(())
+    } else {
+        Err(format!("HTTP probe failed with statuscode: {status}"))
+    }
 }
 
 /// Makes the request of an `httpGet` probe or hook; the status and the start of the body.
-pub async fn http_request(prober: &Prober, get: &HTTPGetAction, container: &Container) -> Result<(u16, String), String> {
+pub async fn http_request(
+    prober: &Prober,
+    get: &HTTPGetAction,
+    container: &Container,
+) -> Result<(u16, String), String> {
     let port = port_number(&get.port, container)?;
     let address = host(get.host.as_deref(), prober)?;
-    let path = get.path.as_deref().filter(|path| !path.is_empty()).unwrap_or("/");
-    let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
+    let path = get
+        .path
+        .as_deref()
+        .filter(|path| !path.is_empty())
+        .unwrap_or("/");
+    let path = if path.starts_with('/') {
+        path.to_owned()
+    } else {
+        format!("/{path}")
+    };
     let is_tls = get.scheme.as_deref() == Some("HTTPS");
-    let url = format!("{}://{address}:{port}{path}", if is_tls { "https" } else { "http" });
+    let url = format!(
+        "{}://{address}:{port}{path}",
+        if is_tls { "https" } else { "http" }
+    );
     let failed = |error: String| format!("Get \"{url}\": {error}");
     let mut request = http::Request::get(&path).header("host", format!("{address}:{port}"));
     let headers = get.http_headers.iter().flatten();
     let mut names = Vec::new();
     for header in headers {
         names.push(header.name.to_ascii_lowercase());
-        if header.name.eq_ignore_ascii_case("host") {
-            if let Some(headers) = request.headers_mut() {
-                headers.remove("host");
-            }
+        if header.name.eq_ignore_ascii_case("host")
+            && let Some(headers) = request.headers_mut()
+        {
+            headers.remove("host");
         }
         request = request.header(&header.name, &header.value);
     }
@@ -120,7 +164,9 @@ pub async fn http_request(prober: &Prober, get: &HTTPGetAction, container: &Cont
     if !names.iter().any(|name| name == "accept") {
         request = request.header("accept", "*/*");
     }
-    let request = request.body(Empty::<Bytes>::new()).map_err(|error| failed(error.to_string()))?;
+    let request = request
+        .body(Empty::<Bytes>::new())
+        .map_err(|error| failed(error.to_string()))?;
     let stream = dial(prober, address, port).await.map_err(&failed)?;
     if is_tls {
         let stream = unverified_tls(stream, address).await.map_err(&failed)?;
@@ -130,19 +176,31 @@ pub async fn http_request(prober: &Prober, get: &HTTPGetAction, container: &Cont
     }
 }
 
-async fn exchange<S>(stream: S, request: http::Request<Empty<Bytes>>) -> Result<(u16, String), String>
+async fn exchange<S>(
+    stream: S,
+    request: http::Request<Empty<Bytes>>,
+) -> Result<(u16, String), String>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let io = hyper_util::rt::TokioIo::new(stream);
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await.map_err(|error| error.to_string())?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(io)
+        .await
+        .map_err(|error| error.to_string())?;
     let driver = tokio::spawn(connection);
     let exchange = async {
-        let response = sender.send_request(request).await.map_err(|error| error.to_string())?;
+        let response = sender
+            .send_request(request)
+            .await
+            .map_err(|error| error.to_string())?;
         let status = response.status().as_u16();
         // A body that is too long or breaks off says nothing against the status.
-        let body = Limited::new(response.into_body(), LONGEST_OUTPUT as usize).collect().await;
-        let body = body.map(|body| String::from_utf8_lossy(&body.to_bytes()).into_owned()).unwrap_or_default();
+        let body = Limited::new(response.into_body(), LONGEST_OUTPUT as usize)
+            .collect()
+            .await;
+        let body = body
+            .map(|body| String::from_utf8_lossy(&body.to_bytes()).into_owned())
+            .unwrap_or_default();
         Ok((status, body))
     };
     let answer = exchange.await;
@@ -151,7 +209,10 @@ where
 }
 
 /// Probes do not check certificates: pods have their own, for names that a probe does not use.
-async fn unverified_tls(stream: TcpStream, host: IpAddr) -> Result<tokio_rustls::client::TlsStream<TcpStream>, String> {
+async fn unverified_tls(
+    stream: TcpStream,
+    host: IpAddr,
+) -> Result<tokio_rustls::client::TlsStream<TcpStream>, String> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
@@ -160,7 +221,10 @@ async fn unverified_tls(stream: TcpStream, host: IpAddr) -> Result<tokio_rustls:
         .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
         .with_no_client_auth();
     let name = rustls::pki_types::ServerName::from(host);
-    tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream).await.map_err(|error| error.to_string())
+    tokio_rustls::TlsConnector::from(Arc::new(config))
+        .connect(name, stream)
+        .await
+        .map_err(|error| error.to_string())
 }
 
 #[derive(Debug)]
@@ -204,17 +268,23 @@ impl rustls::client::danger::ServerCertVerifier for AnyCertificate {
 }
 
 async fn dial(prober: &Prober, host: IpAddr, port: u16) -> Result<TcpStream, String> {
-    let refused = |error: &dyn std::fmt::Display| format!("dial tcp {host}:{port}: connect: {error}");
+    let refused =
+        |error: &dyn std::fmt::Display| format!("dial tcp {host}:{port}: connect: {error}");
     match (&prober.network, host) {
         // Only the pod network is reached from there: a probe of another address must not become a way around the relay.
-        (Some(network), IpAddr::V4(ip)) if network.layout().is_inside(ip) => {
-            network.dial(SocketAddrV4::new(ip, port)).await.map_err(|error| {
+        (Some(network), IpAddr::V4(ip)) if network.layout().is_inside(ip) => network
+            .dial(SocketAddrV4::new(ip, port))
+            .await
+            .map_err(|error| {
                 let cause = std::error::Error::source(&error).map(ToString::to_string);
                 refused(&cause.unwrap_or_else(|| error.to_string()))
-            })
-        }
-        (Some(_), _) => Err(format!("{host} is outside of the cluster, where probes do not go")),
-        (None, _) => TcpStream::connect(SocketAddr::new(host, port)).await.map_err(|error| refused(&error)),
+            }),
+        (Some(_), _) => Err(format!(
+            "{host} is outside of the cluster, where probes do not go"
+        )),
+        (None, _) => TcpStream::connect(SocketAddr::new(host, port))
+            .await
+            .map_err(|error| refused(&error)),
     }
 }
 
@@ -222,7 +292,9 @@ fn host(given: Option<&str>, prober: &Prober) -> Result<IpAddr, String> {
     match given.filter(|host| !host.is_empty()) {
         // The pod's own loopback is not the node's; a server that listens on all addresses answers on the pod's.
         None | Some("localhost" | "127.0.0.1") => Ok(prober.ip),
-        Some(host) => host.parse().map_err(|_| format!("{host:?} is not an address; leave the host out to ask the pod")),
+        Some(host) => host
+            .parse()
+            .map_err(|_| format!("{host:?} is not an address; leave the host out to ask the pod")),
     }
 }
 
@@ -251,7 +323,11 @@ mod tests {
     use tokio::net::TcpListener;
 
     fn prober() -> Prober {
-        Prober { ip: "127.0.0.1".parse().expect("an address"), network: None, pod: None }
+        Prober {
+            ip: "127.0.0.1".parse().expect("an address"),
+            network: None,
+            pod: None,
+        }
     }
 
     async fn asked(probe: Value, container: Value) -> Result<(), String> {
@@ -280,10 +356,17 @@ mod tests {
         for (status, passes) in [(200, true), (302, true), (404, false), (500, false)] {
             let (port, asked_for) = answering(status).await;
             let container = json!({"name": "c", "ports": [{"name": "web", "containerPort": port}]});
-            let answer = asked(json!({"httpGet": {"path": "healthz", "port": "web"}}), container).await;
+            let answer = asked(
+                json!({"httpGet": {"path": "healthz", "port": "web"}}),
+                container,
+            )
+            .await;
             assert_eq!(answer.is_ok(), passes, "{status}");
             let request = asked_for.await.expect("a request");
-            assert!(request.starts_with("GET /healthz HTTP/1.1\r\n"), "{request}");
+            assert!(
+                request.starts_with("GET /healthz HTTP/1.1\r\n"),
+                "{request}"
+            );
             assert!(request.contains("user-agent: kube-probe/"), "{request}");
         }
     }
@@ -295,13 +378,22 @@ mod tests {
         let probe = json!({"tcpSocket": {"port": port}});
         assert_eq!(asked(probe.clone(), json!({"name": "c"})).await, Ok(()));
         drop(listener);
-        let refused = asked(probe, json!({"name": "c"})).await.expect_err("refused");
-        assert!(refused.starts_with(&format!("dial tcp 127.0.0.1:{port}: connect: ")), "{refused}");
+        let refused = asked(probe, json!({"name": "c"}))
+            .await
+            .expect_err("refused");
+        assert!(
+            refused.starts_with(&format!("dial tcp 127.0.0.1:{port}: connect: ")),
+            "{refused}"
+        );
     }
 
     #[tokio::test]
     async fn a_port_without_a_number_is_a_failure_in_words() {
         let answer = asked(json!({"tcpSocket": {"port": "none"}}), json!({"name": "c"})).await;
-        assert!(answer.expect_err("no port").contains("the container has no port"));
+        assert!(
+            answer
+                .expect_err("no port")
+                .contains("the container has no port")
+        );
     }
 }

@@ -65,7 +65,12 @@ pub struct Tally {
 impl Tally {
     /// A fresh count for a probe.
     pub fn new(probe: &Probe) -> Self {
-        let at_least_one = |value: Option<i32>, usual: u32| value.and_then(|v| u32::try_from(v).ok()).filter(|v| *v > 0).unwrap_or(usual);
+        let at_least_one = |value: Option<i32>, usual: u32| {
+            value
+                .and_then(|v| u32::try_from(v).ok())
+                .filter(|v| *v > 0)
+                .unwrap_or(usual)
+        };
         Self {
             success_threshold: at_least_one(probe.success_threshold, 1),
             failure_threshold: at_least_one(probe.failure_threshold, 3),
@@ -85,7 +90,11 @@ impl Tally {
             Err(message) => {
                 self.successes = 0;
                 self.failures += 1;
-                Some(if self.failures >= self.failure_threshold { Outcome::Failed(message) } else { Outcome::FailedOnce(message) })
+                Some(if self.failures >= self.failure_threshold {
+                    Outcome::Failed(message)
+                } else {
+                    Outcome::FailedOnce(message)
+                })
             }
         }
     }
@@ -96,11 +105,27 @@ impl Tally {
 const EAGER_FIRST: Duration = Duration::from_millis(25);
 
 /// Asks until the receiver is gone or, for a startup probe, until it has succeeded.
-pub async fn run(prober: Prober, kind: Kind, probe: Probe, container: Container, outcomes: mpsc::Sender<Outcome>) {
+pub async fn run(
+    prober: Prober,
+    kind: Kind,
+    probe: Probe,
+    container: Container,
+    outcomes: mpsc::Sender<Outcome>,
+) {
     let seconds = |value: Option<i32>, usual: u64| {
-        Duration::from_secs(value.and_then(|v| u64::try_from(v).ok()).filter(|v| *v > 0).unwrap_or(usual))
+        Duration::from_secs(
+            value
+                .and_then(|v| u64::try_from(v).ok())
+                .filter(|v| *v > 0)
+                .unwrap_or(usual),
+        )
     };
-    let initial = Duration::from_secs(probe.initial_delay_seconds.and_then(|v| u64::try_from(v).ok()).unwrap_or(0));
+    let initial = Duration::from_secs(
+        probe
+            .initial_delay_seconds
+            .and_then(|v| u64::try_from(v).ok())
+            .unwrap_or(0),
+    );
     let period = seconds(probe.period_seconds, 10);
     let timeout = seconds(probe.timeout_seconds, 1);
     tokio::time::sleep(initial).await;
@@ -141,9 +166,15 @@ mod tests {
     fn only_failures_in_a_row_count() {
         let mut tally = tally(1, 2);
         let failed = || Err("no".to_owned());
-        assert_eq!(tally.count(failed()), Some(Outcome::FailedOnce("no".into())));
+        assert_eq!(
+            tally.count(failed()),
+            Some(Outcome::FailedOnce("no".into()))
+        );
         assert_eq!(tally.count(Ok(())), Some(Outcome::Passed));
-        assert_eq!(tally.count(failed()), Some(Outcome::FailedOnce("no".into())));
+        assert_eq!(
+            tally.count(failed()),
+            Some(Outcome::FailedOnce("no".into()))
+        );
         assert_eq!(tally.count(failed()), Some(Outcome::Failed("no".into())));
     }
 

@@ -508,22 +508,23 @@ impl Program {
     }
 }
 
-/// Whether `path` leads to the program of the shim itself through the host's mounts, as `/proc/self/exe` does: executed in
-/// a container it would be a handle on a file of the host. The same program mounted into the container is as good as any.
+/// Whether `path` leads to the program of the shim itself by a way that can be written, as `/proc/self/exe` does: executed
+/// in a container it would be a handle on a file of the host. Our own image mounts the same file read-only, which is no
+/// such handle.
 fn is_this_program(path: &CString) -> bool {
     let identity = |path: &std::ffi::CStr| {
-        let wanted = libc::STATX_INO | libc::STATX_MNT_ID;
         // SAFETY: the structure is plain data and the string outlives the call.
         unsafe {
-            let mut found: libc::statx = std::mem::zeroed();
-            let answer = libc::statx(libc::AT_FDCWD, path.as_ptr(), 0, wanted, &mut found);
-            (answer == 0).then_some((
-                found.stx_dev_major,
-                found.stx_dev_minor,
-                found.stx_ino,
-                found.stx_mnt_id,
-            ))
+            let mut stat: libc::stat = std::mem::zeroed();
+            (libc::stat(path.as_ptr(), &mut stat) == 0).then_some((stat.st_dev, stat.st_ino))
         }
     };
-    identity(c"/proc/self/exe").is_some_and(|own| identity(path) == Some(own))
+    let is_read_only = || {
+        // SAFETY: the structure is plain data and the string outlives the call.
+        unsafe {
+            let mut mount: libc::statvfs = std::mem::zeroed();
+            libc::statvfs(path.as_ptr(), &mut mount) == 0 && mount.f_flag & libc::ST_RDONLY != 0
+        }
+    };
+    identity(c"/proc/self/exe").is_some_and(|own| identity(path) == Some(own)) && !is_read_only()
 }

@@ -49,32 +49,63 @@ impl AllowList {
     /// its nearest ancestor that does, so that no link on the way leads out.
     pub fn check(&self, path: &Path) -> Result<PathBuf, Error> {
         let refused = || Error::NotAllowed(path.to_owned());
-        let has_dots = path.components().any(|part| matches!(part, std::path::Component::ParentDir));
+        let has_dots = path
+            .components()
+            .any(|part| matches!(part, std::path::Component::ParentDir));
         if !path.is_absolute() || has_dots {
             return Err(refused());
         }
-        let existing = path.ancestors().find(|ancestor| ancestor.exists()).ok_or_else(refused)?;
+        let existing = path
+            .ancestors()
+            .find(|ancestor| ancestor.exists())
+            .ok_or_else(refused)?;
         let rest = path.strip_prefix(existing).unwrap_or(Path::new(""));
         let real = existing.canonicalize().map_err(|_| refused())?;
-        let real = if rest.as_os_str().is_empty() { real } else { real.join(rest) };
-        let more = self.file.as_ref().and_then(|file| fs::read_to_string(file).ok()).unwrap_or_default();
-        let is_below = |folder: &Path| folder.canonicalize().is_ok_and(|folder| real.starts_with(folder));
+        let real = if rest.as_os_str().is_empty() {
+            real
+        } else {
+            real.join(rest)
+        };
+        let more = self
+            .file
+            .as_ref()
+            .and_then(|file| fs::read_to_string(file).ok())
+            .unwrap_or_default();
+        let is_below = |folder: &Path| {
+            folder
+                .canonicalize()
+                .is_ok_and(|folder| real.starts_with(folder))
+        };
         let is_allowed = self.folders.iter().any(|folder| is_below(folder))
-            || more.lines().map(str::trim).filter(|line| line.starts_with('/')).any(|line| is_below(Path::new(line)));
+            || more
+                .lines()
+                .map(str::trim)
+                .filter(|line| line.starts_with('/'))
+                .any(|line| is_below(Path::new(line)));
         if is_allowed { Ok(real) } else { Err(refused()) }
     }
 
     /// The same, made or checked as the volume's `type` says.
     pub fn prepare(&self, path: &Path, type_: &str) -> Result<PathBuf, Error> {
         let path = self.check(path)?;
-        let io = |source| Error::Io { path: path.clone(), source };
-        let wrong = |expected| Err(Error::WrongType { path: path.clone(), expected });
+        let io = |source| Error::Io {
+            path: path.clone(),
+            source,
+        };
+        let wrong = |expected| {
+            Err(Error::WrongType {
+                path: path.clone(),
+                expected,
+            })
+        };
         match type_ {
             "DirectoryOrCreate" => fs::create_dir_all(&path).map_err(io)?,
             "FileOrCreate" if !path.exists() => fs::write(&path, "").map_err(io)?,
             "Directory" if !path.is_dir() => return wrong("a directory"),
             "File" | "FileOrCreate" if !path.is_file() => return wrong("a file"),
-            "Socket" | "CharDevice" | "BlockDevice" => return wrong("something that a sandbox may be given"),
+            "Socket" | "CharDevice" | "BlockDevice" => {
+                return wrong("something that a sandbox may be given");
+            }
             _ if !path.exists() => return wrong("there"),
             _ => {}
         }
@@ -96,9 +127,21 @@ mod tests {
         symlink(base.path().join("other"), allowed.join("link")).expect("a link");
         let list = AllowList::new(vec![allowed.clone()], None);
         assert!(list.prepare(&allowed.join("sub"), "").is_ok());
-        assert!(list.prepare(&allowed.join("new/deep"), "DirectoryOrCreate").is_ok());
-        for path in [base.path().join("other"), allowed.join("link"), allowed.join("link/x"), allowed.join("../other")] {
-            assert!(matches!(list.check(&path), Err(Error::NotAllowed(_))), "{}", path.display());
+        assert!(
+            list.prepare(&allowed.join("new/deep"), "DirectoryOrCreate")
+                .is_ok()
+        );
+        for path in [
+            base.path().join("other"),
+            allowed.join("link"),
+            allowed.join("link/x"),
+            allowed.join("../other"),
+        ] {
+            assert!(
+                matches!(list.check(&path), Err(Error::NotAllowed(_))),
+                "{}",
+                path.display()
+            );
         }
         assert!(AllowList::default().check(Path::new("/")).is_err());
     }
@@ -117,8 +160,17 @@ mod tests {
     fn the_type_of_a_host_path_is_checked() {
         let base = tempfile::tempdir().expect("a folder");
         let list = AllowList::new(vec![base.path().to_owned()], None);
-        assert!(matches!(list.prepare(base.path(), "File"), Err(Error::WrongType { .. })));
-        assert!(matches!(list.prepare(&base.path().join("none"), ""), Err(Error::WrongType { .. })));
-        assert!(list.prepare(&base.path().join("made"), "FileOrCreate").is_ok());
+        assert!(matches!(
+            list.prepare(base.path(), "File"),
+            Err(Error::WrongType { .. })
+        ));
+        assert!(matches!(
+            list.prepare(&base.path().join("none"), ""),
+            Err(Error::WrongType { .. })
+        ));
+        assert!(
+            list.prepare(&base.path().join("made"), "FileOrCreate")
+                .is_ok()
+        );
     }
 }

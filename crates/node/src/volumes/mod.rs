@@ -15,7 +15,8 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{
-    ConfigMap, Container, PersistentVolume, PersistentVolumeClaim, Pod, Secret, ServiceAccount, Volume,
+    ConfigMap, Container, PersistentVolume, PersistentVolumeClaim, Pod, Secret, ServiceAccount,
+    Volume,
 };
 use kube::api::{Api, PostParams};
 use kube::{Client, ResourceExt};
@@ -54,7 +55,9 @@ pub enum Error {
         message: String,
     },
     /// A kind of volume that this node does not have.
-    #[error("MountVolume.SetUp failed for volume {volume:?} : this node has no volumes of this kind; it has emptyDir, configMap, secret, projected, downwardAPI, hostPath and persistentVolumeClaim")]
+    #[error(
+        "MountVolume.SetUp failed for volume {volume:?} : this node has no volumes of this kind; it has emptyDir, configMap, secret, projected, downwardAPI, hostPath and persistentVolumeClaim"
+    )]
     Unsupported {
         /// The volume.
         volume: String,
@@ -138,7 +141,11 @@ impl Volumes {
         mounted: &mut Mounted,
     ) -> Result<(), Error> {
         let namespace = pod.namespace().unwrap_or_default();
-        let volumes = pod.spec.as_ref().and_then(|spec| spec.volumes.as_deref()).unwrap_or_default();
+        let volumes = pod
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.volumes.as_deref())
+            .unwrap_or_default();
         let mut references = References::default();
         let mut wishes = Vec::new();
         for volume in volumes {
@@ -156,19 +163,43 @@ impl Volumes {
         let referenced = fetch(&self.client, &namespace, &references).await?;
         let now = Timestamp::now();
         for wish in wishes {
-            if mounted.tokens.get(&wish).is_none_or(|(_, renew_at)| *renew_at <= now) {
+            if mounted
+                .tokens
+                .get(&wish)
+                .is_none_or(|(_, renew_at)| *renew_at <= now)
+            {
                 let token = self.token(pod, &namespace, &wish).await?;
                 mounted.tokens.insert(wish, token);
             }
         }
-        let tokens = mounted.tokens.iter().map(|(wish, (token, _))| (wish.clone(), token.clone())).collect();
-        let inputs = payload::Inputs { pod, pod_ip, node, referenced: &referenced, tokens: &tokens };
+        let tokens = mounted
+            .tokens
+            .iter()
+            .map(|(wish, (token, _))| (wish.clone(), token.clone()))
+            .collect();
+        let inputs = payload::Inputs {
+            pod,
+            pod_ip,
+            node,
+            referenced: &referenced,
+            tokens: &tokens,
+        };
         for volume in volumes {
-            let own = |source| Error::Payload { volume: volume.name.clone(), source };
+            let own = |source| Error::Payload {
+                volume: volume.name.clone(),
+                source,
+            };
             if let Some(files) = payload::payload(&inputs, volume).map_err(own)? {
                 let path = folder.join("content").join(&volume.name);
-                writer::write(&path, &files).map_err(|source| Error::Io { path: path.clone(), source })?;
-                let source = Source { path, is_read_only: true, is_owned_by_pod: true };
+                writer::write(&path, &files).map_err(|source| Error::Io {
+                    path: path.clone(),
+                    source,
+                })?;
+                let source = Source {
+                    path,
+                    is_read_only: true,
+                    is_owned_by_pod: true,
+                };
                 mounted.sources.insert(volume.name.clone(), source);
             } else if !mounted.sources.contains_key(&volume.name) {
                 let source = self.place(pod, &namespace, volume, folder, mounted).await?;
@@ -177,7 +208,9 @@ impl Volumes {
         }
         mounted.refresh_at = has_content.then(|| {
             let next_token = mounted.tokens.values().map(|(_, renew_at)| *renew_at).min();
-            let regular = now.checked_add(jiff::SignedDuration::from_secs(REFRESH_S)).unwrap_or(now);
+            let regular = now
+                .checked_add(jiff::SignedDuration::from_secs(REFRESH_S))
+                .unwrap_or(now);
             next_token.map_or(regular, |token| token.min(regular))
         });
         Ok(())
@@ -192,26 +225,50 @@ impl Volumes {
         folder: &Path,
         mounted: &mut Mounted,
     ) -> Result<Source, Error> {
-        let plain = |path| Source { path, is_read_only: false, is_owned_by_pod: true };
+        let plain = |path| Source {
+            path,
+            is_read_only: false,
+            is_owned_by_pod: true,
+        };
         if let Some(empty) = &volume.empty_dir {
             let path = folder.join("empty").join(&volume.name);
             open_folder(&path)?;
             if empty.medium.as_deref() == Some("Memory") {
-                let limit = empty.size_limit.as_ref().and_then(|limit| limit.0.parse::<Quantity>().ok());
-                let bytes = limit.and_then(|limit| u64::try_from(limit.as_bytes()).ok()).filter(|bytes| *bytes > 0);
+                let limit = empty
+                    .size_limit
+                    .as_ref()
+                    .and_then(|limit| limit.0.parse::<Quantity>().ok());
+                let bytes = limit
+                    .and_then(|limit| u64::try_from(limit.as_bytes()).ok())
+                    .filter(|bytes| *bytes > 0);
                 mounted.memory.insert(path.clone(), bytes);
             }
             return Ok(plain(path));
         }
         if let Some(host) = &volume.host_path {
-            let refused = |source| Error::HostPath { volume: volume.name.clone(), source };
+            let refused = |source| Error::HostPath {
+                volume: volume.name.clone(),
+                source,
+            };
             let type_ = host.type_.as_deref().unwrap_or_default();
-            let path = self.allow_list.prepare(Path::new(&host.path), type_).map_err(refused)?;
-            return Ok(Source { path, is_read_only: false, is_owned_by_pod: true });
+            let path = self
+                .allow_list
+                .prepare(Path::new(&host.path), type_)
+                .map_err(refused)?;
+            return Ok(Source {
+                path,
+                is_read_only: false,
+                is_owned_by_pod: true,
+            });
         }
         if let Some(claim) = &volume.persistent_volume_claim {
-            let path = self.claimed(namespace, &volume.name, &claim.claim_name).await?;
-            return Ok(Source { is_read_only: claim.read_only == Some(true), ..plain(path) });
+            let path = self
+                .claimed(namespace, &volume.name, &claim.claim_name)
+                .await?;
+            return Ok(Source {
+                is_read_only: claim.read_only == Some(true),
+                ..plain(path)
+            });
         }
         if volume.ephemeral.is_some() {
             let claim = format!("{}-{}", pod.name_any(), volume.name);
@@ -224,54 +281,101 @@ impl Volumes {
             open_folder(&path)?;
             return Ok(plain(path));
         }
-        Err(Error::Unsupported { volume: volume.name.clone() })
+        Err(Error::Unsupported {
+            volume: volume.name.clone(),
+        })
     }
 
     /// The folder behind a claim.
     async fn claimed(&self, namespace: &str, volume: &str, claim: &str) -> Result<PathBuf, Error> {
-        let wrong = |message: String| Error::Claim { volume: volume.to_owned(), message };
-        let api = |what: String| move |source| Error::Api { what, source: Box::new(source) };
+        let wrong = |message: String| Error::Claim {
+            volume: volume.to_owned(),
+            message,
+        };
+        let api = |what: String| {
+            move |source| Error::Api {
+                what,
+                source: Box::new(source),
+            }
+        };
         let claims: Api<PersistentVolumeClaim> = Api::namespaced(self.client.clone(), namespace);
-        let found = claims.get_opt(claim).await.map_err(api(format!("persistentvolumeclaim {claim:?}")))?;
-        let found = found.ok_or_else(|| wrong(format!("persistentvolumeclaim {claim:?} not found")))?;
+        let found = claims
+            .get_opt(claim)
+            .await
+            .map_err(api(format!("persistentvolumeclaim {claim:?}")))?;
+        let found =
+            found.ok_or_else(|| wrong(format!("persistentvolumeclaim {claim:?} not found")))?;
         if found.metadata.deletion_timestamp.is_some() {
-            return Err(wrong(format!("persistentvolumeclaim {claim:?} is being deleted")));
+            return Err(wrong(format!(
+                "persistentvolumeclaim {claim:?} is being deleted"
+            )));
         }
-        let phase = found.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or("Pending");
-        let name = found.spec.as_ref().and_then(|spec| spec.volume_name.clone());
+        let phase = found
+            .status
+            .as_ref()
+            .and_then(|status| status.phase.as_deref())
+            .unwrap_or("Pending");
+        let name = found
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.volume_name.clone());
         let Some(name) = name.filter(|_| phase == "Bound") else {
-            return Err(wrong(format!("persistentvolumeclaim {claim:?} is not bound to a volume yet")));
+            return Err(wrong(format!(
+                "persistentvolumeclaim {claim:?} is not bound to a volume yet"
+            )));
         };
         let all: Api<PersistentVolume> = Api::all(self.client.clone());
-        let persistent = all.get(&name).await.map_err(api(format!("persistentvolume {name:?}")))?;
+        let persistent = all
+            .get(&name)
+            .await
+            .map_err(api(format!("persistentvolume {name:?}")))?;
         let spec = persistent.spec.unwrap_or_default();
-        let path = spec.host_path.map(|source| source.path).or_else(|| spec.local.map(|source| source.path));
+        let path = spec
+            .host_path
+            .map(|source| source.path)
+            .or_else(|| spec.local.map(|source| source.path));
         let path = path.ok_or_else(|| wrong(format!("volume {name:?} is not on this machine")))?;
         let path = PathBuf::from(path);
         let is_ours = path.starts_with(&self.claims_folder)
-            && !path.components().any(|part| matches!(part, std::path::Component::ParentDir));
+            && !path
+                .components()
+                .any(|part| matches!(part, std::path::Component::ParentDir));
         if is_ours {
             open_folder(&path)?;
             return Ok(path);
         }
-        let refused = |source| Error::HostPath { volume: volume.to_owned(), source };
+        let refused = |source| Error::HostPath {
+            volume: volume.to_owned(),
+            source,
+        };
         self.allow_list.prepare(&path, "Directory").map_err(refused)
     }
 
     /// A token for the pod's service account, and when to ask for the next one.
-    async fn token(&self, pod: &Pod, namespace: &str, wish: &TokenWish) -> Result<(String, Timestamp), Error> {
+    async fn token(
+        &self,
+        pod: &Pod,
+        namespace: &str,
+        wish: &TokenWish,
+    ) -> Result<(String, Timestamp), Error> {
         let account = service_account(pod);
-        let (token, expires_at) = request_token(&self.client, pod, namespace, account, wish).await?;
+        let (token, expires_at) =
+            request_token(&self.client, pod, namespace, account, wish).await?;
         let now = Timestamp::now();
         let lifetime_s = expires_at.as_second() - now.as_second();
-        let renew_at = now.checked_add(jiff::SignedDuration::from_secs((lifetime_s * 4 / 5).max(1))).unwrap_or(now);
+        let renew_at = now
+            .checked_add(jiff::SignedDuration::from_secs((lifetime_s * 4 / 5).max(1)))
+            .unwrap_or(now);
         Ok((token, renew_at))
     }
 }
 
 /// The service account that a pod acts as.
 pub fn service_account(pod: &Pod) -> &str {
-    let name = pod.spec.as_ref().and_then(|spec| spec.service_account_name.as_deref());
+    let name = pod
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.service_account_name.as_deref());
     name.filter(|name| !name.is_empty()).unwrap_or("default")
 }
 
@@ -283,10 +387,17 @@ pub async fn request_token(
     account: &str,
     wish: &TokenWish,
 ) -> Result<(String, Timestamp), Error> {
-    let failed = |source: kube::Error| Error::Api { what: format!("a token of serviceaccount {account:?}"), source: Box::new(source) };
+    let failed = |source: kube::Error| Error::Api {
+        what: format!("a token of serviceaccount {account:?}"),
+        source: Box::new(source),
+    };
     let request = TokenRequest {
         spec: TokenRequestSpec {
-            audiences: if wish.audience.is_empty() { Vec::new() } else { vec![wish.audience.clone()] },
+            audiences: if wish.audience.is_empty() {
+                Vec::new()
+            } else {
+                vec![wish.audience.clone()]
+            },
             expiration_seconds: Some(wish.expiration_seconds),
             bound_object_ref: Some(BoundObjectReference {
                 api_version: Some("v1".into()),
@@ -298,26 +409,44 @@ pub async fn request_token(
         ..TokenRequest::default()
     };
     let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), namespace);
-    let answer = accounts.create_token_request(account, &PostParams::default(), &request).await.map_err(failed)?;
-    let missing = || failed(kube::Error::SerdeError(serde::ser::Error::custom("the answer holds no token")));
+    let answer = accounts
+        .create_token_request(account, &PostParams::default(), &request)
+        .await
+        .map_err(failed)?;
+    let missing = || {
+        failed(kube::Error::SerdeError(serde::ser::Error::custom(
+            "the answer holds no token",
+        )))
+    };
     let status = answer.status.ok_or_else(missing)?;
-    let expires_at = Timestamp::from_second(status.expiration_timestamp.0.as_second()).unwrap_or_default();
+    let expires_at =
+        Timestamp::from_second(status.expiration_timestamp.0.as_second()).unwrap_or_default();
     Ok((status.token, expires_at))
 }
 
 /// Fetches objects; those that do not exist are left out.
-pub async fn fetch(client: &Client, namespace: &str, references: &References) -> Result<Referenced, Error> {
+pub async fn fetch(
+    client: &Client,
+    namespace: &str,
+    references: &References,
+) -> Result<Referenced, Error> {
     let mut referenced = Referenced::default();
     let maps: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
     for name in &references.config_maps {
-        let failed = |source| Error::Api { what: format!("configmap {name:?}"), source: Box::new(source) };
+        let failed = |source| Error::Api {
+            what: format!("configmap {name:?}"),
+            source: Box::new(source),
+        };
         if let Some(map) = maps.get_opt(name).await.map_err(failed)? {
             referenced.config_maps.insert(name.clone(), map);
         }
     }
     let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
     for name in &references.secrets {
-        let failed = |source| Error::Api { what: format!("secret {name:?}"), source: Box::new(source) };
+        let failed = |source| Error::Api {
+            what: format!("secret {name:?}"),
+            source: Box::new(source),
+        };
         if let Some(secret) = secrets.get_opt(name).await.map_err(failed)? {
             referenced.secrets.insert(name.clone(), secret);
         }
@@ -333,19 +462,24 @@ pub fn mounts(
 ) -> Result<Vec<Mount>, Error> {
     let mut mounts = Vec::new();
     for mount in container.volume_mounts.iter().flatten() {
-        let source = mounted.sources.get(&mount.name).ok_or_else(|| Error::NoSuchVolume {
-            container: container.name.clone(),
-            volume: mount.name.clone(),
-        })?;
+        let source = mounted
+            .sources
+            .get(&mount.name)
+            .ok_or_else(|| Error::NoSuchVolume {
+                container: container.name.clone(),
+                volume: mount.name.clone(),
+            })?;
         let sub_path = match (&mount.sub_path, &mount.sub_path_expr) {
             (Some(path), _) if !path.is_empty() => Some(path.clone()),
-            (_, Some(path)) if !path.is_empty() => {
-                Some(crate::env::expand::expand(path, |name| environment.get(name).cloned()))
-            }
+            (_, Some(path)) if !path.is_empty() => Some(crate::env::expand::expand(path, |name| {
+                environment.get(name).cloned()
+            })),
             _ => None,
         };
         if let Some(path) = &sub_path {
-            let leaves = Path::new(path).components().any(|part| !matches!(part, std::path::Component::Normal(_)));
+            let leaves = Path::new(path)
+                .components()
+                .any(|part| !matches!(part, std::path::Component::Normal(_)));
             if leaves || path.contains("$(") {
                 return Err(Error::BadSubPath(path.clone()));
             }
@@ -363,7 +497,10 @@ pub fn mounts(
 
 /// A folder that every user of the pod may write to; nobody else reaches it, since the pod's own folder is closed.
 fn open_folder(path: &Path) -> Result<(), Error> {
-    let failed = |source| Error::Io { path: path.to_owned(), source };
+    let failed = |source| Error::Io {
+        path: path.to_owned(),
+        source,
+    };
     fs::create_dir_all(path).map_err(failed)?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o777)).map_err(failed)
 }
@@ -374,7 +511,11 @@ mod tests {
     use serde_json::json;
 
     fn mounted() -> Mounted {
-        let source = |is_read_only| Source { path: "/host/v".into(), is_read_only, is_owned_by_pod: true };
+        let source = |is_read_only| Source {
+            path: "/host/v".into(),
+            is_read_only,
+            is_owned_by_pod: true,
+        };
         Mounted {
             sources: [("rw".into(), source(false)), ("ro".into(), source(true))].into(),
             ..Mounted::default()
@@ -392,14 +533,25 @@ mod tests {
             {"name": "ro", "mountPath": "/c"},
         ]));
         let found = mounts(&container, &mounted(), &BTreeMap::new()).expect("mounts");
-        assert_eq!(found.iter().map(|mount| mount.read_only).collect::<Vec<_>>(), [false, true, true]);
+        assert_eq!(
+            found
+                .iter()
+                .map(|mount| mount.read_only)
+                .collect::<Vec<_>>(),
+            [false, true, true]
+        );
     }
 
     #[test]
     fn a_sub_path_may_come_from_the_environment_but_never_leave_the_volume() {
         let with = |path: &str| {
-            let container = container(json!([{"name": "rw", "mountPath": "/a", "subPathExpr": path}]));
-            let environment = [("POD".to_owned(), "p1".to_owned()), ("UP".into(), "../..".into())].into();
+            let container =
+                container(json!([{"name": "rw", "mountPath": "/a", "subPathExpr": path}]));
+            let environment = [
+                ("POD".to_owned(), "p1".to_owned()),
+                ("UP".into(), "../..".into()),
+            ]
+            .into();
             mounts(&container, &mounted(), &environment).map(|mounts| mounts[0].sub_path.clone())
         };
         assert_eq!(with("logs/$(POD)").expect("a path"), Some("logs/p1".into()));
@@ -411,6 +563,9 @@ mod tests {
     #[test]
     fn a_mount_of_a_volume_that_is_not_there_is_refused() {
         let container = container(json!([{"name": "none", "mountPath": "/a"}]));
-        assert!(matches!(mounts(&container, &mounted(), &BTreeMap::new()), Err(Error::NoSuchVolume { .. })));
+        assert!(matches!(
+            mounts(&container, &mounted(), &BTreeMap::new()),
+            Err(Error::NoSuchVolume { .. })
+        ));
     }
 }

@@ -78,18 +78,36 @@ const DEFAULT_EXPIRATION_S: i64 = 3600;
 /// The objects a volume's content comes from.
 pub fn references(volume: &Volume) -> References {
     let mut references = References::default();
-    references.config_maps.extend(volume.config_map.iter().map(|source| source.name.clone()));
-    references.secrets.extend(volume.secret.iter().filter_map(|source| source.secret_name.clone()));
-    for source in volume.projected.iter().flat_map(|projected| projected.sources.iter().flatten()) {
-        references.config_maps.extend(source.config_map.iter().map(|source| source.name.clone()));
-        references.secrets.extend(source.secret.iter().map(|source| source.name.clone()));
+    references
+        .config_maps
+        .extend(volume.config_map.iter().map(|source| source.name.clone()));
+    references.secrets.extend(
+        volume
+            .secret
+            .iter()
+            .filter_map(|source| source.secret_name.clone()),
+    );
+    for source in volume
+        .projected
+        .iter()
+        .flat_map(|projected| projected.sources.iter().flatten())
+    {
+        references
+            .config_maps
+            .extend(source.config_map.iter().map(|source| source.name.clone()));
+        references
+            .secrets
+            .extend(source.secret.iter().map(|source| source.name.clone()));
     }
     references
 }
 
 /// The tokens a volume's content comes from.
 pub fn tokens(volume: &Volume) -> Vec<TokenWish> {
-    let sources = volume.projected.iter().flat_map(|projected| projected.sources.iter().flatten());
+    let sources = volume
+        .projected
+        .iter()
+        .flat_map(|projected| projected.sources.iter().flatten());
     sources
         .filter_map(|source| source.service_account_token.as_ref())
         .map(|token| TokenWish {
@@ -105,35 +123,76 @@ pub fn payload(inputs: &Inputs<'_>, volume: &Volume) -> Result<Option<Payload>, 
     if let Some(source) = &volume.config_map {
         let mode = source.default_mode.unwrap_or(DEFAULT_MODE);
         let optional = source.optional == Some(true);
-        config_map(inputs, &mut files, &source.name, source.items.as_deref(), optional, mode)?;
+        config_map(
+            inputs,
+            &mut files,
+            &source.name,
+            source.items.as_deref(),
+            optional,
+            mode,
+        )?;
     } else if let Some(source) = &volume.secret {
         let mode = source.default_mode.unwrap_or(DEFAULT_MODE);
         let name = source.secret_name.as_deref().unwrap_or_default();
-        secret(inputs, &mut files, name, source.items.as_deref(), source.optional == Some(true), mode)?;
+        secret(
+            inputs,
+            &mut files,
+            name,
+            source.items.as_deref(),
+            source.optional == Some(true),
+            mode,
+        )?;
     } else if let Some(source) = &volume.downward_api {
-        downward(inputs, &mut files, source.items.as_deref(), source.default_mode.unwrap_or(DEFAULT_MODE))?;
+        downward(
+            inputs,
+            &mut files,
+            source.items.as_deref(),
+            source.default_mode.unwrap_or(DEFAULT_MODE),
+        )?;
     } else if let Some(source) = &volume.projected {
         projected(inputs, &mut files, source)?;
     } else {
         return Ok(None);
     }
     // With an fsGroup its members may read everything, whatever the modes say.
-    let context = inputs.pod.spec.as_ref().and_then(|spec| spec.security_context.as_ref());
+    let context = inputs
+        .pod
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.security_context.as_ref());
     if context.is_some_and(|context| context.fs_group.is_some()) {
         files.values_mut().for_each(|file| file.mode |= 0o440);
     }
     Ok(Some(files))
 }
 
-fn projected(inputs: &Inputs<'_>, files: &mut Payload, projected: &ProjectedVolumeSource) -> Result<(), Error> {
+fn projected(
+    inputs: &Inputs<'_>,
+    files: &mut Payload,
+    projected: &ProjectedVolumeSource,
+) -> Result<(), Error> {
     let mode = projected.default_mode.unwrap_or(DEFAULT_MODE);
     for source in projected.sources.iter().flatten() {
         if let Some(source) = &source.config_map {
             let optional = source.optional == Some(true);
-            config_map(inputs, files, &source.name, source.items.as_deref(), optional, mode)?;
+            config_map(
+                inputs,
+                files,
+                &source.name,
+                source.items.as_deref(),
+                optional,
+                mode,
+            )?;
         }
         if let Some(source) = &source.secret {
-            secret(inputs, files, &source.name, source.items.as_deref(), source.optional == Some(true), mode)?;
+            secret(
+                inputs,
+                files,
+                &source.name,
+                source.items.as_deref(),
+                source.optional == Some(true),
+                mode,
+            )?;
         }
         if let Some(source) = &source.downward_api {
             downward(inputs, files, source.items.as_deref(), mode)?;
@@ -143,7 +202,10 @@ fn projected(inputs: &Inputs<'_>, files: &mut Payload, projected: &ProjectedVolu
                 audience: source.audience.clone().unwrap_or_default(),
                 expiration_seconds: source.expiration_seconds.unwrap_or(DEFAULT_EXPIRATION_S),
             };
-            let token = inputs.tokens.get(&wish).ok_or(Error::NoToken(wish.audience))?;
+            let token = inputs
+                .tokens
+                .get(&wish)
+                .ok_or(Error::NoToken(wish.audience))?;
             put(files, &source.path, token.clone().into_bytes(), mode)?;
         }
     }
@@ -183,13 +245,26 @@ fn secret(
 }
 
 fn contents_of_map(map: &ConfigMap) -> BTreeMap<String, Vec<u8>> {
-    let text = map.data.iter().flatten().map(|(key, value)| (key.clone(), value.clone().into_bytes()));
-    let binary = map.binary_data.iter().flatten().map(|(key, value)| (key.clone(), value.0.clone()));
+    let text = map
+        .data
+        .iter()
+        .flatten()
+        .map(|(key, value)| (key.clone(), value.clone().into_bytes()));
+    let binary = map
+        .binary_data
+        .iter()
+        .flatten()
+        .map(|(key, value)| (key.clone(), value.0.clone()));
     text.chain(binary).collect()
 }
 
 fn contents_of_secret(secret: &Secret) -> BTreeMap<String, Vec<u8>> {
-    secret.data.iter().flatten().map(|(key, value)| (key.clone(), value.0.clone())).collect()
+    secret
+        .data
+        .iter()
+        .flatten()
+        .map(|(key, value)| (key.clone(), value.0.clone()))
+        .collect()
 }
 
 /// All keys, or only those named, each under its own path.
@@ -202,13 +277,20 @@ fn pick(
     kind: &'static str,
 ) -> Result<(), Error> {
     let Some(items) = items.filter(|items| !items.is_empty()) else {
-        return contents.into_iter().try_for_each(|(key, content)| put(files, &key, content, mode));
+        return contents
+            .into_iter()
+            .try_for_each(|(key, content)| put(files, &key, content, mode));
     };
     for item in items {
         match contents.remove(&item.key) {
             Some(content) => put(files, &item.path, content, item.mode.unwrap_or(mode))?,
             None if optional => {}
-            None => return Err(Error::NoKey { kind, key: item.key.clone() }),
+            None => {
+                return Err(Error::NoKey {
+                    kind,
+                    key: item.key.clone(),
+                });
+            }
         }
     }
     Ok(())
@@ -222,17 +304,27 @@ fn downward(
 ) -> Result<(), Error> {
     for item in items.unwrap_or_default() {
         let value = match (&item.field_ref, &item.resource_field_ref) {
-            (Some(field), _) => fields::field(inputs.pod, inputs.pod_ip, inputs.node, &field.field_path)?,
+            (Some(field), _) => {
+                fields::field(inputs.pod, inputs.pod_ip, inputs.node, &field.field_path)?
+            }
             (None, Some(selector)) => fields::resource(inputs.pod, None, inputs.node, selector)?,
             (None, None) => String::new(),
         };
-        put(files, &item.path, value.into_bytes(), item.mode.unwrap_or(mode))?;
+        put(
+            files,
+            &item.path,
+            value.into_bytes(),
+            item.mode.unwrap_or(mode),
+        )?;
     }
     Ok(())
 }
 
 fn put(files: &mut Payload, path: &str, content: Vec<u8>, mode: i32) -> Result<(), Error> {
-    let is_inside = !path.is_empty() && path.split('/').all(|part| !part.is_empty() && part != "." && part != "..");
+    let is_inside = !path.is_empty()
+        && path
+            .split('/')
+            .all(|part| !part.is_empty() && part != "." && part != "..");
     // Names that begin with two dots are the volume's own bookkeeping.
     if !is_inside || path.starts_with("..") {
         return Err(Error::BadPath(path.to_owned()));
@@ -249,18 +341,26 @@ mod tests {
 
     fn volume(source: Value) -> Volume {
         let mut value = json!({"name": "v"});
-        value.as_object_mut().expect("an object").extend(source.as_object().expect("an object").clone());
+        value
+            .as_object_mut()
+            .expect("an object")
+            .extend(source.as_object().expect("an object").clone());
         serde_json::from_value(value).expect("a volume")
     }
 
     fn files(pod: Value, source: Value) -> Result<Payload, Error> {
-        let map = serde_json::from_value(json!({"data": {"a.txt": "A", "b": "B"}, "binaryData": {"c": "AAE="}}));
+        let map = serde_json::from_value(
+            json!({"data": {"a.txt": "A", "b": "B"}, "binaryData": {"c": "AAE="}}),
+        );
         let secret = serde_json::from_value(json!({"data": {"pw": "aHVudGVy"}}));
         let referenced = Referenced {
             config_maps: [("m".into(), map.expect("a map"))].into(),
             secrets: [("s".into(), secret.expect("a secret"))].into(),
         };
-        let wish = TokenWish { audience: "x".into(), expiration_seconds: 600 };
+        let wish = TokenWish {
+            audience: "x".into(),
+            expiration_seconds: 600,
+        };
         let inputs = Inputs {
             pod: &serde_json::from_value(pod).expect("a pod"),
             pod_ip: None,
@@ -285,16 +385,33 @@ mod tests {
             {"key": "b", "path": "deep/er/b"}, {"key": "a.txt", "path": "a", "mode": 0o444},
         ]}});
         let some = files(json!({}), items).expect("files");
-        assert_eq!((text(&some, "deep/er/b"), text(&some, "a")), (("B", 0o600), ("A", 0o444)));
+        assert_eq!(
+            (text(&some, "deep/er/b"), text(&some, "a")),
+            (("B", 0o600), ("A", 0o444))
+        );
     }
 
     #[test]
     fn what_is_missing_is_an_error_unless_it_is_optional() {
-        let no_map = |optional: bool| files(json!({}), json!({"configMap": {"name": "none", "optional": optional}}));
+        let no_map = |optional: bool| {
+            files(
+                json!({}),
+                json!({"configMap": {"name": "none", "optional": optional}}),
+            )
+        };
         assert_eq!(no_map(false), Err(Error::NoConfigMap("none".into())));
         assert_eq!(no_map(true), Ok(Payload::new()));
-        let no_key = files(json!({}), json!({"secret": {"secretName": "s", "items": [{"key": "x", "path": "x"}]}}));
-        assert_eq!(no_key, Err(Error::NoKey { kind: "secret", key: "x".into() }));
+        let no_key = files(
+            json!({}),
+            json!({"secret": {"secretName": "s", "items": [{"key": "x", "path": "x"}]}}),
+        );
+        assert_eq!(
+            no_key,
+            Err(Error::NoKey {
+                kind: "secret",
+                key: "x".into()
+            })
+        );
     }
 
     #[test]
@@ -309,21 +426,32 @@ mod tests {
         .expect("files");
         assert_eq!(text(&all, "token").0, "the-token");
         assert_eq!(text(&all, "labels").0, "app=\"web\"");
-        assert_eq!(all.keys().collect::<Vec<_>>(), ["b", "labels", "pw", "token"]);
+        assert_eq!(
+            all.keys().collect::<Vec<_>>(),
+            ["b", "labels", "pw", "token"]
+        );
     }
 
     #[test]
     fn no_path_leaves_the_volume() {
         for path in ["../x", "/etc/passwd", "a/../../b", "..data", "", "a//b"] {
             let items = json!({"configMap": {"name": "m", "items": [{"key": "b", "path": path}]}});
-            assert_eq!(files(json!({}), items), Err(Error::BadPath(path.into())), "{path}");
+            assert_eq!(
+                files(json!({}), items),
+                Err(Error::BadPath(path.into())),
+                "{path}"
+            );
         }
     }
 
     #[test]
     fn members_of_the_fs_group_may_read_everything() {
         let pod = json!({"spec": {"securityContext": {"fsGroup": 1000}, "containers": []}});
-        let files = files(pod, json!({"secret": {"secretName": "s", "defaultMode": 0o400}})).expect("files");
+        let files = files(
+            pod,
+            json!({"secret": {"secretName": "s", "defaultMode": 0o400}}),
+        )
+        .expect("files");
         assert_eq!(text(&files, "pw").1, 0o440);
     }
 }

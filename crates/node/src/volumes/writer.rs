@@ -14,7 +14,10 @@ const CURRENT: &str = "..data";
 pub fn write(folder: &Path, payload: &Payload) -> io::Result<bool> {
     fs::create_dir_all(folder)?;
     let current = fs::read_link(folder.join(CURRENT)).ok();
-    if current.as_ref().is_some_and(|current| holds(&folder.join(current), payload)) {
+    if current
+        .as_ref()
+        .is_some_and(|current| holds(&folder.join(current), payload))
+    {
         return Ok(false);
     }
     let next = format!("..{}", uuid::Uuid::new_v4());
@@ -23,7 +26,11 @@ pub fn write(folder: &Path, payload: &Payload) -> io::Result<bool> {
     for (path, file) in payload {
         let target = next_folder.join(path);
         let mut parent = next_folder.clone();
-        for part in Path::new(path).parent().into_iter().flat_map(Path::components) {
+        for part in Path::new(path)
+            .parent()
+            .into_iter()
+            .flat_map(Path::components)
+        {
             parent.push(part);
             if !parent.is_dir() {
                 for_all_to_enter(&parent)?;
@@ -36,8 +43,10 @@ pub fn write(folder: &Path, payload: &Payload) -> io::Result<bool> {
     let _ = fs::remove_file(&link);
     symlink(&next, &link)?;
     fs::rename(&link, folder.join(CURRENT))?;
-    let wanted: std::collections::BTreeSet<&str> =
-        payload.keys().filter_map(|path| path.split('/').next()).collect();
+    let wanted: std::collections::BTreeSet<&str> = payload
+        .keys()
+        .filter_map(|path| path.split('/').next())
+        .collect();
     for name in &wanted {
         if folder.join(name).symlink_metadata().is_err() {
             symlink(Path::new(CURRENT).join(name), folder.join(name))?;
@@ -68,7 +77,9 @@ fn holds(folder: &Path, payload: &Payload) -> bool {
     }
     payload.iter().all(|(path, file)| {
         let target = folder.join(path);
-        let same_mode = target.metadata().is_ok_and(|metadata| metadata.permissions().mode() & 0o777 == file.mode);
+        let same_mode = target
+            .metadata()
+            .is_ok_and(|metadata| metadata.permissions().mode() & 0o777 == file.mode);
         same_mode && fs::read(&target).is_ok_and(|content| content == file.content)
     })
 }
@@ -95,7 +106,13 @@ mod tests {
         files
             .iter()
             .map(|(path, content)| {
-                ((*path).to_owned(), PayloadFile { content: content.as_bytes().to_vec(), mode: 0o644 })
+                (
+                    (*path).to_owned(),
+                    PayloadFile {
+                        content: content.as_bytes().to_vec(),
+                        mode: 0o644,
+                    },
+                )
             })
             .collect()
     }
@@ -103,7 +120,13 @@ mod tests {
     fn names(folder: &Path) -> Vec<String> {
         let mut names: Vec<String> = fs::read_dir(folder)
             .expect("a folder")
-            .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
+            .map(|entry| {
+                entry
+                    .expect("an entry")
+                    .file_name()
+                    .to_string_lossy()
+                    .into_owned()
+            })
             .filter(|name| !name.starts_with(".."))
             .collect();
         names.sort();

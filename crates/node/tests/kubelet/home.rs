@@ -50,12 +50,25 @@ impl Home {
             root_ca: Some("a certificate".into()),
         };
         let controllers = server.clone();
-        let clients = move |identity: &str| controllers.client(&controllers.token_for("kube-system", identity));
+        let clients = move |identity: &str| {
+            controllers.client(&controllers.token_for("kube-system", identity))
+        };
         tokio::spawn(workloads::run(clients, config, stop.clone()));
         let client = server.admin_client();
-        let mut home = Self { data, server, node: None, components, stop, client };
+        let mut home = Self {
+            data,
+            server,
+            node: None,
+            components,
+            stop,
+            client,
+        };
         let class = serde_json::to_vec(&workloads::default_storage_class())?;
-        home.client.request::<Value>(http::Request::post("/apis/storage.k8s.io/v1/storageclasses").body(class)?).await?;
+        home.client
+            .request::<Value>(
+                http::Request::post("/apis/storage.k8s.io/v1/storageclasses").body(class)?,
+            )
+            .await?;
         home.start_node().await?;
         Ok(home)
     }
@@ -76,7 +89,10 @@ impl Home {
         let mut config = Config::new("here", self.data.path(), PROGRAM);
         config.host_paths = vec![self.data.path().join("shared")];
         let node = Node::start(config, dependencies).await?;
-        self.server.backend().register_kubelet("here", tower::util::BoxCloneSyncService::new(Kubelet(node.http())));
+        self.server.backend().register_kubelet(
+            "here",
+            tower::util::BoxCloneSyncService::new(Kubelet(node.http())),
+        );
         self.node = Some(node);
         Ok(())
     }
@@ -114,17 +130,25 @@ impl Home {
             Some("Service") => "services",
             other => bail!("no path for {other:?}"),
         };
-        let request = http::Request::post(format!("/api/v1/namespaces/default/{path}")).body(serde_json::to_vec(&object)?)?;
+        let request = http::Request::post(format!("/api/v1/namespaces/default/{path}"))
+            .body(serde_json::to_vec(&object)?)?;
         self.client.request::<Value>(request).await?;
         Ok(())
     }
 
     /// Creates a pod called `name`, bound to the node by the scheduler.
     pub async fn run(&self, name: &str, spec: Value) -> Result<()> {
-        let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec});
+        self.run_labelled(name, json!({}), spec).await
+    }
+
+    /// The same with labels.
+    pub async fn run_labelled(&self, name: &str, labels: Value, spec: Value) -> Result<()> {
+        let metadata = json!({"name": name, "labels": labels});
+        let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec});
         let pod: Pod = serde_json::from_value(pod)?;
+        let deadline = tokio::time::Instant::now() + LONGEST_WAIT;
         // The first pod may come before its namespace has an account.
-        for _ in 0..200 {
+        while tokio::time::Instant::now() < deadline {
             match self.pods().create(&PostParams::default(), &pod).await {
                 Err(kube::Error::Api(status)) if status.message.contains("serviceaccount") => {
                     tokio::time::sleep(Duration::from_millis(20)).await;
@@ -135,8 +159,27 @@ impl Home {
         bail!("namespace default got no account")
     }
 
+    /// Creates a namespace.
+    pub async fn namespace(&self, name: &str) -> Result<()> {
+        let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+        let request =
+            http::Request::post("/api/v1/namespaces").body(serde_json::to_vec(&object)?)?;
+        self.client.request::<Value>(request).await?;
+        Ok(())
+    }
+
+    /// A client of the one identity whose Deployments may run as tasks.
+    pub fn installer(&self) -> Client {
+        self.server.client(&self.server.issue(User::installer()))
+    }
+
     /// Waits until the pod is as wanted.
-    pub async fn until(&self, name: &str, what: &str, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
+    pub async fn until(
+        &self,
+        name: &str,
+        what: &str,
+        wanted: impl Fn(&Value) -> bool,
+    ) -> Result<Value> {
         let deadline = tokio::time::Instant::now() + LONGEST_WAIT;
         let mut last = Value::Null;
         while tokio::time::Instant::now() < deadline {
@@ -147,11 +190,15 @@ impl Home {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         let events = self.events(name).await?;
-        bail!("pod {name} never was {what}; status: {:#}; events: {events:#?}", last["status"])
+        bail!(
+            "pod {name} never was {what}; status: {:#}; events: {events:#?}",
+            last["status"]
+        )
     }
 
     pub async fn until_phase(&self, name: &str, phase: &str) -> Result<Value> {
-        self.until(name, phase, |pod| pod["status"]["phase"] == phase).await
+        self.until(name, phase, |pod| pod["status"]["phase"] == phase)
+            .await
     }
 
     /// Waits until a node that was started again has found the pod.
@@ -161,9 +208,14 @@ impl Home {
         while tokio::time::Instant::now() < deadline {
             let request = http::Request::get("/pods").body(axum::body::Body::empty())?;
             let answer = tower::ServiceExt::oneshot(router.clone(), request).await?;
-            let body = http_body_util::BodyExt::collect(answer.into_body()).await?.to_bytes();
+            let body = http_body_util::BodyExt::collect(answer.into_body())
+                .await?
+                .to_bytes();
             let pods: Value = serde_json::from_slice(&body)?;
-            if pods["items"].as_array().is_some_and(|all| all.iter().any(|pod| pod["metadata"]["name"] == name)) {
+            if pods["items"]
+                .as_array()
+                .is_some_and(|all| all.iter().any(|pod| pod["metadata"]["name"] == name))
+            {
                 return Ok(());
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -183,7 +235,10 @@ impl Home {
     }
 
     pub async fn delete(&self, name: &str, grace_s: u32) -> Result<()> {
-        let parameters = DeleteParams { grace_period_seconds: Some(grace_s), ..DeleteParams::default() };
+        let parameters = DeleteParams {
+            grace_period_seconds: Some(grace_s),
+            ..DeleteParams::default()
+        };
         self.pods().delete(name, &parameters).await?;
         Ok(())
     }
@@ -195,13 +250,21 @@ impl Home {
     /// Runs a command in a pod through the API; what it printed, and the status it ended with.
     pub async fn exec(&self, name: &str, command: &[&str]) -> Result<(String, String)> {
         let parameters = AttachParams::default().stderr(false);
-        let mut running = self.pods().exec(name, command.iter().copied(), &parameters).await?;
+        let mut running = self
+            .pods()
+            .exec(name, command.iter().copied(), &parameters)
+            .await?;
         let ended = running.take_status().context("no status")?;
         let mut printed = String::new();
         let mut stdout = running.stdout().context("no output")?;
         tokio::io::AsyncReadExt::read_to_string(&mut stdout, &mut printed).await?;
-        let status = ended.await.context("the connection ended without a status")?;
-        let causes = status.details.into_iter().flat_map(|details| details.causes.into_iter().flatten());
+        let status = ended
+            .await
+            .context("the connection ended without a status")?;
+        let causes = status
+            .details
+            .into_iter()
+            .flat_map(|details| details.causes.into_iter().flatten());
         let code = causes.into_iter().find_map(|cause| cause.message);
         Ok((printed, code.or(status.status).unwrap_or_default()))
     }
@@ -209,14 +272,30 @@ impl Home {
     /// Reasons and messages of what was said about a pod.
     pub async fn events(&self, name: &str) -> Result<Vec<(String, String)>> {
         let events: Api<Event> = Api::namespaced(self.client.clone(), "default");
-        let list = events.list(&ListParams::default().fields(&format!("involvedObject.name={name}"))).await?;
-        Ok(list.items.into_iter().map(|e| (e.reason.unwrap_or_default(), e.message.unwrap_or_default())).collect())
+        let list = events
+            .list(&ListParams::default().fields(&format!("involvedObject.name={name}")))
+            .await?;
+        Ok(list
+            .items
+            .into_iter()
+            .map(|e| (e.reason.unwrap_or_default(), e.message.unwrap_or_default()))
+            .collect())
     }
 
     /// The folder of a pod's files.
     pub fn folder(&self, pod: &Value) -> PathBuf {
-        let text = |field: &str| pod["metadata"][field].as_str().unwrap_or_default().to_owned();
-        self.data().join("pods").join(format!("{}_{}_{}", text("namespace"), text("name"), text("uid")))
+        let text = |field: &str| {
+            pod["metadata"][field]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned()
+        };
+        self.data().join("pods").join(format!(
+            "{}_{}_{}",
+            text("namespace"),
+            text("name"),
+            text("uid")
+        ))
     }
 }
 
@@ -227,9 +306,13 @@ struct Kubelet(axum::Router);
 impl tower::Service<http::Request<axum::body::Body>> for Kubelet {
     type Response = http::Response<axum::body::Body>;
     type Error = Box<dyn std::error::Error + Send + Sync>;
-    type Future = std::pin::Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+    type Future =
+        std::pin::Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
 
-    fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), Self::Error>> {
+    fn poll_ready(
+        &mut self,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Result<(), Self::Error>> {
         std::task::Poll::Ready(Ok(()))
     }
 

@@ -13,7 +13,12 @@ async fn a_pod_runs_to_its_end_and_its_log_stays_until_it_is_deleted() -> Result
     let container = &pod["status"]["containerStatuses"][0];
     assert_eq!(container["state"]["terminated"]["exitCode"], 0);
     assert_eq!(container["state"]["terminated"]["reason"], "Completed");
-    assert!(pod["status"]["podIP"].as_str().is_some_and(|ip| ip.starts_with("10.1.")), "{pod:#}");
+    assert!(
+        pod["status"]["podIP"]
+            .as_str()
+            .is_some_and(|ip| ip.starts_with("10.1.")),
+        "{pod:#}"
+    );
     assert_eq!(home.log("hello").await?, "hi\nthere\n");
     let folder = home.folder(&pod);
     assert!(folder.join("main/0.log").is_file());
@@ -27,10 +32,14 @@ async fn a_pod_runs_to_its_end_and_its_log_stays_until_it_is_deleted() -> Result
 #[tokio::test(flavor = "multi_thread")]
 async fn the_exit_code_decides_whether_a_pod_succeeded() -> Result<()> {
     let home = Home::start().await?;
-    home.run("bad", once("echo because > /dev/termination-log; exit 3")).await?;
+    home.run("bad", once("echo because > /dev/termination-log; exit 3"))
+        .await?;
     let pod = home.until_phase("bad", "Failed").await?;
     let ended = &pod["status"]["containerStatuses"][0]["state"]["terminated"];
-    assert_eq!((&ended["exitCode"], &ended["reason"], &ended["message"]), (&json!(3), &json!("Error"), &json!("because\n")));
+    assert_eq!(
+        (&ended["exitCode"], &ended["reason"], &ended["message"]),
+        (&json!(3), &json!("Error"), &json!("because\n"))
+    );
     home.end().await
 }
 
@@ -58,14 +67,22 @@ async fn init_containers_run_in_order_before_the_others() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_container_that_ends_is_started_again_and_then_waits() -> Result<()> {
     let home = Home::start().await?;
-    home.run("again", json!({"terminationGracePeriodSeconds": 1, "containers": [shell("exit 1")]})).await?;
+    home.run(
+        "again",
+        json!({"terminationGracePeriodSeconds": 1, "containers": [shell("exit 1")]}),
+    )
+    .await?;
     let pod = home
         .until("again", "waiting for its third start", |pod| {
-            pod["status"]["containerStatuses"][0]["state"]["waiting"]["reason"] == "CrashLoopBackOff"
+            pod["status"]["containerStatuses"][0]["state"]["waiting"]["reason"]
+                == "CrashLoopBackOff"
         })
         .await?;
     let container = &pod["status"]["containerStatuses"][0];
-    assert_eq!(container["restartCount"], 1, "the first restart does not wait");
+    assert_eq!(
+        container["restartCount"], 1,
+        "the first restart does not wait"
+    );
     assert_eq!(container["lastState"]["terminated"]["exitCode"], 1);
     assert_eq!(pod["status"]["phase"], "Running");
     home.end().await
@@ -74,8 +91,15 @@ async fn a_container_that_ends_is_started_again_and_then_waits() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deleted_pod_gets_its_grace_and_is_gone_afterwards() -> Result<()> {
     let home = Home::start().await?;
-    home.run("trap", once("trap 'echo bye; exit 0' TERM; echo up; while :; do sleep 0.1; done")).await?;
-    home.until("trap", "ready", |pod| pod["status"]["containerStatuses"][0]["ready"] == true).await?;
+    home.run(
+        "trap",
+        once("trap 'echo bye; exit 0' TERM; echo up; while :; do sleep 0.1; done"),
+    )
+    .await?;
+    home.until("trap", "ready", |pod| {
+        pod["status"]["containerStatuses"][0]["ready"] == true
+    })
+    .await?;
     let mut log = home.log("trap").await?;
     while !log.contains("up") {
         log = home.log("trap").await?;
@@ -88,14 +112,24 @@ async fn a_deleted_pod_gets_its_grace_and_is_gone_afterwards() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unknown_image_says_what_to_do() -> Result<()> {
     let home = Home::start().await?;
-    home.run("unknown", json!({"containers": [{"name": "main", "image": "nothing-like-it"}]})).await?;
+    home.run(
+        "unknown",
+        json!({"containers": [{"name": "main", "image": "nothing-like-it"}]}),
+    )
+    .await?;
     let pod = home
         .until("unknown", "refused", |pod| {
             pod["status"]["containerStatuses"][0]["state"]["waiting"]["reason"] == "ErrImagePull"
         })
         .await?;
-    let message = pod["status"]["containerStatuses"][0]["state"]["waiting"]["message"].as_str().unwrap_or_default().to_owned();
-    assert!(message.contains("kfctl image add nothing-like-it:latest"), "{message}");
+    let message = pod["status"]["containerStatuses"][0]["state"]["waiting"]["message"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned();
+    assert!(
+        message.contains("kfctl image add nothing-like-it:latest"),
+        "{message}"
+    );
     home.delete("unknown", 0).await?;
     home.end().await
 }
@@ -103,12 +137,19 @@ async fn an_unknown_image_says_what_to_do() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pod_lives_on_while_no_server_runs_and_is_found_again() -> Result<()> {
     let mut home = Home::start().await?;
-    home.run("lasting", once("echo up; while [ ! -e /tmp/end ]; do sleep 0.05; done; echo down")).await?;
+    home.run(
+        "lasting",
+        once("echo up; while [ ! -e /tmp/end ]; do sleep 0.05; done; echo down"),
+    )
+    .await?;
     let before = home.until_phase("lasting", "Running").await?;
     home.lose_node().await;
     home.start_node().await?;
     home.until_known("lasting").await?;
-    assert_eq!(home.exec("lasting", &["touch", "/tmp/end"]).await?, (String::new(), "Success".into()));
+    assert_eq!(
+        home.exec("lasting", &["touch", "/tmp/end"]).await?,
+        (String::new(), "Success".into())
+    );
     let after = home.until_phase("lasting", "Succeeded").await?;
     assert_eq!(before["status"]["podIP"], after["status"]["podIP"]);
     assert_eq!(after["status"]["containerStatuses"][0]["restartCount"], 0);

@@ -3,5 +3,7 @@
 
 mod home;
 
+mod components;
+mod health;
 mod inside;
 mod life;

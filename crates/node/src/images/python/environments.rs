@@ -3,6 +3,7 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, SystemTime};
@@ -71,6 +72,8 @@ pub struct Environments {
     settings: Vec<(String, String)>,
 }
 
+/// In every complete environment: its recipe, and by its time when it was last used.
+const MARKER: &str = "environment.json";
 /// Part of every key: raised when environments are laid out differently.
 const LAYOUT: &str = "1";
 /// Builds that take longer are given up.
@@ -85,32 +88,70 @@ impl Recipe {
             digest.update(part);
         };
         let platform = format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH);
-        for part in [LAYOUT, &platform, &self.interpreter.version, &self.interpreter.executable.to_string_lossy()] {
+        for part in [
+            LAYOUT,
+            &platform,
+            &self.interpreter.version,
+            &self.interpreter.executable.to_string_lossy(),
+        ] {
             add(part);
         }
         for install in &self.installs {
-            add(if install.without_dependencies { "no-deps" } else { "deps" });
-            install.index.iter().chain(&install.requirements).for_each(|part| add(part));
+            add(if install.without_dependencies {
+                "no-deps"
+            } else {
+                "deps"
+            });
+            install
+                .index
+                .iter()
+                .chain(&install.requirements)
+                .for_each(|part| add(part));
         }
         let mut requirements: Vec<&str> = self.requirements.iter().map(String::as_str).collect();
         requirements.sort_unstable();
         add("requirements");
         requirements.into_iter().for_each(&mut add);
-        for (name, value) in settings.iter().filter(|(name, _)| name.starts_with("PIP_") || name.starts_with("UV_")) {
+        for (name, value) in settings
+            .iter()
+            .filter(|(name, _)| name.starts_with("PIP_") || name.starts_with("UV_"))
+        {
             add(name);
             add(value);
         }
         hex::encode(digest.finalize())[..32].to_owned()
     }
 
+    /// The same without any packages.
+    fn bare(&self) -> Self {
+        Self {
+            interpreter: self.interpreter.clone(),
+            installs: Vec::new(),
+            requirements: Vec::new(),
+            may_build: false,
+        }
+    }
+
     /// The lists that pip need not be asked about again.
     fn satisfied(&self) -> String {
         let lists = self.installs.iter().map(|install| {
-            let mode = if install.without_dependencies { "no-deps" } else { "deps" };
-            format!("{mode}\t{}\t{}\n", install.index.join(" "), install.requirements.join("\t"))
+            let mode = if install.without_dependencies {
+                "no-deps"
+            } else {
+                "deps"
+            };
+            format!(
+                "{mode}\t{}\t{}\n",
+                install.index.join(" "),
+                install.requirements.join("\t")
+            )
         });
-        let plain: Vec<&str> =
-            self.requirements.iter().map(String::as_str).filter(|line| super::is_plain_requirement(line)).collect();
+        let plain: Vec<&str> = self
+            .requirements
+            .iter()
+            .map(String::as_str)
+            .filter(|line| super::is_plain_requirement(line))
+            .collect();
         let own = (!plain.is_empty()).then(|| format!("deps\t\t{}\n", plain.join("\t")));
         lists.chain(own).collect()
     }
@@ -119,22 +160,34 @@ impl Recipe {
 impl Environments {
     /// Environments below `folder`.
     pub fn new(folder: PathBuf, uv: Option<PathBuf>, settings: Vec<(String, String)>) -> Self {
-        Self { folder, uv, settings }
+        Self {
+            folder,
+            uv,
+            settings,
+        }
     }
 
     /// The environment of a recipe, if it was built before.
     pub fn existing(&self, recipe: &Recipe) -> Option<Environment> {
         let key = recipe.key(&self.settings);
         let folder = self.folder.join(&key);
-        let marker = folder.join("environment.json");
+        let marker = folder.join(MARKER);
         let file = File::options().append(true).open(marker).ok()?;
         // The time of last use orders what is removed first.
         let _ = file.set_modified(SystemTime::now());
-        Some(Environment { folder, key, built_in: None })
+        Some(Environment {
+            folder,
+            key,
+            built_in: None,
+        })
     }
 
     /// The environment of a recipe, built now if need be. `progress` hears what is going on, in words.
-    pub async fn get(&self, recipe: &Recipe, progress: &(dyn Fn(String) + Send + Sync)) -> Result<Environment, Error> {
+    pub async fn get(
+        &self,
+        recipe: &Recipe,
+        progress: &(dyn Fn(String) + Send + Sync),
+    ) -> Result<Environment, Error> {
         if let Some(found) = self.existing(recipe) {
             return Ok(found);
         }
@@ -166,7 +219,11 @@ impl Environments {
         fs::rename(&building, &folder).map_err(io(&folder))?;
         drop(lock);
         let _ = fs::remove_file(&lock_path);
-        Ok(Environment { folder, key, built_in: Some(started.elapsed()) })
+        Ok(Environment {
+            folder,
+            key,
+            built_in: Some(started.elapsed()),
+        })
     }
 
     async fn build(
@@ -176,15 +233,32 @@ impl Environments {
         progress: &(dyn Fn(String) + Send + Sync),
     ) -> Result<(), Error> {
         let io = |path: PathBuf| move |source| Error::Io { path, source };
-        progress(format!("Making an environment with Python {}", recipe.interpreter.version));
-        let python = &recipe.interpreter.executable;
-        let make = [python.as_os_str(), "-I".as_ref(), "-m".as_ref(), "venv".as_ref(), folder.as_os_str()];
-        self.run("python -m venv", &make).await?;
+        let bare = recipe.bare();
+        if *recipe == bare {
+            progress(format!(
+                "Making an environment with Python {}",
+                recipe.interpreter.version
+            ));
+            let python = &recipe.interpreter.executable;
+            let arguments = ["-I", "-m", "venv"].map(std::ffi::OsStr::new);
+            let mut make = vec![python.as_os_str()];
+            make.extend(arguments);
+            make.push(folder.as_os_str());
+            self.run("python -m venv", &make).await?;
+        } else {
+            // Most of the time goes into pip itself, which is the same in all environments of a Python.
+            let bare = Box::pin(self.get(&bare, progress)).await?;
+            start_from(&bare.folder, folder, &recipe.interpreter).map_err(io(folder.to_owned()))?;
+        }
         if !recipe.requirements.is_empty() {
             let list = folder.join("requirements.txt");
             fs::write(&list, recipe.requirements.join("\n") + "\n").map_err(io(list.clone()))?;
-            progress(format!("Installing {} packages of the image's requirements", recipe.requirements.len()));
-            self.install(folder, recipe.may_build, &["-r", &list.to_string_lossy()]).await?;
+            progress(format!(
+                "Installing {} packages of the image's requirements",
+                recipe.requirements.len()
+            ));
+            self.install(folder, recipe.may_build, &["-r", &list.to_string_lossy()])
+                .await?;
         }
         for install in &recipe.installs {
             progress(format!("Installing {}", install.requirements.join(" ")));
@@ -196,31 +270,51 @@ impl Environments {
         }
         let version = recipe.interpreter.minor();
         finish(folder, &version, &recipe.satisfied()).map_err(io(folder.to_owned()))?;
-        let marker = folder.join("environment.json");
+        let marker = folder.join(MARKER);
         let text = serde_json::to_vec_pretty(recipe).unwrap_or_default();
         fs::write(&marker, text).map_err(io(marker.clone()))
     }
 
-    async fn install(&self, folder: &Path, may_build: bool, arguments: &[&str]) -> Result<(), Error> {
+    async fn install(
+        &self,
+        folder: &Path,
+        may_build: bool,
+        arguments: &[&str],
+    ) -> Result<(), Error> {
         let python = folder.join("bin/python3");
         let mut command: Vec<&std::ffi::OsStr> = match &self.uv {
-            Some(uv) => ["pip", "install", "--compile-bytecode", "--python"].iter().fold(vec![uv.as_os_str()], |mut all, word| {
+            Some(uv) => ["pip", "install", "--compile-bytecode", "--python"]
+                .iter()
+                .fold(vec![uv.as_os_str()], |mut all, word| {
+                    all.push(word.as_ref());
+                    all
+                }),
+            None => [
+                "-I",
+                "-m",
+                "pip",
+                "install",
+                "--no-input",
+                "--disable-pip-version-check",
+            ]
+            .iter()
+            .fold(vec![python.as_os_str()], |mut all, word| {
                 all.push(word.as_ref());
                 all
             }),
-            None => ["-I", "-m", "pip", "install", "--no-input", "--disable-pip-version-check"].iter().fold(
-                vec![python.as_os_str()],
-                |mut all, word| {
-                    all.push(word.as_ref());
-                    all
-                },
-            ),
         };
         if self.uv.is_some() {
             command.push(python.as_os_str());
         }
         if !may_build {
-            command.push(if self.uv.is_some() { "--no-build" } else { "--only-binary=:all:" }.as_ref());
+            command.push(
+                if self.uv.is_some() {
+                    "--no-build"
+                } else {
+                    "--only-binary=:all:"
+                }
+                .as_ref(),
+            );
         }
         command.extend(arguments.iter().map(std::ffi::OsStr::new));
         self.run("pip install", &command).await
@@ -228,7 +322,10 @@ impl Environments {
 
     /// Runs an installer with nothing in its environment but the node's settings.
     async fn run(&self, what: &str, command: &[&std::ffi::OsStr]) -> Result<(), Error> {
-        let failed = |output: String| Error::Failed { command: what.to_owned(), output };
+        let failed = |output: String| Error::Failed {
+            command: what.to_owned(),
+            output,
+        };
         let cache = self.folder.join("cache");
         let mut child = Command::new(command[0])
             .args(&command[1..])
@@ -257,7 +354,10 @@ impl Environments {
             Ok(Ok(status)) if status.success() => Ok(()),
             Ok(Ok(_)) => Err(failed(the_point_of(&said))),
             Ok(Err(error)) => Err(failed(error.to_string())),
-            Err(_) => Err(failed(format!("it took longer than {} minutes", LONGEST_BUILD.as_secs() / 60))),
+            Err(_) => Err(failed(format!(
+                "it took longer than {} minutes",
+                LONGEST_BUILD.as_secs() / 60
+            ))),
         }
     }
 
@@ -267,7 +367,7 @@ impl Environments {
         let mut all = Vec::new();
         for entry in fs::read_dir(&self.folder)? {
             let path = entry?.path();
-            if let Ok(metadata) = path.join("environment.json").metadata() {
+            if let Ok(metadata) = path.join(MARKER).metadata() {
                 all.push((metadata.modified()?, size_of(&path), path));
             }
         }
@@ -275,7 +375,10 @@ impl Environments {
         let mut total: u64 = all.iter().map(|(_, size, _)| size).sum();
         let mut removed = Vec::new();
         for (_, size, path) in all {
-            let key = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            let key = path
+                .file_name()
+                .map(|name| name.to_string_lossy().into_owned())
+                .unwrap_or_default();
             if total <= keep_bytes {
                 break;
             }
@@ -292,9 +395,51 @@ impl Environments {
 
 /// What an installer printed, cut down to the lines that say why it failed.
 fn the_point_of(output: &str) -> String {
-    let errors: Vec<&str> = output.lines().filter(|line| line.trim_start().to_lowercase().starts_with("error")).collect();
-    let lines = if errors.is_empty() { output.lines().rev().take(3).collect::<Vec<_>>().into_iter().rev().collect() } else { errors };
+    let errors: Vec<&str> = output
+        .lines()
+        .filter(|line| line.trim_start().to_lowercase().starts_with("error"))
+        .collect();
+    let lines = if errors.is_empty() {
+        output
+            .lines()
+            .rev()
+            .take(3)
+            .collect::<Vec<_>>()
+            .into_iter()
+            .rev()
+            .collect()
+    } else {
+        errors
+    };
     lines.join("; ").chars().take(600).collect()
+}
+
+/// Begins an environment as a copy of the one without packages, in which packages can be installed.
+fn start_from(bare: &Path, folder: &Path, interpreter: &Interpreter) -> io::Result<()> {
+    let mut waiting = vec![(bare.to_owned(), folder.to_owned())];
+    while let Some((from, to)) = waiting.pop() {
+        fs::create_dir_all(&to)?;
+        for entry in fs::read_dir(&from)? {
+            let entry = entry?;
+            let target = to.join(entry.file_name());
+            let kind = entry.file_type()?;
+            if kind.is_dir() {
+                waiting.push((entry.path(), target));
+            } else if kind.is_symlink() {
+                symlink(fs::read_link(entry.path())?, target)?;
+            } else {
+                fs::copy(entry.path(), &target)?;
+                // Compiled modules are valid for a source of exactly this time.
+                let modified = entry.metadata()?.modified()?;
+                File::options()
+                    .append(true)
+                    .open(&target)?
+                    .set_modified(modified)?;
+            }
+        }
+    }
+    fs::remove_file(folder.join(MARKER))?;
+    symlink(&interpreter.executable, folder.join("bin/python3"))
 }
 
 /// Makes a built environment independent of the path it was built at, and puts the quick answer before pip.
@@ -306,7 +451,9 @@ fn finish(folder: &Path, minor: &str, satisfied: &str) -> io::Result<()> {
             continue;
         }
         // Only texts have a first line that names the interpreter.
-        let Ok(text) = fs::read_to_string(&path) else { continue };
+        let Ok(text) = fs::read_to_string(&path) else {
+            continue;
+        };
         if let Some(rest) = text.strip_prefix(&format!("#!{built_at}/python")) {
             let rest = rest.split_once('\n').map_or("", |(_, rest)| rest);
             fs::write(&path, format!("#!{LAYER}/bin/python3\n{rest}"))?;
@@ -318,21 +465,37 @@ fn finish(folder: &Path, minor: &str, satisfied: &str) -> io::Result<()> {
         let file = name.file_name();
         let file = file.to_string_lossy();
         // The layer has its own; these would run past the quick answer or point at the host's paths.
-        if file.starts_with("python") || file.starts_with("pip") || file.to_lowercase().starts_with("activate") {
+        if file.starts_with("python")
+            || file.starts_with("pip")
+            || file.to_lowercase().starts_with("activate")
+        {
             fs::remove_file(name.path())?;
         }
     }
-    let entry = folder.join("lib").join(format!("python{minor}")).join("site-packages/pip/__main__.py");
+    let entry = folder
+        .join("lib")
+        .join(format!("python{minor}"))
+        .join("site-packages/pip/__main__.py");
     let own = fs::read_to_string(&entry)?;
-    fs::write(&entry, format!("{}{own}", include_str!("pip_shortcut.py")))?;
+    let shortcut = include_str!("pip_shortcut.py");
+    if !own.starts_with(shortcut) {
+        fs::write(&entry, format!("{shortcut}{own}"))?;
+    }
     fs::write(folder.join("satisfied.txt"), satisfied)?;
     Ok(())
 }
 
 fn size_of(path: &Path) -> u64 {
-    let Ok(metadata) = path.symlink_metadata() else { return 0 };
+    let Ok(metadata) = path.symlink_metadata() else {
+        return 0;
+    };
     if metadata.is_dir() {
-        fs::read_dir(path).into_iter().flatten().flatten().map(|entry| size_of(&entry.path())).sum()
+        fs::read_dir(path)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| size_of(&entry.path()))
+            .sum()
     } else {
         metadata.len()
     }
@@ -344,8 +507,15 @@ mod tests {
 
     fn recipe(requirements: &[&str]) -> Recipe {
         Recipe {
-            interpreter: Interpreter { version: "3.11.7".into(), executable: "/p/bin/python3".into(), prefix: "/p".into() },
-            installs: vec![Install { requirements: vec!["six".into()], ..Install::default() }],
+            interpreter: Interpreter {
+                version: "3.11.7".into(),
+                executable: "/p/bin/python3".into(),
+                prefix: "/p".into(),
+            },
+            installs: vec![Install {
+                requirements: vec!["six".into()],
+                ..Install::default()
+            }],
             requirements: requirements.iter().map(|line| (*line).to_owned()).collect(),
             may_build: false,
         }
@@ -366,7 +536,10 @@ mod tests {
 
     #[test]
     fn the_satisfied_lists_say_how_each_was_installed() {
-        assert_eq!(recipe(&["numpy==1.26.4", "-e ./x"]).satisfied(), "deps\t\tsix\ndeps\t\tnumpy==1.26.4\n");
+        assert_eq!(
+            recipe(&["numpy==1.26.4", "-e ./x"]).satisfied(),
+            "deps\t\tsix\ndeps\t\tnumpy==1.26.4\n"
+        );
     }
 
     #[test]
@@ -378,16 +551,29 @@ mod tests {
             fs::create_dir(&path).expect("a folder");
             fs::write(path.join("environment.json"), [0; 100]).expect("a marker");
             let time = SystemTime::now() - Duration::from_secs(age_s);
-            File::options().append(true).open(path.join("environment.json")).and_then(|f| f.set_modified(time)).expect("a time");
+            File::options()
+                .append(true)
+                .open(path.join("environment.json"))
+                .and_then(|f| f.set_modified(time))
+                .expect("a time");
         }
-        assert_eq!(environments.prune(250, &["used".into()]).expect("pruned"), ["oldest"]);
-        assert_eq!(environments.prune(50, &["used".into()]).expect("pruned"), ["newest"]);
+        assert_eq!(
+            environments.prune(250, &["used".into()]).expect("pruned"),
+            ["oldest"]
+        );
+        assert_eq!(
+            environments.prune(50, &["used".into()]).expect("pruned"),
+            ["newest"]
+        );
     }
 
     #[test]
     fn an_installers_failure_is_told_by_its_error_lines() {
         let output = "Collecting x\nERROR: Could not find a version that satisfies x\nhint: y\n";
-        assert_eq!(the_point_of(output), "ERROR: Could not find a version that satisfies x");
+        assert_eq!(
+            the_point_of(output),
+            "ERROR: Could not find a version that satisfies x"
+        );
         assert_eq!(the_point_of("a\nb\nc\nd"), "b; c; d");
     }
 }

@@ -34,9 +34,13 @@ const INDEX: [&str; 4] = ["--index-url", "-i", "--extra-index-url", "--trusted-h
 /// The installs at the start of a container's command, in order. Empty when there are none, or when one of them
 /// cannot be prepared outside of the pod.
 pub fn installs(command: &[String]) -> Vec<Install> {
-    let Some(script) = command.iter().find(|part| part.contains("pip install ")) else { return Vec::new() };
+    let Some(script) = command.iter().find(|part| part.contains("pip install ")) else {
+        return Vec::new();
+    };
     // A component that makes its own venv installs into that, not into the image.
-    let in_image = script.find("-m venv").map_or(script.as_str(), |at| &script[..at]);
+    let in_image = script
+        .find("-m venv")
+        .map_or(script.as_str(), |at| &script[..at]);
     let mut found = Vec::new();
     for line in commands_of(in_image) {
         match read(&line) {
@@ -82,16 +86,25 @@ fn commands_of(script: &str) -> Vec<String> {
 }
 
 fn read(line: &str) -> Line {
-    let Ok(words) = shell_words::split(line) else { return Line::Other };
+    let Ok(words) = shell_words::split(line) else {
+        return Line::Other;
+    };
     // Variables set for this one command stand before it.
     let start = words.iter().take_while(|word| is_assignment(word)).count();
-    let arguments = match words[start..].iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+    let arguments = match words[start..]
+        .iter()
+        .map(String::as_str)
+        .collect::<Vec<_>>()
+        .as_slice()
+    {
         [python, "-m", "pip", "install", ..] if is_python(python) => &words[start + 4..],
         ["pip" | "pip3", "install", ..] => &words[start + 2..],
         _ => return Line::Other,
     };
     // Outside of single quotes a `$` or a backquote is the shell's; what it becomes is not known here.
-    if words[..start].iter().any(|word| word.starts_with("PIP_") && word != "PIP_DISABLE_PIP_VERSION_CHECK=1")
+    if words[..start]
+        .iter()
+        .any(|word| word.starts_with("PIP_") && word != "PIP_DISABLE_PIP_VERSION_CHECK=1")
         || arguments.iter().any(|word| word.contains(['$', '`']))
     {
         return Line::Unpreparable;
@@ -105,7 +118,9 @@ fn read(line: &str) -> Line {
         if word == "--no-deps" {
             install.without_dependencies = true;
         } else if INDEX.contains(&word.as_str()) {
-            let Some(value) = rest.next().filter(|value| is_public_host(value)) else { return Line::Unpreparable };
+            let Some(value) = rest.next().filter(|value| is_public_host(value)) else {
+                return Line::Unpreparable;
+            };
             install.index.extend([word.clone(), value.clone()]);
         } else if is_plain_requirement(word) {
             install.requirements.push(word.clone());
@@ -115,18 +130,25 @@ fn read(line: &str) -> Line {
     }
     install.requirements.sort();
     install.requirements.dedup();
-    if install.requirements.is_empty() { Line::Other } else { Line::Install(install) }
+    if install.requirements.is_empty() {
+        Line::Other
+    } else {
+        Line::Install(install)
+    }
 }
 
 fn is_assignment(word: &str) -> bool {
     word.split_once('=').is_some_and(|(name, _)| {
-        !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') && !name.starts_with(|c: char| c.is_ascii_digit())
+        !name.is_empty()
+            && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+            && !name.starts_with(|c: char| c.is_ascii_digit())
     })
 }
 
 fn is_python(word: &str) -> bool {
     let name = word.rsplit('/').next().unwrap_or_default();
-    name.strip_prefix("python").is_some_and(|version| version.chars().all(|c| c.is_ascii_digit() || c == '.'))
+    name.strip_prefix("python")
+        .is_some_and(|version| version.chars().all(|c| c.is_ascii_digit() || c == '.'))
 }
 
 /// A package by name, with extras, versions and markers: nothing that names a place to fetch from.
@@ -134,7 +156,11 @@ pub fn is_plain_requirement(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphanumeric())
         && !text.contains('@')
         && !text.contains("://")
-        && !text.split(';').next().unwrap_or_default().contains(['/', '\\'])
+        && !text
+            .split(';')
+            .next()
+            .unwrap_or_default()
+            .contains(['/', '\\'])
         && !text.ends_with(".whl")
         && !text.ends_with(".gz")
         && !text.ends_with(".zip")
@@ -150,7 +176,10 @@ fn is_public_host(value: &str) -> bool {
         || host.split(':').next().unwrap_or_default(),
         |v6| v6.split(']').next().unwrap_or_default(),
     );
-    host.contains('.') && host.parse::<IpAddr>().is_err() && !host.ends_with(".localhost") && !host.ends_with(".local")
+    host.contains('.')
+        && host.parse::<IpAddr>().is_err()
+        && !host.ends_with(".localhost")
+        && !host.ends_with(".local")
 }
 
 #[cfg(test)]
@@ -162,7 +191,19 @@ mod tests {
             "\nif ! [ -x \"$(command -v pip)\" ]; then\n    python3 -m ensurepip || python3 -m ensurepip --user || \
              apt-get install python3-pip\nfi\n\nPIP_DISABLE_PIP_VERSION_CHECK=1 {installs} && \"$0\" \"$@\"\n"
         );
-        ["/launcher", "--", "sh", "-c", &script, "sh", "-ec", "printf \"%s\" \"$0\"", "import x"].map(str::to_owned).into()
+        [
+            "/launcher",
+            "--",
+            "sh",
+            "-c",
+            &script,
+            "sh",
+            "-ec",
+            "printf \"%s\" \"$0\"",
+            "import x",
+        ]
+        .map(str::to_owned)
+        .into()
     }
 
     const SDK: &str = "python3 -m pip install --quiet --no-warn-script-location 'kfp==2.17.0' '--no-deps' \
@@ -170,21 +211,35 @@ mod tests {
 
     #[test]
     fn a_components_own_list_and_the_sdk_are_two_installs() {
-        let both = format!("python3 -m pip install --quiet --no-warn-script-location 'six' 'numpy==1.26.4'  &&  {SDK}");
+        let both = format!(
+            "python3 -m pip install --quiet --no-warn-script-location 'six' 'numpy==1.26.4'  &&  {SDK}"
+        );
         let found = installs(&component(&both));
         assert_eq!(found.len(), 2);
         assert_eq!(found[0].requirements, ["numpy==1.26.4", "six"]);
         assert!(!found[0].without_dependencies);
-        assert_eq!(found[1].requirements, ["kfp==2.17.0", "typing-extensions>=3.7.4,<5; python_version<\"3.9\""]);
+        assert_eq!(
+            found[1].requirements,
+            [
+                "kfp==2.17.0",
+                "typing-extensions>=3.7.4,<5; python_version<\"3.9\""
+            ]
+        );
         assert!(found[1].without_dependencies);
     }
 
     #[test]
     fn index_options_are_part_of_the_list() {
-        let list = "python3 -m pip install --index-url https://pypi.org/simple --trusted-host x.org 'six'";
+        let list =
+            "python3 -m pip install --index-url https://pypi.org/simple --trusted-host x.org 'six'";
         assert_eq!(
             installs(&component(list))[0].index,
-            ["--index-url", "https://pypi.org/simple", "--trusted-host", "x.org"]
+            [
+                "--index-url",
+                "https://pypi.org/simple",
+                "--trusted-host",
+                "x.org"
+            ]
         );
     }
 
@@ -206,14 +261,25 @@ mod tests {
 
     #[test]
     fn a_component_with_its_own_venv_keeps_what_it_installs_there() {
-        let script = format!("python3 -m pip install 'six'  &&  \ntmp=$(mktemp -d)\npython3 -m venv \"$tmp/venv\"\n {SDK}");
+        let script = format!(
+            "python3 -m pip install 'six'  &&  \ntmp=$(mktemp -d)\npython3 -m venv \"$tmp/venv\"\n {SDK}"
+        );
         let found = installs(&component(&script));
-        assert_eq!(found.iter().map(|install| install.requirements.clone()).collect::<Vec<_>>(), [["six"]]);
+        assert_eq!(
+            found
+                .iter()
+                .map(|install| install.requirements.clone())
+                .collect::<Vec<_>>(),
+            [["six"]]
+        );
     }
 
     #[test]
     fn a_command_that_installs_nothing_has_no_list() {
         assert_eq!(installs(&["python".into(), "train.py".into()]), []);
-        assert_eq!(installs(&["sh".into(), "-c".into(), "echo 'pip install six'".into()]), []);
+        assert_eq!(
+            installs(&["sh".into(), "-c".into(), "echo 'pip install six'".into()]),
+            []
+        );
     }
 }

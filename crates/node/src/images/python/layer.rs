@@ -24,7 +24,10 @@ pub fn write(folder: &Path, interpreter: &Interpreter) -> io::Result<()> {
     let site_packages = PathBuf::from("lib").join(&minor).join("site-packages");
     fs::create_dir_all(folder.join("bin"))?;
     fs::create_dir_all(folder.join(&site_packages))?;
-    let home = interpreter.executable.parent().unwrap_or(Path::new("/usr/bin"));
+    let home = interpreter
+        .executable
+        .parent()
+        .unwrap_or(Path::new("/usr/bin"));
     fs::write(
         folder.join("pyvenv.cfg"),
         format!(
@@ -35,7 +38,10 @@ pub fn write(folder: &Path, interpreter: &Interpreter) -> io::Result<()> {
     )?;
     fs::write(
         folder.join(&site_packages).join("ferroflow.pth"),
-        format!("import site; site.addsitedir('{SHARED}/{}')\n", site_packages.display()),
+        format!(
+            "import site; site.addsitedir('{SHARED}/{}')\n",
+            site_packages.display()
+        ),
     )?;
     symlink(&interpreter.executable, folder.join("bin/python3"))?;
     symlink("python3", folder.join("bin/python"))?;
@@ -67,7 +73,13 @@ mod tests {
         write(folder.path(), &interpreter).expect("a layer");
         let read = |path: &str| fs::read_to_string(folder.path().join(path)).expect("a file");
         assert!(read("pyvenv.cfg").starts_with("home = /usr/bin\n"));
-        assert!(read("lib/python3.11/site-packages/ferroflow.pth").contains("/opt/ferroflow/environment/lib/python3.11"));
-        assert_eq!(fs::read_link(folder.path().join("bin/python3")).expect("a link"), Path::new("/usr/bin/python3.11"));
+        assert!(
+            read("lib/python3.11/site-packages/ferroflow.pth")
+                .contains("/opt/ferroflow/environment/lib/python3.11")
+        );
+        assert_eq!(
+            fs::read_link(folder.path().join("bin/python3")).expect("a link"),
+            Path::new("/usr/bin/python3.11")
+        );
     }
 }

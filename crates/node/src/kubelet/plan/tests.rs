@@ -9,7 +9,8 @@ fn at(second: i64) -> Timestamp {
 }
 
 fn pod(spec: Value) -> Pod {
-    serde_json::from_value(json!({"metadata": {"name": "p", "uid": "u"}, "spec": spec})).expect("a pod")
+    serde_json::from_value(json!({"metadata": {"name": "p", "uid": "u"}, "spec": spec}))
+        .expect("a pod")
 }
 
 fn two_inits(restart_policy: &str) -> Pod {
@@ -40,11 +41,17 @@ fn running(record: &mut PodRecord, name: &str) {
 }
 
 fn starts(names: &[&str]) -> Vec<Action> {
-    names.iter().map(|name| Action::Start((*name).to_owned())).collect()
+    names
+        .iter()
+        .map(|name| Action::Start((*name).to_owned()))
+        .collect()
 }
 
 fn stops(names: &[&str]) -> Vec<Action> {
-    names.iter().map(|name| Action::Stop((*name).to_owned())).collect()
+    names
+        .iter()
+        .map(|name| Action::Stop((*name).to_owned()))
+        .collect()
 }
 
 #[test]
@@ -57,7 +64,10 @@ fn init_containers_run_one_after_the_other_and_then_all_app_containers_at_once()
     exited(&mut record, "i1", 0, 1);
     assert_eq!(plan(&pod, &record, at(1), false).actions, starts(&["i2"]));
     exited(&mut record, "i2", 0, 2);
-    assert_eq!(plan(&pod, &record, at(2), false).actions, starts(&["a", "b"]));
+    assert_eq!(
+        plan(&pod, &record, at(2), false).actions,
+        starts(&["a", "b"])
+    );
 }
 
 #[test]
@@ -118,7 +128,10 @@ fn a_sidecar_that_dies_is_restarted_without_holding_up_the_app_containers() {
     running(&mut record, "a");
     exited(&mut record, "s", 1, 1);
     exited(&mut record, "a", 1, 1);
-    assert_eq!(plan(&pod, &record, at(1), false).actions, starts(&["s", "a"]));
+    assert_eq!(
+        plan(&pod, &record, at(1), false).actions,
+        starts(&["s", "a"])
+    );
 }
 
 #[test]
@@ -134,7 +147,11 @@ fn restart_policy_decides_who_comes_back() {
         let mut record = PodRecord::default();
         exited(&mut record, "a", exit_code, 1);
         let plan = plan(&pod, &record, at(1), false);
-        assert_eq!(plan.actions == starts(&["a"]), comes_back, "{policy} after exit {exit_code}");
+        assert_eq!(
+            plan.actions == starts(&["a"]),
+            comes_back,
+            "{policy} after exit {exit_code}"
+        );
         assert_eq!(plan.is_over, !comes_back, "{policy} after exit {exit_code}");
     }
 }
@@ -147,8 +164,17 @@ fn a_container_that_crashes_again_is_held_back_until_its_delay_has_passed() {
     record.container_mut("a").begin(at(1));
     exited(&mut record, "a", 1, 2);
     let first = plan(&pod, &record, at(2), false);
-    assert_eq!(first.actions, [Action::HoldBack { container: "a".into(), until: at(12), delay_s: 10 }]);
-    record.container_mut("a").hold("CrashLoopBackOff", String::new(), at(12));
+    assert_eq!(
+        first.actions,
+        [Action::HoldBack {
+            container: "a".into(),
+            until: at(12),
+            delay_s: 10
+        }]
+    );
+    record
+        .container_mut("a")
+        .hold("CrashLoopBackOff", String::new(), at(12));
     let later = plan(&pod, &record, at(11), false);
     assert_eq!((later.actions, later.check_at), (vec![], Some(at(12))));
     assert_eq!(plan(&pod, &record, at(12), false).actions, starts(&["a"]));
@@ -157,11 +183,20 @@ fn a_container_that_crashes_again_is_held_back_until_its_delay_has_passed() {
 #[test]
 fn a_pod_past_its_deadline_fails_and_its_containers_are_ended() {
     let pod = pod(json!({"activeDeadlineSeconds": 5, "containers": [{"name": "a"}]}));
-    let mut record = PodRecord { started_at: Some(at(10)), ..PodRecord::default() };
+    let mut record = PodRecord {
+        started_at: Some(at(10)),
+        ..PodRecord::default()
+    };
     running(&mut record, "a");
     assert_eq!(plan(&pod, &record, at(14), false).check_at, Some(at(15)));
     let due = plan(&pod, &record, at(15), false).actions;
-    assert!(matches!(due[0], Action::Fail { reason: "DeadlineExceeded", .. }));
+    assert!(matches!(
+        due[0],
+        Action::Fail {
+            reason: "DeadlineExceeded",
+            ..
+        }
+    ));
     assert_eq!(due[1..], stops(&["a"]));
 }
 

@@ -3,6 +3,7 @@
 //! deletion is heard at any time.
 
 mod end;
+mod health;
 mod publish;
 mod sandbox;
 mod start;
@@ -19,11 +20,13 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::Context;
 use super::events::Kind as EventKind;
 use super::folders::PodFolder;
 use super::plan::{Action, plan};
-use super::record::{Finished, PodRecord, State, Verdict, app_containers, init_containers, run_id, seconds_after};
-use super::Context;
+use super::record::{
+    Finished, PodRecord, State, Verdict, app_containers, init_containers, run_id, seconds_after,
+};
 use crate::probes::{self, Outcome, Prober};
 use crate::shim::{ContainerPhase, ContainerRecord as ShimRecord};
 use crate::volumes::Mounted;
@@ -200,7 +203,10 @@ impl Worker {
     }
 
     fn container(&self, name: &str) -> Option<&Container> {
-        init_containers(&self.pod).iter().chain(app_containers(&self.pod)).find(|container| container.name == name)
+        init_containers(&self.pod)
+            .iter()
+            .chain(app_containers(&self.pod))
+            .find(|container| container.name == name)
     }
 
     fn uid(&self) -> String {
@@ -211,8 +217,16 @@ impl Worker {
         self.ctx.events.pod(&self.pod, kind, reason, message);
     }
 
-    fn container_event(&self, container: &str, kind: EventKind, reason: &'static str, message: impl Into<String>) {
-        self.ctx.events.container(&self.pod, container, kind, reason, message);
+    fn container_event(
+        &self,
+        container: &str,
+        kind: EventKind,
+        reason: &'static str,
+        message: impl Into<String>,
+    ) {
+        self.ctx
+            .events
+            .container(&self.pod, container, kind, reason, message);
     }
 
     /// Does everything that is due now.
@@ -228,17 +242,27 @@ impl Worker {
         if let Some(at) = plan.check_at {
             self.wake(at);
         }
-        let needs_sandbox = plan.actions.iter().any(|action| matches!(action, Action::Start(_)));
+        let needs_sandbox = plan
+            .actions
+            .iter()
+            .any(|action| matches!(action, Action::Start(_)));
         let may_start = !needs_sandbox || self.sandbox.is_some() || self.set_up(now).await;
         for action in plan.actions {
             match action {
                 Action::Start(container) if may_start => self.start(&container, now),
                 Action::Start(_) => {}
                 Action::Stop(container) => self.stop(&container, None),
-                Action::HoldBack { container, until, delay_s } => self.hold_back(&container, until, delay_s),
+                Action::HoldBack {
+                    container,
+                    until,
+                    delay_s,
+                } => self.hold_back(&container, until, delay_s),
                 Action::Fail { reason, message } => {
                     self.event(EventKind::Normal, reason, message.clone());
-                    self.record.verdict = Some(Verdict { reason: reason.to_owned(), message });
+                    self.record.verdict = Some(Verdict {
+                        reason: reason.to_owned(),
+                        message,
+                    });
                 }
             }
         }
@@ -250,9 +274,19 @@ impl Worker {
     }
 
     fn hold_back(&mut self, container: &str, until: Timestamp, delay_s: i64) {
-        let pod = format!("{}_{}({})", self.pod.name_any(), self.pod.namespace().unwrap_or_default(), self.uid());
-        let message = format!("back-off {} restarting failed container={container} pod={pod}", go_duration(delay_s));
-        self.record.container_mut(container).hold("CrashLoopBackOff", message, until);
+        let pod = format!(
+            "{}_{}({})",
+            self.pod.name_any(),
+            self.pod.namespace().unwrap_or_default(),
+            self.uid()
+        );
+        let message = format!(
+            "back-off {} restarting failed container={container} pod={pod}",
+            go_duration(delay_s)
+        );
+        self.record
+            .container_mut(container)
+            .hold("CrashLoopBackOff", message, until);
         let message = format!("Back-off restarting failed container {container} in pod {pod}");
         self.container_event(container, EventKind::Warning, "BackOff", message);
         self.wake(until);
@@ -261,7 +295,8 @@ impl Worker {
     async fn take(&mut self, message: Message) {
         match message {
             Message::Pod(pod) => {
-                let shorter = pod.metadata.deletion_grace_period_seconds < self.pod.metadata.deletion_grace_period_seconds;
+                let shorter = pod.metadata.deletion_grace_period_seconds
+                    < self.pod.metadata.deletion_grace_period_seconds;
                 let was_deleted = self.pod.metadata.deletion_timestamp.is_some();
                 self.pod = pod;
                 if was_deleted && shorter {
@@ -283,9 +318,22 @@ impl Worker {
                 self.image_failures.remove(&container);
                 self.record.container_mut(&container).image_id = id;
             }
-            Message::StartFailed { container, restarts, failure } => self.start_failed(&container, restarts, failure),
-            Message::Hooked { container, restarts, result } => self.hooked(&container, restarts, result),
-            Message::Probed { container, restarts, kind, outcome } => self.probed(&container, restarts, kind, outcome),
+            Message::StartFailed {
+                container,
+                restarts,
+                failure,
+            } => self.start_failed(&container, restarts, failure),
+            Message::Hooked {
+                container,
+                restarts,
+                result,
+            } => self.hooked(&container, restarts, result),
+            Message::Probed {
+                container,
+                restarts,
+                kind,
+                outcome,
+            } => self.probed(&container, restarts, kind, outcome),
         }
     }
 
@@ -302,7 +350,9 @@ impl Worker {
 
     fn is_current(&self, container: &str, restarts: u32) -> bool {
         let own = self.record.containers.get(container);
-        own.is_some_and(|own| own.restarts == restarts && matches!(own.state, State::Running { .. }))
+        own.is_some_and(|own| {
+            own.restarts == restarts && matches!(own.state, State::Running { .. })
+        })
     }
 
     async fn changed(&mut self, seen: ShimRecord) {
@@ -338,7 +388,12 @@ impl Worker {
                 let usual = if exit_code == 0 { "Completed" } else { "Error" };
                 let reason = seen.reason.clone().unwrap_or_else(|| usual.to_owned());
                 if reason == "StartError" {
-                    self.container_event(&seen.name, EventKind::Warning, "Failed", format!("Error: {message}"));
+                    self.container_event(
+                        &seen.name,
+                        EventKind::Warning,
+                        "Failed",
+                        format!("Error: {message}"),
+                    );
                 }
                 let is_of_node = self.is_draining;
                 self.ctx.gpus.release(&id);
@@ -373,7 +428,11 @@ impl Worker {
         let own = self.record.container_mut(container);
         match failure {
             start::Failure::CalledOff => own.state = State::waiting("ContainerCreating", ""),
-            start::Failure::Image { reason, image, message } => {
+            start::Failure::Image {
+                reason,
+                image,
+                message,
+            } => {
                 let tries = self.image_failures.entry(container.to_owned()).or_default();
                 *tries += 1;
                 let wait_s = (5i64 << (*tries).min(6)).min(LONGEST_IMAGE_WAIT_S);
@@ -383,11 +442,21 @@ impl Worker {
                 if is_first {
                     own.hold(reason, message.clone(), until);
                     let warn = EventKind::Warning;
-                    self.container_event(container, warn, "Failed", format!("Failed to pull image \"{image}\": {message}"));
+                    self.container_event(
+                        container,
+                        warn,
+                        "Failed",
+                        format!("Failed to pull image \"{image}\": {message}"),
+                    );
                     self.container_event(container, warn, "Failed", format!("Error: {reason}"));
                 } else {
-                    let waiting = format!("Back-off pulling image \"{image}\": {reason}: {message}");
-                    let shown = if reason == "InvalidImageName" { reason } else { "ImagePullBackOff" };
+                    let waiting =
+                        format!("Back-off pulling image \"{image}\": {reason}: {message}");
+                    let shown = if reason == "InvalidImageName" {
+                        reason
+                    } else {
+                        "ImagePullBackOff"
+                    };
                     own.hold(shown, waiting, until);
                     let message = format!("Back-off pulling image \"{image}\"");
                     self.container_event(container, EventKind::Normal, "BackOff", message);
@@ -397,135 +466,24 @@ impl Worker {
             start::Failure::Config { reason, message } => {
                 let until = seconds_after(now, CONFIG_RETRY_S);
                 own.hold(reason, message.clone(), until);
-                self.container_event(container, EventKind::Warning, "Failed", format!("Error: {message}"));
+                self.container_event(
+                    container,
+                    EventKind::Warning,
+                    "Failed",
+                    format!("Error: {message}"),
+                );
                 self.wake(until);
             }
-        }
-    }
-
-    /// The container runs: its hook first, then its probes.
-    fn after_start(&mut self, name: &str, restarts: u32) {
-        let Some(container) = self.container(name).cloned() else { return };
-        let hook = container.lifecycle.as_ref().and_then(|lifecycle| lifecycle.post_start.clone());
-        match (hook, self.prober()) {
-            (Some(hook), Some(prober)) => {
-                let (messages, name) = (self.messages.clone(), name.to_owned());
-                let of = name.clone();
-                let task = tokio::spawn(async move {
-                    let result = super::hooks::run(&hook, &container, &prober).await;
-                    let _ = messages.send(Message::Hooked { container: name, restarts, result });
-                });
-                self.watchers.entry(of).or_default().push(task.abort_handle());
-            }
-            _ => self.begin_probes(name, restarts),
-        }
-    }
-
-    fn hooked(&mut self, container: &str, restarts: u32, result: Result<(), String>) {
-        if !self.is_current(container, restarts) {
-            return;
-        }
-        match result {
-            Ok(()) => self.begin_probes(container, restarts),
-            Err(message) => {
-                let text = format!("PostStartHook failed: {message}");
-                self.container_event(container, EventKind::Warning, "FailedPostStartHook", text);
-                self.stop(container, Some("FailedPostStartHook".to_owned()));
-            }
-        }
-    }
-
-    fn begin_probes(&mut self, name: &str, restarts: u32) {
-        let Some(container) = self.container(name) else { return };
-        if container.startup_probe.is_some() {
-            self.probe(name, restarts, probes::Kind::Startup);
-        } else {
-            self.is_started_now(name, restarts);
-        }
-    }
-
-    fn is_started_now(&mut self, name: &str, restarts: u32) {
-        let Some(container) = self.container(name) else { return };
-        let has_readiness = container.readiness_probe.is_some();
-        let has_liveness = container.liveness_probe.is_some();
-        let own = self.record.container_mut(name);
-        own.is_started = true;
-        own.is_ready |= !has_readiness;
-        if has_readiness {
-            self.probe(name, restarts, probes::Kind::Readiness);
-        }
-        if has_liveness {
-            self.probe(name, restarts, probes::Kind::Liveness);
-        }
-    }
-
-    fn probe(&mut self, name: &str, restarts: u32, kind: probes::Kind) {
-        let Some(container) = self.container(name).cloned() else { return };
-        let (Some(probe), Some(prober)) = (kind.of(&container).cloned(), self.prober()) else { return };
-        let (outcomes, mut heard) = mpsc::channel(1);
-        let messages = self.messages.clone();
-        let of = name.to_owned();
-        let task = tokio::spawn(async move {
-            let name = container.name.clone();
-            let asking = probes::run(prober, kind, probe, container, outcomes);
-            let telling = async {
-                while let Some(outcome) = heard.recv().await {
-                    let message = Message::Probed { container: name.clone(), restarts, kind, outcome };
-                    if messages.send(message).is_err() {
-                        return;
-                    }
-                }
-            };
-            tokio::join!(asking, telling);
-        });
-        self.watchers.entry(of).or_default().push(task.abort_handle());
-    }
-
-    fn prober(&self) -> Option<Prober> {
-        let pod = match self.sandbox.as_ref()? {
-            Sandbox::Processes(pod) => Some(pod.clone()),
-            Sandbox::Tasks(_) => None,
-        };
-        let ip = self.record.pod_ip.unwrap_or(std::net::IpAddr::from([127, 0, 0, 1]));
-        Some(Prober { ip, network: self.ctx.network.clone(), pod })
-    }
-
-    fn probed(&mut self, container: &str, restarts: u32, kind: probes::Kind, outcome: Outcome) {
-        if !self.is_current(container, restarts) {
-            return;
-        }
-        let unhealthy = |message: &str| format!("{} probe failed: {message}", kind.name());
-        match outcome {
-            Outcome::Passed => match kind {
-                probes::Kind::Startup => self.is_started_now(container, restarts),
-                probes::Kind::Readiness => self.record.container_mut(container).is_ready = true,
-                probes::Kind::Liveness => {}
-            },
-            Outcome::FailedOnce(message) => {
-                self.container_event(container, EventKind::Warning, "Unhealthy", unhealthy(&message));
-            }
-            Outcome::Failed(message) => {
-                self.container_event(container, EventKind::Warning, "Unhealthy", unhealthy(&message));
-                if kind == probes::Kind::Readiness {
-                    self.record.container_mut(container).is_ready = false;
-                } else if !self.record.container(container).is_stopping {
-                    let name = kind.name().to_lowercase();
-                    self.stop(container, Some(format!("Container {container} failed {name} probe, will be restarted")));
-                }
-            }
-        }
-    }
-
-    fn stop_watching(&mut self, container: &str) {
-        for watcher in self.watchers.remove(container).into_iter().flatten() {
-            watcher.abort();
         }
     }
 }
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        self.watchers.values().flatten().for_each(AbortHandle::abort);
+        self.watchers
+            .values()
+            .flatten()
+            .for_each(AbortHandle::abort);
     }
 }
 
@@ -543,6 +501,9 @@ mod tests {
 
     #[test]
     fn durations_are_written_as_kubernetes_writes_them() {
-        assert_eq!([go_duration(10), go_duration(160), go_duration(300)], ["10s", "2m40s", "5m0s"]);
+        assert_eq!(
+            [go_duration(10), go_duration(160), go_duration(300)],
+            ["10s", "2m40s", "5m0s"]
+        );
     }
 }

@@ -21,7 +21,12 @@ impl Worker {
         if self.published == Some(Value::Null) {
             return;
         }
-        let computed = status(&self.pod, &self.record, self.ctx.node.host_ip, Timestamp::now());
+        let computed = status(
+            &self.pod,
+            &self.record,
+            self.ctx.node.host_ip,
+            Timestamp::now(),
+        );
         let mut value = serde_json::to_value(&computed).unwrap_or_default();
         // A strategic merge keeps what is not mentioned.
         for field in ["reason", "message"] {
@@ -36,13 +41,24 @@ impl Worker {
         if self.folder.path().exists()
             && let Err(error) = self.folder.write(&self.uid(), &self.record)
         {
-            tracing::error!(error = &error as &dyn std::error::Error, pod = self.pod.name_any(), "writing a pod's record failed");
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                pod = self.pod.name_any(),
+                "writing a pod's record failed"
+            );
         }
         if self.is_gone {
             return;
         }
         let patch = json!({"metadata": {"uid": self.uid()}, "status": value});
-        let answer = self.api().patch_status(&self.pod.name_any(), &PatchParams::default(), &Patch::Strategic(&patch)).await;
+        let answer = self
+            .api()
+            .patch_status(
+                &self.pod.name_any(),
+                &PatchParams::default(),
+                &Patch::Strategic(&patch),
+            )
+            .await;
         self.is_unpublished = false;
         match answer {
             Ok(_) => self.published = Some(value),
@@ -60,17 +76,25 @@ impl Worker {
 
     /// A deleted pod whose containers have ended may go.
     pub(super) async fn confirm_deletion(&mut self) {
-        if self.deletion_is_confirmed || self.pod.metadata.deletion_timestamp.is_none() || self.is_unpublished {
+        if self.deletion_is_confirmed
+            || self.pod.metadata.deletion_timestamp.is_none()
+            || self.is_unpublished
+        {
             return;
         }
         let parameters = DeleteParams {
             grace_period_seconds: Some(0),
-            preconditions: Some(Preconditions { uid: self.pod.uid(), resource_version: None }),
+            preconditions: Some(Preconditions {
+                uid: self.pod.uid(),
+                resource_version: None,
+            }),
             ..DeleteParams::default()
         };
         match self.api().delete(&self.pod.name_any(), &parameters).await {
             Ok(_) => self.deletion_is_confirmed = true,
-            Err(kube::Error::Api(answer)) if answer.code == 404 || answer.code == 409 => self.deletion_is_confirmed = true,
+            Err(kube::Error::Api(answer)) if answer.code == 404 || answer.code == 409 => {
+                self.deletion_is_confirmed = true
+            }
             Err(error) => {
                 tracing::warn!(error = %error, pod = self.pod.name_any(), "confirming a pod's deletion failed");
                 self.wake(seconds_after(Timestamp::now(), API_RETRY_S));
@@ -79,7 +103,10 @@ impl Worker {
     }
 
     fn api(&self) -> Api<Pod> {
-        Api::namespaced(self.ctx.client.clone(), &self.pod.namespace().unwrap_or_default())
+        Api::namespaced(
+            self.ctx.client.clone(),
+            &self.pod.namespace().unwrap_or_default(),
+        )
     }
 
     fn tell_index(&self, computed: &k8s_openapi::api::core::v1::PodStatus) {
@@ -95,7 +122,9 @@ impl Worker {
                 // A run that has not begun yet has no log; the one before it does.
                 let number = match (&own.state, &own.last) {
                     (State::Running { .. } | State::Finished(_), _) | (_, None) => own.restarts,
-                    (_, Some(last)) => crate::kubelet::record::run_number(&last.id).unwrap_or(own.restarts),
+                    (_, Some(last)) => {
+                        crate::kubelet::record::run_number(&last.id).unwrap_or(own.restarts)
+                    }
                 };
                 (name.clone(), (number, is_running))
             })
@@ -110,6 +139,10 @@ impl Worker {
             runs,
             ip: self.record.pod_ip,
         };
-        self.ctx.pods.set(&self.pod.namespace().unwrap_or_default(), &self.pod.name_any(), known);
+        self.ctx.pods.set(
+            &self.pod.namespace().unwrap_or_default(),
+            &self.pod.name_any(),
+            known,
+        );
     }
 }

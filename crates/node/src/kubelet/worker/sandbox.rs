@@ -32,7 +32,12 @@ impl Worker {
     /// Finds what an earlier server left of the pod: its record, and its shim if that lives.
     pub(super) async fn find_again(&mut self) {
         let uid = self.uid();
-        let phase = self.pod.status.as_ref().and_then(|status| status.phase.clone()).unwrap_or_default();
+        let phase = self
+            .pod
+            .status
+            .as_ref()
+            .and_then(|status| status.phase.clone())
+            .unwrap_or_default();
         let Some(record) = self.folder.read(&uid) else {
             // Over, and its folder is gone: the API knows more about it than this node.
             if matches!(phase.as_str(), "Succeeded" | "Failed") {
@@ -42,7 +47,10 @@ impl Worker {
             return;
         };
         self.record = record;
-        self.record.containers.values_mut().for_each(|own| own.is_stopping = false);
+        self.record
+            .containers
+            .values_mut()
+            .for_each(|own| own.is_stopping = false);
         if matches!(phase.as_str(), "Succeeded" | "Failed") && !self.record.has_sandbox {
             self.is_torn_down = true;
             return;
@@ -56,9 +64,13 @@ impl Worker {
             Adopted::Alive(pod) => {
                 let started_before: Vec<String> = self.record.containers.keys().cloned().collect();
                 self.sandbox = Some(Sandbox::Processes(pod.clone()));
-                if let (Some(network), Some(IpAddr::V4(ip))) = (&self.ctx.network, self.record.pod_ip) {
+                if let (Some(network), Some(IpAddr::V4(ip))) =
+                    (&self.ctx.network, self.record.pod_ip)
+                {
                     let _ = network.reserve(ip);
-                    self.ctx.services.add_pod(ip, &self.pod.namespace().unwrap_or_default());
+                    self.ctx
+                        .services
+                        .add_pod(ip, &self.pod.namespace().unwrap_or_default());
                 }
                 self.refresh_volumes(Timestamp::now()).await;
                 self.follow(&pod);
@@ -94,8 +106,11 @@ impl Worker {
         for record in records {
             self.changed(record).await;
         }
-        let names: Vec<String> =
-            init_containers(&self.pod).iter().chain(app_containers(&self.pod)).map(|c| c.name.clone()).collect();
+        let names: Vec<String> = init_containers(&self.pod)
+            .iter()
+            .chain(app_containers(&self.pod))
+            .map(|c| c.name.clone())
+            .collect();
         for name in names {
             let own = self.record.container_mut(&name);
             match &own.state {
@@ -111,8 +126,17 @@ impl Worker {
                         exit_code: Some(if by_node { 0 } else { 137 }),
                         signal: None,
                         oom_killed: false,
-                        reason: Some(if by_node { "Completed" } else { "ContainerStatusUnknown" }.into()),
-                        message: (!by_node).then(|| "The container could not be located when the node looked for it".into()),
+                        reason: Some(
+                            if by_node {
+                                "Completed"
+                            } else {
+                                "ContainerStatusUnknown"
+                            }
+                            .into(),
+                        ),
+                        message: (!by_node).then(|| {
+                            "The container could not be located when the node looked for it".into()
+                        }),
                     };
                     self.changed(lost).await;
                     if by_node {
@@ -150,19 +174,35 @@ impl Worker {
 
     async fn try_set_up(&mut self) -> Result<(), (&'static str, String)> {
         const SANDBOX: &str = "FailedCreatePodSandBox";
-        let sandbox_failed = |error: &dyn std::error::Error| (SANDBOX, format!("Failed to create pod sandbox: {}", chain(error)));
+        let sandbox_failed = |error: &dyn std::error::Error| {
+            (
+                SANDBOX,
+                format!("Failed to create pod sandbox: {}", chain(error)),
+            )
+        };
         self.folder.make().map_err(|error| sandbox_failed(&error))?;
-        let ip = self.address().map_err(|error| (SANDBOX, format!("Failed to create pod sandbox: {error}")))?;
+        let ip = self
+            .address()
+            .map_err(|error| (SANDBOX, format!("Failed to create pod sandbox: {error}")))?;
         self.record.pod_ip = Some(ip.into());
         let (pod, node) = (self.pod.clone(), self.ctx.node.clone());
         let volumes = self.ctx.volumes.clone();
         volumes
-            .make(&pod, &self.folder.volumes(), Some(ip.into()), &node, &mut self.mounted)
+            .make(
+                &pod,
+                &self.folder.volumes(),
+                Some(ip.into()),
+                &node,
+                &mut self.mounted,
+            )
             .await
             .map_err(|error| ("FailedMount", chain(&error)))?;
         let sandbox = if is_built_in(&self.pod) {
             if let Some(network) = &self.ctx.network {
-                network.add_builtin(ip).await.map_err(|error| sandbox_failed(&error))?;
+                network
+                    .add_builtin(ip)
+                    .await
+                    .map_err(|error| sandbox_failed(&error))?;
             }
             let (changes, mut seen) = mpsc::unbounded_channel();
             let messages = self.messages.clone();
@@ -175,13 +215,18 @@ impl Worker {
             });
             Sandbox::Tasks(Tasks::new(changes))
         } else {
-            let pod = self.start_shim(ip).await.map_err(|error| (SANDBOX, format!("Failed to create pod sandbox: {error}")))?;
+            let pod = self
+                .start_shim(ip)
+                .await
+                .map_err(|error| (SANDBOX, format!("Failed to create pod sandbox: {error}")))?;
             self.follow(&pod);
             Sandbox::Processes(pod)
         };
         self.sandbox = Some(sandbox);
         self.record.has_sandbox = true;
-        self.ctx.services.add_pod(ip, &self.pod.namespace().unwrap_or_default());
+        self.ctx
+            .services
+            .add_pod(ip, &self.pod.namespace().unwrap_or_default());
         Ok(())
     }
 
@@ -189,7 +234,11 @@ impl Worker {
         match (&self.ctx.network, self.record.pod_ip) {
             (None, _) => Ok(Ipv4Addr::LOCALHOST),
             // A try before this one took an address already.
-            (Some(_), Some(IpAddr::V4(ip))) if !self.record.has_sandbox && self.set_up_after.is_some() => Ok(ip),
+            (Some(_), Some(IpAddr::V4(ip)))
+                if !self.record.has_sandbox && self.set_up_after.is_some() =>
+            {
+                Ok(ip)
+            }
             (Some(network), _) => network.allocate().map_err(|error| chain(&error)),
         }
     }
@@ -201,7 +250,11 @@ impl Worker {
         let sysctls = spec
             .and_then(|spec| spec.security_context.as_ref())
             .and_then(|context| context.sysctls.as_ref())
-            .map(|list| list.iter().map(|entry| (entry.name.clone(), entry.value.clone())).collect())
+            .map(|list| {
+                list.iter()
+                    .map(|entry| (entry.name.clone(), entry.value.clone()))
+                    .collect()
+            })
             .unwrap_or_default();
         let wanted = PodSpec {
             uid: self.uid(),
@@ -214,23 +267,39 @@ impl Worker {
                 let (user, net) = network.holder().namespace_paths();
                 NodeNamespaces { user, net }
             }),
-            share_process_namespace: spec.and_then(|spec| spec.share_process_namespace) == Some(true),
+            share_process_namespace: spec.and_then(|spec| spec.share_process_namespace)
+                == Some(true),
             shm_size_bytes: 64 << 20,
             memory_volumes: self.mounted.memory.clone(),
             hosts_file: spec::hosts_file(&self.pod, Some(ip.into()), &ctx.domain),
             resolv_conf: spec::resolv_conf(&self.pod, &layout, &ctx.domain),
             sysctls,
-            host_ids: ctx.network.as_ref().map_or_else(shim::HostIds::default, |network| {
-                let uids = network.holder().namespaces().ids.uids;
-                shim::HostIds { first: uids.outside, count: uids.count }
-            }),
+            host_ids: ctx
+                .network
+                .as_ref()
+                .map_or_else(shim::HostIds::default, |network| {
+                    let uids = network.holder().namespaces().ids.uids;
+                    shim::HostIds {
+                        first: uids.outside,
+                        count: uids.count,
+                    }
+                }),
         };
-        let pod = shim::start(&ctx.exe, &wanted).await.map_err(|error| chain(&error))?;
+        let pod = shim::start(&ctx.exe, &wanted)
+            .await
+            .map_err(|error| chain(&error))?;
         let connected = async {
-            let (Some(network), Some(pid)) = (&ctx.network, pod.namespace_pid()) else { return Ok(()) };
+            let (Some(network), Some(pid)) = (&ctx.network, pod.namespace_pid()) else {
+                return Ok(());
+            };
             let pid = u32::try_from(pid).map_err(|error| chain(&error))?;
-            network.attach_process(ip, pid).await.map_err(|error| chain(&error))?;
-            pod.configure_network(ip, layout.gateway).await.map_err(|error| chain(&error))
+            network
+                .attach_process(ip, pid)
+                .await
+                .map_err(|error| chain(&error))?;
+            pod.configure_network(ip, layout.gateway)
+                .await
+                .map_err(|error| chain(&error))
         };
         match connected.await {
             Ok(()) => Ok(pod),
@@ -270,20 +339,41 @@ impl Worker {
             Ok(Adopted::Alive(_)) => return,
             Err(_) => Vec::new(),
         };
-        self.event(EventKind::Normal, "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.");
+        self.event(
+            EventKind::Normal,
+            "SandboxChanged",
+            "Pod sandbox changed, it will be killed and re-created.",
+        );
         self.without_sandbox(records, false).await;
     }
 
     /// Brings volumes with content from the API up to date.
     pub(super) async fn refresh_volumes(&mut self, now: Timestamp) {
-        let is_known = !self.mounted.sources.is_empty() || self.pod.spec.as_ref().is_none_or(|spec| spec.volumes.is_none());
+        let is_known = !self.mounted.sources.is_empty()
+            || self
+                .pod
+                .spec
+                .as_ref()
+                .is_none_or(|spec| spec.volumes.is_none());
         match self.mounted.refresh_at {
             Some(at) if at > now => return self.wake(at),
             None if is_known => return,
             _ => {}
         }
-        let (pod, node, volumes) = (self.pod.clone(), self.ctx.node.clone(), self.ctx.volumes.clone());
-        let made = volumes.make(&pod, &self.folder.volumes(), self.record.pod_ip, &node, &mut self.mounted).await;
+        let (pod, node, volumes) = (
+            self.pod.clone(),
+            self.ctx.node.clone(),
+            self.ctx.volumes.clone(),
+        );
+        let made = volumes
+            .make(
+                &pod,
+                &self.folder.volumes(),
+                self.record.pod_ip,
+                &node,
+                &mut self.mounted,
+            )
+            .await;
         if let Err(error) = made {
             self.event(EventKind::Warning, "FailedMount", chain(&error));
             self.mounted.refresh_at = Some(seconds_after(now, 10));
@@ -296,33 +386,61 @@ impl Worker {
     /// Ends what is left when no container runs any more; logs and the record stay.
     pub(super) async fn tear_down(&mut self) {
         // A pod that will run again after the node does keeps its place.
-        if self.is_draining && !self.is_gone && self.record.verdict.is_none() && self.pod.metadata.deletion_timestamp.is_none() {
-            self.record.containers.values_mut().for_each(|own| own.is_stopping = false);
+        if self.is_draining
+            && !self.is_gone
+            && self.record.verdict.is_none()
+            && self.pod.metadata.deletion_timestamp.is_none()
+        {
+            self.record
+                .containers
+                .values_mut()
+                .for_each(|own| own.is_stopping = false);
         }
         if let Some(Sandbox::Processes(pod)) = self.sandbox.take()
             && let Err(error) = pod.shutdown().await
         {
-            tracing::warn!(error = &error as &dyn std::error::Error, pod = self.pod.name_any(), "ending a pod's shim failed");
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                pod = self.pod.name_any(),
+                "ending a pod's shim failed"
+            );
         }
         self.release_address().await;
         let folder = self.folder.clone();
         let stripped = tokio::task::spawn_blocking(move || folder.strip()).await;
         if let Ok(Err(error)) = stripped {
-            tracing::warn!(error = &error as &dyn std::error::Error, pod = self.pod.name_any(), "clearing a pod's folder failed");
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                pod = self.pod.name_any(),
+                "clearing a pod's folder failed"
+            );
         }
         self.mounted = Default::default();
         self.is_torn_down = true;
     }
 
     async fn release_address(&mut self) {
-        let PodRecord { has_sandbox, pod_ip, .. } = self.record;
-        let Some(IpAddr::V4(ip)) = pod_ip.filter(|_| has_sandbox) else { return };
+        let PodRecord {
+            has_sandbox,
+            pod_ip,
+            ..
+        } = self.record;
+        let Some(IpAddr::V4(ip)) = pod_ip.filter(|_| has_sandbox) else {
+            return;
+        };
         self.record.has_sandbox = false;
         self.ctx.services.remove_pod(ip);
         if let Some(network) = &self.ctx.network {
-            let gone = if is_built_in(&self.pod) { network.remove_builtin(ip).await } else { network.detach_pod(ip).await };
+            let gone = if is_built_in(&self.pod) {
+                network.remove_builtin(ip).await
+            } else {
+                network.detach_pod(ip).await
+            };
             if let Err(error) = gone {
-                tracing::debug!(error = &error as &dyn std::error::Error, "taking a pod off the network failed");
+                tracing::debug!(
+                    error = &error as &dyn std::error::Error,
+                    "taking a pod off the network failed"
+                );
             }
             network.release(ip);
         }

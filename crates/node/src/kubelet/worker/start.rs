@@ -69,7 +69,11 @@ struct Job {
 impl Worker {
     /// Begins a run in the background.
     pub(super) fn start(&mut self, name: &str, now: Timestamp) {
-        let (Some(container), Some(sandbox)) = (self.container(name).cloned(), self.sandbox.clone()) else { return };
+        let (Some(container), Some(sandbox)) =
+            (self.container(name).cloned(), self.sandbox.clone())
+        else {
+            return;
+        };
         let own = self.record.container_mut(name);
         own.begin(now);
         let restarts = own.restarts;
@@ -102,12 +106,18 @@ impl Job {
         };
         if let Err(failure) = started {
             let container = self.container.name.clone();
-            let _ = self.messages.send(Message::StartFailed { container, restarts: self.restarts, failure });
+            let _ = self.messages.send(Message::StartFailed {
+                container,
+                restarts: self.restarts,
+                failure,
+            });
         }
     }
 
     fn event(&self, kind: EventKind, reason: &'static str, message: impl Into<String>) {
-        self.ctx.events.container(&self.pod, &self.container.name, kind, reason, message);
+        self.ctx
+            .events
+            .container(&self.pod, &self.container.name, kind, reason, message);
     }
 
     /// Everything up to the point where the run begins.
@@ -117,11 +127,18 @@ impl Job {
             container: self.container.name.clone(),
             id: image.image_id.clone(),
         });
-        let config = |message: String| Failure::Config { reason: "CreateContainerConfigError", message };
+        let config = |message: String| Failure::Config {
+            reason: "CreateContainerConfigError",
+            message,
+        };
         let namespace = self.pod.namespace().unwrap_or_default();
-        let referenced = fetch(&self.ctx.client, &namespace, &env::references(&self.container))
-            .await
-            .map_err(|error| config(chain(&error)))?;
+        let referenced = fetch(
+            &self.ctx.client,
+            &namespace,
+            &env::references(&self.container),
+        )
+        .await
+        .map_err(|error| config(chain(&error)))?;
         // A container keeps for its whole life what it learns about Services now.
         self.ctx.services.complete().await;
         let services = self.ctx.services.all();
@@ -136,15 +153,29 @@ impl Job {
             settings: self.ctx.images.settings(),
         })
         .map_err(|error| config(error.to_string()))?;
-        let mounts = volumes::mounts(&self.container, &self.mounted, &environment).map_err(|error| config(error.to_string()))?;
+        let mounts = volumes::mounts(&self.container, &self.mounted, &environment)
+            .map_err(|error| config(error.to_string()))?;
         if let Sandbox::Tasks(tasks) = &self.sandbox {
-            let command = spec::command_line(&self.container, &image, &environment).map_err(|error| config(error.to_string()))?;
-            return Ok(Ready::Task(tasks.clone(), self.task(command, environment, &mounts).await?));
+            let command = spec::command_line(&self.container, &image, &environment)
+                .map_err(|error| config(error.to_string()))?;
+            return Ok(Ready::Task(
+                tasks.clone(),
+                Box::new(self.task(command, environment, &mounts).await?),
+            ));
         }
         let run = self.folder.run(&self.container.name, self.restarts);
-        let create = |message: String| Failure::Config { reason: "CreateContainerError", message };
-        self.make_run_folder(&run, &image).await.map_err(|error| create(format!("making its folder: {error}")))?;
-        let id = run_id(&self.pod.uid().unwrap_or_default(), &self.container.name, self.restarts);
+        let create = |message: String| Failure::Config {
+            reason: "CreateContainerError",
+            message,
+        };
+        self.make_run_folder(&run, &image)
+            .await
+            .map_err(|error| create(format!("making its folder: {error}")))?;
+        let id = run_id(
+            &self.pod.uid().unwrap_or_default(),
+            &self.container.name,
+            self.restarts,
+        );
         let gpus = self.gpus(&id, &run).map_err(create)?;
         let spec = spec::container_spec(spec::Inputs {
             pod: &self.pod,
@@ -167,19 +198,40 @@ impl Job {
         let name = &self.container.name;
         match ready {
             Ready::Task(tasks, task) => {
-                self.event(EventKind::Normal, "Created", format!("Created container: {name}"));
-                tasks.start(&self.ctx.components, task);
-                self.event(EventKind::Normal, "Started", format!("Started container {name}"));
+                self.event(
+                    EventKind::Normal,
+                    "Created",
+                    format!("Created container: {name}"),
+                );
+                tasks.start(&self.ctx.components, *task);
+                self.event(
+                    EventKind::Normal,
+                    "Started",
+                    format!("Started container {name}"),
+                );
             }
             Ready::Process(spec) => {
-                let Sandbox::Processes(pod) = &self.sandbox else { return Err(Failure::CalledOff) };
-                self.event(EventKind::Normal, "Created", format!("Created container: {name}"));
-                let record = pod.start_container(*spec).await.map_err(|error| Failure::Config {
-                    reason: "CreateContainerError",
-                    message: chain(&error),
-                })?;
+                let Sandbox::Processes(pod) = &self.sandbox else {
+                    return Err(Failure::CalledOff);
+                };
+                self.event(
+                    EventKind::Normal,
+                    "Created",
+                    format!("Created container: {name}"),
+                );
+                let record = pod
+                    .start_container(*spec)
+                    .await
+                    .map_err(|error| Failure::Config {
+                        reason: "CreateContainerError",
+                        message: chain(&error),
+                    })?;
                 if record.reason.as_deref() != Some("StartError") {
-                    self.event(EventKind::Normal, "Started", format!("Started container {name}"));
+                    self.event(
+                        EventKind::Normal,
+                        "Started",
+                        format!("Started container {name}"),
+                    );
                 }
                 // The subscription says the same; whichever comes first counts.
                 let _ = self.messages.send(Message::Changed(record));
@@ -191,15 +243,30 @@ impl Job {
     async fn image(&self) -> Result<Prepared, Failure> {
         let image = self.container.image.clone().unwrap_or_default();
         let failed = |error: images::Error| Failure::Image {
-            reason: if matches!(error, images::Error::Name(_)) { "InvalidImageName" } else { "ErrImagePull" },
+            reason: if matches!(error, images::Error::Name(_)) {
+                "InvalidImageName"
+            } else {
+                "ErrImagePull"
+            },
             image: image.clone(),
             message: chain(&error),
         };
         let resolution = self.ctx.images.resolve(&image).map_err(failed)?;
-        let command: Vec<String> =
-            self.container.command.iter().flatten().chain(self.container.args.iter().flatten()).cloned().collect();
+        let command: Vec<String> = self
+            .container
+            .command
+            .iter()
+            .flatten()
+            .chain(self.container.args.iter().flatten())
+            .cloned()
+            .collect();
         let progress = |text: String| self.event(EventKind::Normal, "Pulling", text);
-        let prepared = self.ctx.images.prepare(&image, &resolution, &command, &progress).await.map_err(failed)?;
+        let prepared = self
+            .ctx
+            .images
+            .prepare(&image, &resolution, &command, &progress)
+            .await
+            .map_err(failed)?;
         self.event(EventKind::Normal, "Pulled", prepared.notes.join(". "));
         Ok(prepared)
     }
@@ -211,13 +278,30 @@ impl Job {
         mounts: &[crate::shim::Mount],
     ) -> Result<TaskSpec, Failure> {
         let namespace = self.pod.namespace().unwrap_or_default();
-        let wish = TokenWish { audience: String::new(), expiration_seconds: BUILT_IN_TOKEN_S };
-        let (token, _) = request_token(&self.ctx.client, &self.pod, &namespace, service_account(&self.pod), &wish)
-            .await
-            .map_err(|error| Failure::Config { reason: "CreateContainerConfigError", message: chain(&error) })?;
+        let wish = TokenWish {
+            audience: String::new(),
+            expiration_seconds: BUILT_IN_TOKEN_S,
+        };
+        let (token, _) = request_token(
+            &self.ctx.client,
+            &self.pod,
+            &namespace,
+            service_account(&self.pod),
+            &wish,
+        )
+        .await
+        .map_err(|error| Failure::Config {
+            reason: "CreateContainerConfigError",
+            message: chain(&error),
+        })?;
         let ports = self.container.ports.iter().flatten();
         let host_ports = ports
-            .filter_map(|port| Some((u16::try_from(port.container_port).ok()?, u16::try_from(port.host_port?).ok()?)))
+            .filter_map(|port| {
+                Some((
+                    u16::try_from(port.container_port).ok()?,
+                    u16::try_from(port.host_port?).ok()?,
+                ))
+            })
             .collect();
         let volumes = mounts
             .iter()
@@ -274,7 +358,9 @@ impl Job {
             }
             Ok(())
         };
-        tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(io::Error::other(error)))
+        tokio::task::spawn_blocking(work)
+            .await
+            .unwrap_or_else(|error| Err(io::Error::other(error)))
     }
 
     fn gpus(&self, id: &str, run: &Path) -> Result<Vec<u32>, String> {
@@ -282,24 +368,43 @@ impl Job {
         if count == 0 {
             return Ok(Vec::new());
         }
-        if self.pod.annotations().get("ferroflow.io/gpu-fallback").is_some_and(|value| value == "cpu") {
-            let text = format!("The container asks for {count} GPUs, which this machine has not; it runs on the CPU, as --gpu-fallback=cpu allows");
+        if self
+            .pod
+            .annotations()
+            .get("ferroflow.io/gpu-fallback")
+            .is_some_and(|value| value == "cpu")
+        {
+            let text = format!(
+                "The container asks for {count} GPUs, which this machine has not; it runs on the CPU, as --gpu-fallback=cpu allows"
+            );
             self.event(EventKind::Warning, "GpuFallback", text);
             return Ok(Vec::new());
         }
-        let gpus = self.ctx.gpus.take(id, count).ok_or_else(|| format!("{count} GPUs are not free on this node"))?;
+        let gpus = self
+            .ctx
+            .gpus
+            .take(id, count)
+            .ok_or_else(|| format!("{count} GPUs are not free on this node"))?;
         let text = serde_json::to_string(&gpus).unwrap_or_default();
-        fs::write(run.join("gpus.json"), text).map_err(|error| format!("noting its GPUs: {error}"))?;
+        fs::write(run.join("gpus.json"), text)
+            .map_err(|error| format!("noting its GPUs: {error}"))?;
         Ok(gpus)
     }
 
     fn memory_clamp(&self) -> Option<u64> {
-        let clamps = self.pod.annotations().get("ferroflow.io/memory-fallback").is_some_and(|value| value == "clamp");
+        let clamps = self
+            .pod
+            .annotations()
+            .get("ferroflow.io/memory-fallback")
+            .is_some_and(|value| value == "clamp");
         if !clamps {
             return None;
         }
         let text = self.ctx.node.allocatable.get("memory")?;
-        let most = text.parse::<objects::quantity::Quantity>().ok().and_then(|q| u64::try_from(q.as_bytes()).ok())?;
+        let most = text
+            .parse::<objects::quantity::Quantity>()
+            .ok()
+            .and_then(|q| u64::try_from(q.as_bytes()).ok())?;
         self.event(
             EventKind::Warning,
             "MemoryFallback",
@@ -311,7 +416,7 @@ impl Job {
 
 enum Ready {
     Process(Box<crate::shim::ContainerSpec>),
-    Task(Tasks, TaskSpec),
+    Task(Tasks, Box<TaskSpec>),
 }
 
 /// The GPUs that a run was given, as noted in its folder.
