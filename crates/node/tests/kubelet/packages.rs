@@ -55,7 +55,7 @@ async fn what_a_step_installs_first_is_there_before_it_starts() -> Result<()> {
         "{install} && python3 -c 'import hello_pkg; print(hello_pkg.__file__)' && \
          echo pip modules: $(python3 -X importtime -m pip install hello-pkg==1.0 2>&1 | grep -c pip._internal) && \
          python3 -m pip install 'hello-pkg==1.0' && \
-         python3 -m pip install 'no-such-pkg==1.0' 2>/dev/null || echo failed as it should"
+         python3 -m pip install 'no-such-pkg==1.0' >/dev/null 2>&1 || echo failed as it should"
     );
     home.run("step", step(&script)).await?;
     home.until_phase("step", "Succeeded").await?;
