@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -21,10 +22,12 @@ use crate::services::{self, Allocator};
 use crate::store::{Entry, Snapshot, Store};
 use crate::tls::Keys;
 
-/// Requests that read, and that write, at one time; more are told to come back.
+/// Requests that read, and that write, at one time; more wait for [`QUEUE_WAIT`] and are then told to come back.
 pub const READS_IN_FLIGHT: usize = 400;
 /// See [`READS_IN_FLIGHT`].
 pub const WRITES_IN_FLIGHT: usize = 200;
+/// How long a request waits for its turn.
+pub const QUEUE_WAIT: Duration = Duration::from_secs(5);
 /// How long a request that is no watch or stream may take.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -58,6 +61,9 @@ pub struct Api {
     pub writes: Arc<Semaphore>,
     /// Documents of discovery and OpenAPI, made on first use.
     pub documents: crate::discovery::Documents,
+    /// Woken when ClusterRoles change.
+    pub cluster_roles_changed: tokio::sync::Notify,
+    is_ready: AtomicBool,
     syncing: Mutex<()>,
     cleaning: std::sync::Mutex<BTreeSet<String>>,
     this: std::sync::Weak<Api>,
@@ -100,6 +106,8 @@ impl Api {
             reads: Arc::new(Semaphore::new(READS_IN_FLIGHT)),
             writes: Arc::new(Semaphore::new(WRITES_IN_FLIGHT)),
             documents: Default::default(),
+            cluster_roles_changed: tokio::sync::Notify::new(),
+            is_ready: AtomicBool::new(false),
             syncing: Mutex::default(),
             cleaning: Default::default(),
             this: this.clone(),
@@ -138,12 +146,28 @@ impl Api {
                     .release(&before.value(), after.map(|entry| entry.value()).as_ref());
             }
         } else if resource.group == authz::RBAC_GROUP {
-            self.reload_rbac();
-        } else if resource.group == crd::GROUP && resource.plural == "customresourcedefinitions" {
-            if let Err(err) = self.reload_registry().await {
-                tracing::error!(error = %err, "custom resources are not up to date");
+            // At start all roles come at once and are read once, at the end.
+            if self.is_ready() {
+                self.reload_rbac();
+                if resource.plural == "clusterroles" {
+                    self.cluster_roles_changed.notify_one();
+                }
             }
+        } else if resource.group == crd::GROUP
+            && resource.plural == "customresourcedefinitions"
+            && let Err(err) = self.reload_registry().await
+        {
+            tracing::error!(error = %err, "custom resources are not up to date");
         }
+    }
+
+    /// Whether everything that is there from the start is there.
+    pub fn is_ready(&self) -> bool {
+        self.is_ready.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_ready(&self) {
+        self.is_ready.store(true, Ordering::Release);
     }
 
     /// Makes the roles and bindings in the store the ones in force.

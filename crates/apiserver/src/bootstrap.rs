@@ -6,6 +6,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use futures::{StreamExt as _, TryStreamExt as _};
 use objects::meta;
 use serde_json::{Value, json};
 
@@ -41,10 +42,12 @@ pub async fn run(api: &Arc<Api>, advertise: SocketAddr) -> Result<(), ApiError> 
         });
         ensure(api, "scheduling.k8s.io", "priorityclasses", class).await?;
     }
-    for role in authz::bootstrap() {
-        reconcile_role(api, role.resource, role.object).await?;
-    }
-    api.reload_rbac();
+    // Side by side, so that they share commits. Roles and bindings may come in any order: nobody asks yet.
+    futures::stream::iter(authz::bootstrap())
+        .map(|role| reconcile_role(api, role.resource, role.object))
+        .buffer_unordered(64)
+        .try_collect::<()>()
+        .await?;
     let service = json!({
         "apiVersion": "v1",
         "kind": "Service",
@@ -158,7 +161,7 @@ fn find(call: &Call, object: &Value) -> Option<Value> {
 }
 
 /// A request of the server itself.
-fn call(api: &Arc<Api>, group: &str, plural: &str, object: &Value) -> Call {
+pub(crate) fn call(api: &Arc<Api>, group: &str, plural: &str, object: &Value) -> Call {
     Call {
         api: api.clone(),
         user: User::new("system:apiserver", &[crate::authn::MASTERS]),

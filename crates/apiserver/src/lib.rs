@@ -8,6 +8,7 @@
 mod config;
 mod server;
 
+mod aggregation;
 pub mod api;
 pub mod backend;
 mod bootstrap;

@@ -14,6 +14,25 @@ pub trait Lookup: Send + Sync {
 
     /// All objects of a resource, in one namespace or, when `namespace` is empty, in all of them.
     fn list(&self, group: &str, resource: &str, namespace: &str) -> Vec<Arc<Value>>;
+
+    /// Those of [`Self::list`] whose selectable `field` (of a built-in kind, such as a pod's `spec.nodeName`) is `value`.
+    fn list_where(
+        &self,
+        group: &str,
+        resource: &str,
+        namespace: &str,
+        field: &str,
+        value: &str,
+    ) -> Vec<Arc<Value>> {
+        let read = |object: &Value| {
+            field
+                .split('.')
+                .fold(object.clone(), |object, key| object[key].clone())
+        };
+        let mut found = self.list(group, resource, namespace);
+        found.retain(|object| read(object) == value);
+        found
+    }
 }
 
 /// Objects held in a plain list: what tests and dry runs decide against.

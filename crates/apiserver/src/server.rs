@@ -18,15 +18,18 @@ use crate::backend::Backend;
 use crate::config::Config;
 use crate::error::chain;
 use crate::http::service::handle;
-use crate::registry::builtin;
+use crate::registry::records;
 use crate::store::{self, Store};
 use crate::tls::{self, Keys};
-use crate::{bootstrap, expiry};
+use crate::{aggregation, bootstrap, expiry};
 
 /// Streams that one HTTP/2 connection may hold: an informer-heavy client opens hundreds of watches.
 const STREAMS_PER_CONNECTION: u32 = 2_000;
 /// How long a client may take to finish the TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// How long requests under way may go on after the end was announced.
+const DRAIN: Duration = Duration::from_millis(500);
 
 /// Why a server cannot be opened or served.
 #[derive(Debug, thiserror::Error)]
@@ -75,7 +78,7 @@ impl ApiServer {
             durability: config.durability,
             ..store::Config::at(config.data_dir.join("apiserver.db"))
         })?;
-        let builtins = builtin::resources(&store).await?;
+        let builtins = records::builtin(&store).await?;
         let reader = Arc::new(Reader::default());
         let signer =
             TokenSigner::new(keys.service_account_key(), DEFAULT_ISSUER).map_err(Error::Signer)?;
@@ -110,7 +113,12 @@ impl ApiServer {
         }
         api.reload_registry().await?;
         bootstrap::run(api, advertise).await?;
+        api.set_ready();
+        api.reload_rbac();
         tokio::spawn(expiry::run(api.clone()));
+        // Before anybody is served, so that an idle server writes nothing.
+        aggregation::settle(api).await;
+        tokio::spawn(aggregation::run(api.clone()));
         Ok(())
     }
 
@@ -222,8 +230,13 @@ impl ApiServer {
             });
         }
         connections.close();
-        let _ = tokio::time::timeout(Duration::from_secs(5), connections.wait()).await;
+        let _ = tokio::time::timeout(DRAIN * 2, connections.wait()).await;
         Ok(())
+    }
+
+    /// Waits until nothing can be stored any more; if nobody called [`ApiServer::close`], the process should end.
+    pub async fn ended(&self) {
+        self.api.store.ended().await;
     }
 
     /// Ends watches and streams, writes what is queued and closes the database.
@@ -317,7 +330,8 @@ async fn connection(
         result = served.as_mut() => result,
         () = async { tokio::select! { () = shutdown.cancelled() => {}, () = stops.cancelled() => {} } } => {
             served.as_mut().graceful_shutdown();
-            served.await
+            // Requests under way may finish; watches and streams would go on for an hour.
+            tokio::time::timeout(DRAIN, served).await.unwrap_or(Ok(()))
         }
     }
 }

@@ -10,6 +10,7 @@ pub mod informer;
 mod key;
 pub mod lease;
 pub mod metrics;
+pub mod noted;
 pub mod owners;
 pub mod queue;
 pub mod worker;

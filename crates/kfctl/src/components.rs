@@ -19,9 +19,6 @@ const CONSOLE_PORT: u16 = 8082;
 /// Where every pod finds its service-account token.
 const TOKEN_FOLDER: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
-/// What the front door is called; the pipelines API believes it about who asks.
-const FRONT_DOOR: &str = "system:serviceaccount:kubeflow:dashboard";
-
 /// Every component, by the subcommand that the installed Deployments name.
 pub fn table() -> Table {
     Table::default()
@@ -54,7 +51,6 @@ async fn pipelines(pod: PodContext) -> Result<()> {
         Box::pin(connections),
     );
     config.namespace.clone_from(&pod.namespace);
-    config.access = pipelines::api::AccessPolicy::cluster(pod.client.clone(), vec![FRONT_DOOR.to_owned()]);
     pipelines::serve::serve(config, pod.shutdown.clone()).await.context("serve pipelines")
 }
 

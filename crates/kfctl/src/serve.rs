@@ -91,11 +91,19 @@ pub async fn run(options: Options, board: Board, stop: CancellationToken) -> Res
     outcome
 }
 
-async fn run_until_stopped(server: &ApiServer, board: &Board, bare: bool, stop: &CancellationToken, console_port: u16) -> Result<()> {
+async fn run_until_stopped(
+    server: &ApiServer,
+    board: &Board,
+    bare: bool,
+    stop: &CancellationToken,
+    console_port: u16,
+) -> Result<()> {
+    // Slightly before the node began: pods that started with it count.
+    let since = jiff::Timestamp::now() - jiff::SignedDuration::from_secs(1);
     let install = async {
         if !bare {
             let installer = server.client(&server.issue(User::installer()));
-            installation::install(&installer, &server.admin_client(), board, console_port).await?;
+            installation::install(&installer, &server.admin_client(), board, console_port, since).await?;
         }
         board.finish();
         anyhow::Ok(())
@@ -191,11 +199,12 @@ fn spawn_controllers(config: &Config, data: &DataFolder, server: &ApiServer, sto
 async fn start_node(config: &Config, data: &DataFolder, server: &ApiServer, isolation: Isolation, console: TcpListener) -> Result<Node> {
     let mut settings = node_config::of(config, data)?;
     settings.isolation = isolation;
-    let node_user = User::node(&settings.name);
+    // The node does what kube-proxy does too, as itself.
+    let client = server.client(&server.issue(User::node(&settings.name)));
     let factory = server.clone();
     let dependencies = node::Dependencies {
-        client: server.client(&server.issue(node_user)),
-        proxy_client: server.client(&server.issue(User::new("system:kube-proxy", &["system:node-proxier"]))),
+        proxy_client: client.clone(),
+        client,
         client_factory: Arc::new(move |token| factory.client(token)),
         components: components::table(),
         host_listeners: builtin::HostListeners::new(HashMap::from([(CONSOLE_HOST_PORT, console)])),

@@ -12,9 +12,23 @@ fn main() -> ExitCode {
         [flag, step, separator, command @ ..] if flag == "--step" && separator == "--" => {
             launch(step, command)
         }
+        [flag, from, to] if flag == "--fill" => fill(from, to),
         _ => {
             eprintln!("usage: launch --step FILE -- COMMAND [ARGUMENT…]");
             ExitCode::from(2)
+        }
+    }
+}
+
+/// `launch --fill FROM TO`: what the image has at a shared path, before the first step that uses it.
+fn fill(from: &str, to: &str) -> ExitCode {
+    match launcher::copy::fill(Path::new(from), Path::new(to)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            eprintln!(
+                "launcher: could not copy {from} of the image to the run's shared folder: {problem}"
+            );
+            ExitCode::from(1)
         }
     }
 }

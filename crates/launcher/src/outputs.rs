@@ -8,6 +8,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use crate::copy::copy;
 use crate::{EXECUTOR_OUTPUT_LIMIT_BYTES, Found, PARAMETER_LIMIT_BYTES, Report, Step};
 
 /// Fills the report of a command that exited with 0.
@@ -52,11 +53,22 @@ pub fn collect(step: &Step, report: &mut Report) {
     }
     report.parameters = texts;
     let reported = report.executor_output.as_ref();
+    let mut problems = Vec::new();
     for (key, path) in &step.artifacts {
-        let place = custom_path(reported, key).unwrap_or_else(|| path.clone());
-        if let Some(found) = look_at(Path::new(&place)) {
+        if let Some(custom) = custom_path(reported, key).filter(|custom| custom != path)
+            && Path::new(&custom).exists()
+            && let Err(problem) = copy(Path::new(&custom), Path::new(path))
+        {
+            problems.push(format!(
+                "could not keep output artifact {key:?} from {custom}: {problem}"
+            ));
+        }
+        if let Some(found) = look_at(Path::new(path)) {
             report.artifacts.insert(key.clone(), found);
         }
+    }
+    if let Some(problem) = problems.into_iter().next() {
+        report.error.get_or_insert(problem);
     }
 }
 
@@ -200,6 +212,23 @@ mod tests {
                 size_bytes: 5
             }
         );
+    }
+
+    #[test]
+    fn an_artifact_left_elsewhere_is_brought_to_its_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let elsewhere = folder.path().join("elsewhere");
+        fs::write(&elsewhere, "weights").unwrap();
+        let account = serde_json::json!({"parameterValues": {"n": 1}, "artifacts": {"model": {"artifacts": [{"custom_path": elsewhere}]}}});
+        fs::write(folder.path().join("executor.json"), account.to_string()).unwrap();
+        let mut report = Report::default();
+        collect(&step(folder.path()), &mut report);
+        assert!(report.succeeded());
+        assert_eq!(
+            fs::read_to_string(folder.path().join("model")).unwrap(),
+            "weights"
+        );
+        assert_eq!(report.artifacts["model"].size_bytes, 7);
     }
 
     #[test]

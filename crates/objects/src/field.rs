@@ -5,6 +5,9 @@ use std::fmt;
 
 use serde_json::Value;
 
+/// How Kubernetes names the place of an error that has none.
+pub const NO_FIELD: &str = "<nil>";
+
 /// What is wrong with a field. The names follow the causes in a `Status`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FieldErrorKind {
@@ -160,13 +163,8 @@ impl FieldError {
 
     /// `field: Too many: 3: must have at most 2 items`
     pub fn too_many(field: impl Into<String>, actual: usize, max: usize) -> Self {
-        let items = if max == 1 { "item" } else { "items" };
-        Self::new(
-            FieldErrorKind::TooMany,
-            field,
-            actual.into(),
-            format!("must have at most {max} {items}"),
-        )
+        let detail = format!("must have at most {max} items");
+        Self::new(FieldErrorKind::TooMany, field, actual.into(), detail)
     }
 
     /// `field: Forbidden: detail`
@@ -208,7 +206,7 @@ impl FieldError {
 impl fmt::Display for FieldError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.field.is_empty() {
-            write!(f, "<nil>: {}", self.body())
+            write!(f, "{NO_FIELD}: {}", self.body())
         } else {
             write!(f, "{}: {}", self.field, self.body())
         }
@@ -262,10 +260,29 @@ pub fn quote(text: &str) -> String {
     out
 }
 
+/// A value as an error shows it: scalars plain, the rest in Go's syntax, which is what Kubernetes prints.
 fn show(value: &Value) -> String {
     match value {
         Value::Null => quote("null"),
+        other => go_syntax(other),
+    }
+}
+
+fn go_syntax(value: &Value) -> String {
+    match value {
+        Value::Null => "interface {}(nil)".to_owned(),
         Value::String(text) => quote(text),
+        Value::Array(items) => {
+            let items: Vec<String> = items.iter().map(go_syntax).collect();
+            format!("[]interface {{}}{{{}}}", items.join(", "))
+        }
+        Value::Object(map) => {
+            let entries: Vec<String> = map
+                .iter()
+                .map(|(name, value)| format!("{}:{}", quote(name), go_syntax(value)))
+                .collect();
+            format!("map[string]interface {{}}{{{}}}", entries.join(", "))
+        }
         other => other.to_string(),
     }
 }
@@ -293,7 +310,11 @@ mod tests {
             ),
             (
                 FieldError::duplicate("spec.x[1]", json!({"name": "a"})),
-                r#"spec.x[1]: Duplicate value: {"name":"a"}"#,
+                r#"spec.x[1]: Duplicate value: map[string]interface {}{"name":"a"}"#,
+            ),
+            (
+                FieldError::invalid("spec.x", json!([{"a": null}, 1]), "odd"),
+                r#"spec.x: Invalid value: []interface {}{map[string]interface {}{"a":interface {}(nil)}, 1}: odd"#,
             ),
             (
                 FieldError::too_long("metadata.name", 63),
@@ -301,7 +322,7 @@ mod tests {
             ),
             (
                 FieldError::too_many("spec.x", 3, 1),
-                "spec.x: Too many: 3: must have at most 1 item",
+                "spec.x: Too many: 3: must have at most 1 items",
             ),
             (
                 FieldError::forbidden("spec", "is immutable"),

@@ -19,7 +19,6 @@ mod metadata;
 
 use std::sync::Arc;
 
-pub use cel::RuleError;
 pub(crate) use node::{Additional, Arena, Node, NodeId};
 pub use node::{ListType, MapType, PatchStrategy, Type};
 pub use read::Definitions;

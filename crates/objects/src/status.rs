@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::field::{FieldError, quote};
+use crate::field::{FieldError, NO_FIELD, quote};
 use crate::gvk::qualified;
 
 /// An answer that is not an object: the outcome of an operation, in practice an error.
@@ -186,7 +186,11 @@ impl Status {
             .map(|error| StatusCause {
                 reason: error.kind.reason().to_owned(),
                 message: error.body(),
-                field: error.field.clone(),
+                field: if error.field.is_empty() {
+                    NO_FIELD.to_owned()
+                } else {
+                    error.field.clone()
+                },
             })
             .collect();
         Self::failure(422, "Invalid", message).about(StatusDetails {

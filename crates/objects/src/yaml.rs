@@ -245,7 +245,10 @@ mod tests {
     #[test]
     fn comments_are_passed_over_wherever_they_stand() {
         let text = "# a\na: 1 # b\n# c\nb:\n  # d\n  c: 2\n  # e\nlist:\n# f\n- x\n# g\n";
-        assert_eq!(parse(text).unwrap(), serde_json::json!({"a": 1, "b": {"c": 2}, "list": ["x"]}));
+        assert_eq!(
+            parse(text).unwrap(),
+            serde_json::json!({"a": 1, "b": {"c": 2}, "list": ["x"]})
+        );
     }
     use serde_json::json;
 

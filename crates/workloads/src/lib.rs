@@ -22,6 +22,7 @@ mod service_accounts;
 
 mod expiry;
 mod garbage;
+mod quotas;
 
 mod deployments;
 mod replica_sets;
@@ -29,6 +30,8 @@ mod replica_sets;
 mod daemon_sets;
 mod revisions;
 mod stateful_sets;
+
+mod disruptions;
 
 mod cron_jobs;
 mod jobs;
@@ -52,16 +55,20 @@ pub const IDENTITIES: &[&str] = &[
     "service-account-controller",
     "root-ca-cert-publisher",
     "generic-garbage-collector",
+    "resourcequota-controller",
     "ttl-after-finished-controller",
     "pod-garbage-collector",
     "deployment-controller",
     "replicaset-controller",
+    "replication-controller",
     "job-controller",
     "cronjob-controller",
     "statefulset-controller",
     "daemon-set-controller",
+    "disruption-controller",
     "endpoint-controller",
     "endpointslice-controller",
+    "endpointslicemirroring-controller",
     "persistent-volume-binder",
     "ephemeral-volume-controller",
     "pvc-protection-controller",
@@ -109,7 +116,8 @@ pub async fn run_with_metrics(
     let mut setup = setup::Setup::new(Arc::new(clients), config, metrics, shutdown.clone());
     namespaces::start(&mut setup);
     service_accounts::start(&mut setup);
-    garbage::start(&mut setup);
+    let known = garbage::start(&mut setup);
+    quotas::start(&mut setup, &known);
     expiry::start(&mut setup);
     replica_sets::start(&mut setup);
     deployments::start(&mut setup);
@@ -117,6 +125,7 @@ pub async fn run_with_metrics(
     cron_jobs::start(&mut setup);
     stateful_sets::start(&mut setup);
     daemon_sets::start(&mut setup);
+    disruptions::start(&mut setup);
     endpoints::start(&mut setup);
     volumes::start(&mut setup);
     nodes::start(&mut setup);

@@ -18,6 +18,13 @@ pub struct Templated<K> {
     pub template: Value,
 }
 
+impl<K> Templated<K> {
+    /// A typed object with its template.
+    pub fn new(typed: K, template: Value) -> Self {
+        Self { typed, template }
+    }
+}
+
 impl<K> Deref for Templated<K> {
     type Target = K;
 

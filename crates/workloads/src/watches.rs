@@ -10,10 +10,11 @@ use k8s_openapi::api::apps::v1::{
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{
-    ConfigMap, Endpoints, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, Service,
-    ServiceAccount,
+    ConfigMap, Endpoints, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod,
+    ReplicationController, ResourceQuota, Service, ServiceAccount,
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::storage::v1::StorageClass;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Api, Client, Resource, ResourceExt};
@@ -45,6 +46,7 @@ macro_rules! for_each_kind {
             leases,
             deployments,
             replica_sets,
+            replication_controllers,
             jobs,
             cron_jobs,
             stateful_sets,
@@ -55,6 +57,8 @@ macro_rules! for_each_kind {
             endpoint_slices,
             claims,
             volumes,
+            quotas,
+            budgets,
             storage_classes,
         )
     };
@@ -90,6 +94,8 @@ pub struct Watches {
     pub deployments: Arc<Informer<Templated<Deployment>>>,
     /// Replica sets.
     pub replica_sets: Arc<Informer<Templated<ReplicaSet>>>,
+    /// Replication controllers.
+    pub replication_controllers: Arc<Informer<Templated<ReplicationController>>>,
     /// Jobs.
     pub jobs: Arc<Informer<Templated<Job>>>,
     /// Cron jobs.
@@ -110,6 +116,10 @@ pub struct Watches {
     pub claims: Arc<Informer<PersistentVolumeClaim>>,
     /// Persistent volumes.
     pub volumes: Arc<Informer<PersistentVolume>>,
+    /// Resource quotas.
+    pub quotas: Arc<Informer<ResourceQuota>>,
+    /// Pod disruption budgets.
+    pub budgets: Arc<Informer<PodDisruptionBudget>>,
     /// Storage classes.
     pub storage_classes: Arc<Informer<StorageClass>>,
 }
@@ -138,6 +148,7 @@ impl Watches {
             leases: Informer::new(Vec::new()),
             deployments: Informer::new(Vec::new()),
             replica_sets: Informer::new(vec![(ORPHANS, orphan_in)]),
+            replication_controllers: Informer::new(Vec::new()),
             jobs: Informer::new(Vec::new()),
             cron_jobs: Informer::new(Vec::new()),
             stateful_sets: Informer::new(Vec::new()),
@@ -154,6 +165,8 @@ impl Watches {
             })]),
             claims: Informer::new(Vec::new()),
             volumes: Informer::new(Vec::new()),
+            quotas: Informer::new(Vec::new()),
+            budgets: Informer::new(Vec::new()),
             storage_classes: Informer::new(Vec::new()),
         }
     }

@@ -2,6 +2,8 @@
 //! Mirrors the meaning of Kubernetes v1.33 `plugin/pkg/auth/authorizer/node`; what a node may *write*
 //! is narrowed further by `admission::node_restriction`.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
 use super::{Attributes, Decision, bootstrap};
@@ -102,7 +104,7 @@ fn service_account(node: &str, attributes: &Attributes<'_>, lookup: &dyn Lookup)
     if !(is_token || is_read) || attributes.name.is_empty() {
         return Decision::no_opinion("can only read a serviceaccount or create a token of it");
     }
-    let runs_as = |pod: Value| pod["spec"]["serviceAccountName"] == attributes.name;
+    let runs_as = |pod: Arc<Value>| pod["spec"]["serviceAccountName"] == attributes.name;
     if pods_on(node, attributes.namespace, lookup).any(runs_as) {
         Decision::allow("")
     } else {
@@ -159,16 +161,10 @@ fn no_relationship(node: &str) -> Decision {
     ))
 }
 
-fn pods_on<'a>(
-    node: &'a str,
-    namespace: &str,
-    lookup: &dyn Lookup,
-) -> impl Iterator<Item = Value> + 'a {
+fn pods_on(node: &str, namespace: &str, lookup: &dyn Lookup) -> impl Iterator<Item = Arc<Value>> {
     lookup
-        .list("", "pods", namespace)
+        .list_where("", "pods", namespace, "spec.nodeName", node)
         .into_iter()
-        .filter(move |pod| pod["spec"]["nodeName"] == node)
-        .map(|pod| (*pod).clone())
 }
 
 /// The value of `field=value` in a selector.

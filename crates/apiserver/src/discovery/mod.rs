@@ -165,10 +165,10 @@ fn health(api: &Api, endpoint: &str, check: &[&str], query: &Query) -> Response 
     {
         return missing();
     }
-    if endpoint == "readyz" && api.shutdown.is_cancelled() {
+    if endpoint == "readyz" && (api.shutdown.is_cancelled() || !api.is_ready()) {
         return text(
             StatusCode::INTERNAL_SERVER_ERROR,
-            "[-]shutdown failed: the server is stopping\n".into(),
+            "[-]the server is starting or stopping\n".into(),
         );
     }
     if query.flag("verbose") {

@@ -107,7 +107,8 @@ struct Segments<'a> {
 
 impl<'a> Segments<'a> {
     fn next(&mut self) -> Option<&'a str> {
-        let trimmed = self.rest.strip_prefix('/').unwrap_or(self.rest);
+        // Clients that join a server's address with a path double the slash.
+        let trimmed = self.rest.trim_start_matches('/');
         if trimmed.is_empty() {
             return None;
         }

@@ -14,7 +14,7 @@ use super::accept::Accept;
 use super::path::{ResourcePath, Target, parse};
 use super::query::Query;
 use super::{body, reply};
-use crate::api::{Api, REQUEST_TIMEOUT};
+use crate::api::{Api, QUEUE_WAIT, REQUEST_TIMEOUT};
 use crate::authn::{ClientCertificate, User, impersonation};
 use crate::authz::Attributes;
 use crate::error::ApiError;
@@ -132,6 +132,7 @@ async fn resource(
         .find(&path.group, &path.version, &path.resource)
         .cloned()
         .ok_or_else(ApiError::no_such_resource)?;
+    check_names(&path)?;
     check_scope(&resource, verb, &path)?;
     let (parts, request_body) = request.into_parts();
     let streams = subresources::is_stream(&resource, &path.subresource);
@@ -168,28 +169,28 @@ async fn resource(
         let result = subresources::stream(&call, &path.rest, request).await;
         return Ok(reply::finish(&call, result).await);
     }
-    let limit = if matches!(verb, "get" | "list") {
-        Some(&api.reads)
-    } else {
-        None
-    };
-    let limit = if matches!(verb, "watch") {
-        None
-    } else {
-        limit.or(Some(&api.writes))
-    };
-    let _permit = match limit.map(|limit| limit.clone().try_acquire_owned()) {
-        Some(Err(_)) => {
-            return Err(
-                Status::too_many_requests("too many requests, please try again later", 1).into(),
-            );
-        }
-        Some(Ok(permit)) => Some(permit),
-        None => None,
-    };
+    // Before a place in the queue is taken, so that a slow sender holds up nobody.
     if !matches!(verb, "get" | "list" | "watch") {
-        call.body = body::read(request_body).await?;
+        let read = tokio::time::timeout(REQUEST_TIMEOUT, body::read(request_body)).await;
+        call.body = read.map_err(|_| timed_out())??;
     }
+    let limit = match verb {
+        "watch" => None,
+        "get" | "list" => Some(&api.reads),
+        _ => Some(&api.writes),
+    };
+    let _permit = match limit {
+        None => None,
+        Some(limit) => {
+            match tokio::time::timeout(QUEUE_WAIT, limit.clone().acquire_owned()).await {
+                Ok(permit) => permit.ok(),
+                Err(_) => {
+                    let words = "too many requests, please try again later";
+                    return Err(Status::too_many_requests(words, 1).into());
+                }
+            }
+        }
+    };
     let result = match tokio::time::timeout(REQUEST_TIMEOUT, run(&call)).await {
         Ok(result) => result,
         Err(_) => {
@@ -203,11 +204,29 @@ async fn resource(
     Ok(response)
 }
 
+fn timed_out() -> ApiError {
+    Status::timeout("request did not complete within the allotted timeout", 0).into()
+}
+
 async fn run(call: &Call) -> Result<Reply, ApiError> {
     match call.subresource.as_str() {
         "" if call.resource.collection.is_none() => subresources::review(call).await,
         "" => verbs::run(call).await,
         _ => subresources::run(call).await,
+    }
+}
+
+/// A name is one segment of a path, however it was written: `%2F` must not reach into another namespace.
+fn check_names(path: &ResourcePath) -> Result<(), ApiError> {
+    let is_odd = |name: &str| name.contains('/') || matches!(name, "." | "..");
+    match [&path.namespace, &path.name]
+        .into_iter()
+        .find(|name| is_odd(name))
+    {
+        Some(name) => Err(ApiError::bad_request(format!(
+            "invalid name {name:?}: it must be one segment of a path"
+        ))),
+        None => Ok(()),
     }
 }
 

@@ -6,7 +6,7 @@ use objects::FieldError;
 use serde_json::Value;
 
 use super::Strategy;
-use super::endpoints::{is_api_server, validate_address, validate_protocol};
+use super::endpoints::{validate_address, validate_protocol};
 use super::fields::{each, fill, fill_text, is_empty, list, text};
 
 pub(super) struct EndpointSlice;
@@ -43,7 +43,7 @@ impl Strategy for EndpointSlice {
                     "must contain at least 1 address",
                 ));
             }
-            if kind == "FQDN" || is_api_server(object) {
+            if kind == "FQDN" {
                 continue;
             }
             for (at, address) in list(&endpoint["addresses"]).enumerate() {

@@ -23,9 +23,6 @@ impl Strategy for Endpoints {
 
     fn validate_create(&self, object: &Value) -> Vec<FieldError> {
         let mut errors = Vec::new();
-        if is_api_server(object) {
-            return errors;
-        }
         for (index, subset) in list(&object["subsets"]).enumerate() {
             let path = format!("subsets[{index}]");
             if is_empty(&subset["addresses"]) && is_empty(&subset["notReadyAddresses"]) {
@@ -67,11 +64,6 @@ impl Strategy for Endpoints {
         }
         errors
     }
-}
-
-/// Whether these are the endpoints of this API server, which on one machine listens on loopback.
-pub(super) fn is_api_server(object: &Value) -> bool {
-    objects::meta::namespace(object) == "default" && objects::meta::name(object) == "kubernetes"
 }
 
 /// One of the protocols that are spoken over IP.
@@ -130,7 +122,7 @@ mod tests {
             ("169.254.169.254", false),
             ("x", false),
         ] {
-            let object = json!({"subsets": [{"addresses": [{"ip": ip}], "ports": [{"port": 1}]}]});
+            let object = json!({"subsets": [{"addresses": [{"ip": ip}], "ports": [{"port": 1, "protocol": "TCP"}]}]});
             assert_eq!(
                 Endpoints.validate_create(&object).is_empty(),
                 is_fine,

@@ -1,16 +1,12 @@
 //! The table of built-in kinds, Kubernetes 1.33: every stable kind, stored and validated by its published schema even
 //! where nothing of ours acts on it yet.
 
-use std::sync::{Arc, OnceLock};
-
 use k8s_openapi::Resource as _;
 use k8s_openapi::api as k;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1 as extensions;
 use schemars::{Schema, SchemaGenerator};
 
-use super::{Conversion, Origin, Resource, Scale, Subresource};
-use crate::store::Store;
-use crate::table::Columns;
+use super::{Conversion, Scale, Subresource};
 
 /// One built-in kind in one version.
 #[derive(Debug)]
@@ -107,7 +103,7 @@ macro_rules! kind {
 }
 
 const GET: &[&str] = &["get"];
-const CREATE: &[&str] = &["create"];
+pub(super) const CREATE: &[&str] = &["create"];
 const CONNECT: &[&str] = &["create", "get"];
 const PROXY: &[&str] = &["create", "delete", "get", "patch", "update"];
 const EDIT: &[&str] = &["get", "patch", "update"];
@@ -495,75 +491,6 @@ pub static BUILTINS: &[Builtin] = &[
         []
     ),
 ];
-
-const ALL_VERBS: &[&str] = &[
-    "create",
-    "delete",
-    "deletecollection",
-    "get",
-    "list",
-    "patch",
-    "update",
-    "watch",
-];
-
-/// The records of all built-in kinds, with their collections.
-pub async fn resources(store: &Store) -> Result<Vec<Arc<Resource>>, crate::store::Error> {
-    let stored: Vec<&Builtin> = BUILTINS.iter().filter(|builtin| builtin.stored).collect();
-    let names: Vec<(String, String)> = stored
-        .iter()
-        .map(|builtin| (builtin.storage().0.to_owned(), builtin.plural.to_owned()))
-        .collect();
-    let mut collections = store.collections(&names).await?.into_iter();
-    Ok(BUILTINS
-        .iter()
-        .map(|builtin| {
-            let collection = if builtin.stored {
-                collections.next()
-            } else {
-                None
-            };
-            let (_, storage, conversion) = builtin.storage();
-            let rules = crate::kinds::strategy(builtin.group, builtin.kind);
-            Arc::new(Resource {
-                group: builtin.group.into(),
-                version: builtin.version.into(),
-                kind: builtin.kind.into(),
-                list_kind: format!("{}List", builtin.kind),
-                plural: builtin.plural.into(),
-                singular: builtin.kind.to_lowercase(),
-                short_names: builtin
-                    .short_names
-                    .iter()
-                    .map(|name| (*name).into())
-                    .collect(),
-                categories: builtin
-                    .categories
-                    .iter()
-                    .map(|name| (*name).into())
-                    .collect(),
-                namespaced: builtin.namespaced,
-                verbs: if builtin.stored { ALL_VERBS } else { CREATE },
-                subresources: builtin.subresources(),
-                collection,
-                storage,
-                conversion,
-                columns: crate::table::of_builtin(builtin.group, builtin.kind)
-                    .map_or(Columns::Default, Columns::Builtin),
-                deprecation: None,
-                origin: Origin::Builtin(builtin),
-                selectable: rules
-                    .selectable_field_names()
-                    .iter()
-                    .map(|name| (*name).to_owned())
-                    .collect(),
-                caches_fields: true,
-                schema: OnceLock::new(),
-                stored_head: OnceLock::new(),
-            })
-        })
-        .collect())
-}
 
 /// Bodies of subresources, which have schemas but no path of their own.
 pub(super) fn extra_definitions(group: &str, version: &str, generator: &mut SchemaGenerator) {

@@ -5,6 +5,7 @@
 pub mod builtin;
 pub mod crd;
 mod fields;
+pub mod records;
 mod resource;
 pub mod schemas;
 

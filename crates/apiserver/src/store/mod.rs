@@ -224,6 +224,11 @@ impl Store {
         collection.ring.can_resume(revision)
     }
 
+    /// Waits until the writer has ended, whether it was closed or failed; nothing can be stored from then on.
+    pub async fn ended(&self) {
+        self.commands.closed().await;
+    }
+
     /// Ends the writer after what is already queued, and marks the database as cleanly closed.
     pub async fn close(&self) {
         let (answer, answered) = oneshot::channel();

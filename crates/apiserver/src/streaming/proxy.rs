@@ -1,5 +1,7 @@
 //! The HTTP proxy to pods, Services and nodes.
 
+use std::net::IpAddr;
+
 use axum::extract::Request;
 use http::header::LOCATION;
 use http::{Method, StatusCode};
@@ -99,6 +101,7 @@ async fn dial(
     place: &Place<'_>,
     (address, port): (String, u16),
 ) -> Result<(Box<dyn crate::backend::Stream>, String), ApiError> {
+    check_address(&address)?;
     let connection = call
         .api
         .backend
@@ -114,6 +117,32 @@ async fn dial(
     }
     let connection = super::unverified::wrap(connection, &address).await?;
     Ok((connection, host))
+}
+
+/// Whoever may write a status or an endpoint chooses these addresses, so they must never lead back to this machine.
+fn check_address(address: &str) -> Result<(), ApiError> {
+    let is_outside = match address.parse::<IpAddr>() {
+        Ok(IpAddr::V4(ip)) => {
+            !(ip.is_loopback()
+                || ip.is_link_local()
+                || ip.is_unspecified()
+                || ip.is_multicast()
+                || ip.is_broadcast())
+        }
+        Ok(IpAddr::V6(ip)) => {
+            !(ip.is_loopback()
+                || ip.is_unicast_link_local()
+                || ip.is_unspecified()
+                || ip.is_multicast())
+                && ip.to_ipv4_mapped().is_none()
+        }
+        Err(_) => false,
+    };
+    if is_outside {
+        Ok(())
+    } else {
+        Err(Status::forbidden("", "", "", "address not allowed").into())
+    }
 }
 
 /// A pod's own address; without a port, the first one that its containers name.
@@ -232,6 +261,23 @@ fn service(call: &Call, place: &Place<'_>) -> Result<(String, u16), ApiError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_address_leads_back_to_this_machine() {
+        for address in [
+            "127.0.0.1",
+            "::1",
+            "169.254.169.254",
+            "0.0.0.0",
+            "::ffff:127.0.0.1",
+            "fe80::1",
+            "localhost",
+            "",
+        ] {
+            assert!(check_address(address).is_err(), "{address}");
+        }
+        assert!(check_address("10.244.0.9").is_ok());
+    }
 
     #[test]
     fn a_target_is_a_name_with_an_optional_scheme_and_port() {

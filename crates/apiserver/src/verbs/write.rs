@@ -50,7 +50,6 @@ pub fn now() -> String {
 /// Whether a `PUT` must say which version it replaces.
 pub fn needs_revision(resource: &Resource) -> bool {
     matches!(resource.origin, Origin::Custom(_))
-        || matches!(resource.kind.as_str(), "EndpointSlice" | "Lease" if resource.group == "never")
 }
 
 /// Checks that a body is an object of the call's kind and has only known fields.
@@ -140,6 +139,24 @@ pub fn report_fields(
     }))
 }
 
+/// Says what a stored object will not do here, so that nobody waits for it.
+fn warn_of_inaction(call: &Call, object: &Value) {
+    let resource = &call.resource;
+    match (resource.group.as_str(), resource.kind.as_str()) {
+        ("admissionregistration.k8s.io", kind) => {
+            call.warn(format!("{kind} is stored, but this server does not call webhooks or evaluate admission policies"));
+        }
+        (crd::GROUP, "CustomResourceDefinition")
+            if object["spec"]["conversion"]["strategy"] == "Webhook" =>
+        {
+            call.warn(
+                "conversion webhooks are not called: served versions differ in apiVersion only",
+            );
+        }
+        _ => {}
+    }
+}
+
 /// Makes a new object ready for the store.
 pub fn prepare_create(
     call: &Call,
@@ -187,11 +204,14 @@ pub fn prepare_create(
         Origin::Custom(_) => {}
     }
     default(resource, rules, &mut object);
+    warn_of_inaction(call, &object);
     let lookup = call.api.lookup();
     admit(call, Pass::Mutating, &mut object, None, &lookup)?;
     resource.schema().prune(&mut object);
     let mut errors = kinds::validate_metadata(rules, &object, resource.namespaced);
-    errors.extend(by_schema_and_rules(resource, &object, None, || rules.validate_create(&object)));
+    errors.extend(by_schema_and_rules(resource, &object, None, || {
+        rules.validate_create(&object)
+    }));
     if errors.is_empty() {
         errors.extend(crd::validate(resource, &object, None, &call.registry));
     }
@@ -235,11 +255,16 @@ pub fn prepare_update(
     admit(call, Pass::Mutating, &mut new, Some(old), &lookup)?;
     resource.schema().prune(&mut new);
     let mut errors = kinds::validate_metadata_update(rules, &new, old, resource.namespaced);
-    errors.extend(by_schema_and_rules(resource, &new, Some(old), || match call.subresource.as_str() {
-        "status" => rules.validate_status_update(&new, old),
-        "" => rules.validate_update(&new, old),
-        _ => Vec::new(),
-    }));
+    errors.extend(by_schema_and_rules(
+        resource,
+        &new,
+        Some(old),
+        || match call.subresource.as_str() {
+            "status" => rules.validate_status_update(&new, old),
+            "" => rules.validate_update(&new, old),
+            _ => Vec::new(),
+        },
+    ));
     if errors.is_empty() && call.subresource.is_empty() {
         errors.extend(crd::validate(resource, &new, Some(old), &call.registry));
     }
@@ -276,11 +301,18 @@ fn by_schema_and_rules(
         return errors;
     }
     errors.retain(|error| error.kind != FieldErrorKind::Duplicate);
-    if errors.iter().any(|error| error.kind == FieldErrorKind::TypeInvalid) {
+    if errors
+        .iter()
+        .any(|error| error.kind == FieldErrorKind::TypeInvalid)
+    {
         return errors;
     }
     let by_rules = by_rules();
-    errors.retain(|error| !by_rules.iter().any(|other| other.field == error.field && other.kind == error.kind));
+    errors.retain(|error| {
+        !by_rules
+            .iter()
+            .any(|other| other.field == error.field && other.kind == error.kind)
+    });
     errors.extend(by_rules);
     errors
 }

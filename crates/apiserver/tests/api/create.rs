@@ -233,3 +233,44 @@ async fn nothing_is_created_in_a_namespace_that_is_not_there() {
         .refused(404);
     assert_eq!(words, "namespaces \"nowhere\" not found");
 }
+
+#[tokio::test]
+async fn events_are_one_thing_under_two_names() {
+    let server = Server::start().await;
+    let event = json!({"apiVersion": "v1", "kind": "Event", "metadata": {"name": "e"}, "message": "hello",
+        "reason": "Tried", "type": "Normal", "involvedObject": {"kind": "Pod", "name": "p", "namespace": "default"}});
+    server
+        .post("/api/v1/namespaces/default/events", &event)
+        .await
+        .expect(201);
+    let path = "/apis/events.k8s.io/v1/namespaces/default/events?fieldSelector=regarding.name%3Dp";
+    let list = server.get(path).await.expect(200);
+    assert_eq!(list["apiVersion"], "events.k8s.io/v1");
+    assert_eq!(
+        (
+            &list["items"][0]["note"],
+            &list["items"][0]["regarding"]["name"]
+        ),
+        (&json!("hello"), &json!("p"))
+    );
+    let old = server
+        .get("/api/v1/namespaces/default/events?fieldSelector=involvedObject.name%3Dp")
+        .await
+        .expect(200);
+    assert_eq!(old["items"][0]["message"], "hello");
+}
+
+#[tokio::test]
+async fn what_is_stored_but_not_acted_on_says_so() {
+    let server = Server::start().await;
+    let webhook = json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration",
+        "metadata": {"name": "w"}, "webhooks": []});
+    let path = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations";
+    let answer = server.post(path, &webhook).await;
+    assert!(
+        answer.warnings[0].contains("does not call webhooks"),
+        "{:?}",
+        answer.warnings
+    );
+    answer.expect(201);
+}

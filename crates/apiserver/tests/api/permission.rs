@@ -117,3 +117,15 @@ async fn the_owner_can_act_as_somebody_else() {
         .refused(403);
     assert!(words.contains("User \"jane\""), "{words}");
 }
+
+#[tokio::test]
+async fn an_encoded_slash_reaches_no_other_namespace() {
+    let server = Server::start().await;
+    server.create_config_map("a", json!({})).await;
+    for path in [
+        "/api/v1/namespaces/x/configmaps/..%2F..%2Fdefault",
+        "/api/v1/namespaces/default%2Fa/configmaps/b",
+    ] {
+        server.get(path).await.expect(400);
+    }
+}

@@ -3,7 +3,8 @@
 use anyhow::{Context, Result, bail};
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
-use node::images::{FolderImage, ImageName, NewImage};
+use node::images::name::ImageName;
+use node::images::store::{FolderImage, NewImage};
 
 use crate::cli::{Global, Image, ImageAdd, Output};
 use crate::instance::DataFolder;

@@ -24,6 +24,9 @@ use crate::cli::{Cli, Command, ConfigCommand};
 /// Runs the command that was given.
 pub fn run(cli: Cli) -> Result<ExitCode> {
     let global = cli.global;
+    if !matches!(&cli.command, Command::Up(up) if !up.detach) {
+        end_quietly_on_a_closed_pipe();
+    }
     match cli.command {
         Command::Up(args) => up::run(&global, &args)?,
         Command::Down(args) => down::run(&global, &args)?,
@@ -41,4 +44,10 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Launcher(command) => launcher::run(&command)?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// `kfctl … | head` ends like any other command. The server itself must not: it sees broken pipes as errors.
+fn end_quietly_on_a_closed_pipe() {
+    // SAFETY: no other thread exists yet, and the default action is a valid one.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
 }

@@ -66,7 +66,7 @@ fn announce(data: &DataFolder, args: &Run, run: &kfp::Run) -> Result<()> {
 fn default_name(document: &Value) -> String {
     let spec = document.get("pipeline_spec").unwrap_or(document);
     let name = spec["pipelineInfo"]["name"].as_str().unwrap_or("pipeline");
-    format!("{name} {}", jiff::Zoned::now().strftime("%Y-%m-%d %H-%M-%S"))
+    format!("{name} {}", jiff::Timestamp::now().strftime("%Y-%m-%d %H-%M-%S"))
 }
 
 /// `HOST:POD`, as the run carries it.

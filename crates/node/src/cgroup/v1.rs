@@ -29,7 +29,17 @@ impl Folders {
             let Some(path) = folder(own, controller, name) else {
                 return Ok(None);
             };
-            match fs::create_dir_all(&path) {
+            // The last container of another pod may be taking the common folders away this very moment.
+            let mut made = fs::create_dir_all(&path);
+            for _ in 0..3 {
+                if made
+                    .as_ref()
+                    .is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+                {
+                    made = fs::create_dir_all(&path);
+                }
+            }
+            match made {
                 Ok(()) => Ok(Some(path)),
                 Err(error) if is_refusal(&error) => Ok(None),
                 Err(error) => Err(error),
@@ -116,8 +126,10 @@ impl Folders {
     pub(super) fn remove(&self) -> bool {
         self.all().all(|path| match fs::remove_dir(path) {
             Ok(()) => {
-                // The pod's folder goes with its last container.
-                let _ = path.parent().map(fs::remove_dir);
+                // The pod's folder goes with its last container, and ours with the last pod.
+                for above in path.ancestors().skip(1).take(2) {
+                    let _ = fs::remove_dir(above);
+                }
                 true
             }
             Err(error) => error.kind() == io::ErrorKind::NotFound,

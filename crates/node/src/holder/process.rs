@@ -24,6 +24,8 @@ use crate::net::trial;
 /// The hidden subcommand. Arguments: the holder's folder, or `--probe` to only try and tell.
 pub const SUBCOMMAND: &str = "node-holder";
 
+/// How often a holder without a server looks whether its folder is still there.
+const LOOK_FOR_FOLDER_MS: u16 = 10_000;
 /// Servers at once: the one that runs and the one that replaces it.
 const MOST_SERVERS: usize = 8;
 
@@ -93,8 +95,8 @@ struct Holder {
     net: File,
     listener: OwnedFd,
     servers: Vec<OwnedFd>,
-    /// Held, not read: its lock says that we live.
-    _lock: Flock<File>,
+    /// Its lock says that we live. While it has a name, somebody can find us.
+    lock: Flock<File>,
 }
 
 fn begin(start: BorrowedFd<'_>, folder: &Path) -> Result<Holder, Failure> {
@@ -120,7 +122,7 @@ fn begin(start: BorrowedFd<'_>, folder: &Path) -> Result<Holder, Failure> {
         net: open("/proc/self/ns/net")?,
         listener,
         servers: Vec::new(),
-        _lock: lock,
+        lock,
     })
 }
 
@@ -222,7 +224,12 @@ impl Holder {
                     .chain(&self.servers)
                     .map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN))
                     .collect();
-                match poll(&mut polled, PollTimeout::NONE) {
+                let limit = if self.servers.is_empty() {
+                    PollTimeout::from(LOOK_FOR_FOLDER_MS)
+                } else {
+                    PollTimeout::NONE
+                };
+                match poll(&mut polled, limit) {
                     Ok(_) => {}
                     Err(Errno::EINTR) => continue,
                     Err(errno) => {
@@ -251,7 +258,16 @@ impl Holder {
             if new {
                 self.accept();
             }
+            if self.servers.is_empty() && self.is_lost() {
+                eprintln!("{SUBCOMMAND}: the folder is gone and no server is here; ending");
+                return;
+            }
         }
+    }
+
+    /// Whether our folder was deleted, so that no server can ever find us again.
+    fn is_lost(&self) -> bool {
+        nix::sys::stat::fstat(&*self.lock).is_ok_and(|found| found.st_nlink == 0)
     }
 
     fn accept(&mut self) {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::ws::{
-    Message, WebSocket, WebSocketUpgrade, rejection::WebSocketUpgradeRejection,
+    CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code, rejection::WebSocketUpgradeRejection,
 };
 use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
@@ -208,7 +208,7 @@ async fn refuse(mut socket: WebSocket, message: &str) {
             status.as_bytes(),
         )))
         .await;
-    let _ = socket.send(Message::Close(None)).await;
+    let _ = socket.send(normal_close()).await;
 }
 
 type Output = Option<Box<dyn AsyncRead + Send + Unpin>>;
@@ -236,7 +236,7 @@ async fn connect<E>(
         };
         let bytes = channels::message(channels::ERROR, status.to_string().as_bytes());
         let _ = messages.send(Message::Binary(bytes)).await;
-        let _ = messages.send(Message::Close(None)).await;
+        let _ = messages.send(normal_close()).await;
     };
     let sending = async {
         while let Some(message) = waiting.recv().await {
@@ -295,6 +295,11 @@ async fn receive(mut stream: SplitStream<WebSocket>, mut stdin: Option<ExecInput
             Incoming::Other => {}
         }
     }
+}
+
+/// Clients take a close without a code for a broken connection.
+fn normal_close() -> Message {
+    Message::Close(Some(CloseFrame { code: close_code::NORMAL, reason: "".into() }))
 }
 
 #[cfg(test)]

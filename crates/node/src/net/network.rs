@@ -196,9 +196,11 @@ impl NodeNetwork {
         Ok(self.0.holder.udp(address).await?)
     }
 
-    /// Connects to a pod or Service as the node.
+    /// Connects to a pod or Service as the node: always from the gateway's address, also to built-in pods, whose
+    /// addresses are the node's own (the kernel would otherwise take the target's address as the source).
     pub async fn dial(&self, address: SocketAddrV4) -> Result<TcpStream, Error> {
-        Ok(self.0.holder.dial(address).await?)
+        let source = self.0.layout.gateway;
+        Ok(self.0.holder.dial_from(Some(source), address).await?)
     }
 
     /// Connects to a pod or Service as a built-in pod.

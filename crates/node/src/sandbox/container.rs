@@ -56,6 +56,13 @@ pub struct Start<'a> {
 /// Starts a container; what comes of it arrives as reports. Returns the pid of the first of the processes.
 pub fn start(start: Start<'_>) -> Result<i32, Failure> {
     process::clone(0, move || {
+        let mut keep = vec![start.report.as_raw_fd()];
+        keep.extend(start.stdio.raw_fds());
+        keep.extend(start.cgroups.iter().map(AsRawFd::as_raw_fd));
+        keep.extend(start.pause.map(Pause::raw_fds).unwrap_or_default());
+        if process::close_all_but(&keep).is_err() {
+            process::exit(1);
+        }
         let report = start.report.try_clone();
         let outcome = match start.plan.pod.isolation {
             Isolation::Sandbox => enter(start),
@@ -75,11 +82,6 @@ fn enter(start: Start<'_>) -> Result<Infallible, Failure> {
     let pause = start
         .pause
         .ok_or_else(|| Failure("the pod has no namespaces".to_owned()))?;
-    let mut keep = vec![start.report.as_raw_fd()];
-    keep.extend(start.stdio.raw_fds());
-    keep.extend(start.cgroups.iter().map(AsRawFd::as_raw_fd));
-    keep.extend(pause.raw_fds());
-    process::close_all_but(&keep).during(|| "closing descriptors")?;
     let early = rootfs::collect_early(&start.plan, pause)?;
     pause.enter()?;
     let (writer, container) = passing::pair().during(|| "making sockets")?;
@@ -124,7 +126,7 @@ fn enter(start: Start<'_>) -> Result<Infallible, Failure> {
     }
     drop(container);
     serve_maps(&writer, &cgroups)?;
-    match process::exit(0) {}
+    process::exit(0)
 }
 
 /// What the container's process asks of the one outside.
@@ -322,7 +324,7 @@ fn run(start: Start<'_>, program: Program, slave: Option<OwnedFd>) -> Result<Inf
     process::close_all_but(&keep).during(|| "closing descriptors")?;
     let failed = program.execute(stdio, slave);
     let _ = report::send(report.as_fd(), &failed, &[]);
-    match process::exit(1) {}
+    process::exit(1)
 }
 
 /// The whole environment of the command: what the spec says, and the few variables every program may count on.
@@ -506,8 +508,9 @@ impl Program {
     }
 }
 
-/// Whether `path` leads to the program of the shim itself, as `/proc/self/exe` does: executed in a container it would be a
-/// handle on a file of the host.
+/// Whether `path` leads to the program of the shim itself by a way that can be written, as `/proc/self/exe` does: executed
+/// in a container it would be a handle on a file of the host. Our own image mounts the same file read-only, which is no
+/// such handle.
 fn is_this_program(path: &CString) -> bool {
     let identity = |path: &std::ffi::CStr| {
         // SAFETY: the structure is plain data and the string outlives the call.
@@ -516,5 +519,12 @@ fn is_this_program(path: &CString) -> bool {
             (libc::stat(path.as_ptr(), &mut stat) == 0).then_some((stat.st_dev, stat.st_ino))
         }
     };
-    identity(c"/proc/self/exe").is_some_and(|own| identity(path) == Some(own))
+    let is_read_only = || {
+        // SAFETY: the structure is plain data and the string outlives the call.
+        unsafe {
+            let mut mount: libc::statvfs = std::mem::zeroed();
+            libc::statvfs(path.as_ptr(), &mut mount) == 0 && mount.f_flag & libc::ST_RDONLY != 0
+        }
+    };
+    identity(c"/proc/self/exe").is_some_and(|own| identity(path) == Some(own)) && !is_read_only()
 }

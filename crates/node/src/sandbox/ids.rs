@@ -32,7 +32,7 @@ pub struct Line {
 
 impl fmt::Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} {}\n", self.inside, self.outside, self.count)
+        writeln!(f, "{} {} {}", self.inside, self.outside, self.count)
     }
 }
 

@@ -38,6 +38,20 @@ pub struct Join<'a> {
 /// Starts the process; what comes of it arrives as reports.
 pub fn start(join: Join<'_>) -> Result<i32, Failure> {
     process::clone(0, move || {
+        // Nobody inside may look into this process while it still is the host's program.
+        process::set_dumpable(false);
+        let mut keep = vec![join.report.as_raw_fd()];
+        keep.extend(join.stdio.raw_fds());
+        keep.extend(
+            join.cgroups
+                .iter()
+                .chain(join.namespaces)
+                .map(AsRawFd::as_raw_fd),
+        );
+        keep.extend(join.pause.map(Pause::raw_fds).unwrap_or_default());
+        if process::close_all_but(&keep).is_err() {
+            process::exit(1);
+        }
         let report = join.report.try_clone();
         if let (Err(failure), Ok(report)) = (enter(join), report) {
             let _ = report::send(report.as_fd(), &Report::SetupFailed(failure.0), &[]);
@@ -48,18 +62,6 @@ pub fn start(join: Join<'_>) -> Result<i32, Failure> {
 }
 
 fn enter(join: Join<'_>) -> Result<Infallible, Failure> {
-    // Nobody inside may look into this process while it still is the host's program.
-    process::set_dumpable(false);
-    let mut keep = vec![join.report.as_raw_fd()];
-    keep.extend(join.stdio.raw_fds());
-    keep.extend(
-        join.cgroups
-            .iter()
-            .chain(join.namespaces)
-            .map(AsRawFd::as_raw_fd),
-    );
-    keep.extend(join.pause.map(Pause::raw_fds).unwrap_or_default());
-    process::close_all_but(&keep).during(|| "closing descriptors")?;
     for cgroup in &join.cgroups {
         // SAFETY: a static string; 0 is the writer itself.
         super::failure::check(
@@ -87,7 +89,7 @@ fn enter(join: Join<'_>) -> Result<Infallible, Failure> {
         process::exit(1)
     })
     .during(|| "forking into the container")?;
-    match process::exit(0) {}
+    process::exit(0)
 }
 
 fn become_member(join: Join<'_>, is_range: bool) -> Result<Infallible, Failure> {
@@ -140,5 +142,5 @@ fn execute(
     process::close_all_but(&keep).during(|| "closing descriptors")?;
     let outcome = program.execute(join.stdio, slave);
     let _ = report::send(join.report.as_fd(), &outcome, &[]);
-    match process::exit(1) {}
+    process::exit(1)
 }

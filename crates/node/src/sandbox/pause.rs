@@ -255,15 +255,15 @@ fn live(
     match passing::receive(parent.as_raw_fd(), &mut buffer) {
         Ok(received) if received.count > 0 => {}
         // The parent said why to the shim.
-        _ => return process::exit(1),
+        _ => process::exit(1),
     }
     if let Err(failure) = furnish(pod, is_range) {
         say(shim, &Said::Failed(failure.0));
-        return process::exit(1);
+        process::exit(1);
     }
     let signals = match process::watch_signals(&[libc::SIGCHLD, libc::SIGTERM, libc::SIGINT]) {
         Ok(signals) => signals,
-        Err(_) => return process::exit(1),
+        Err(_) => process::exit(1),
     };
     process::set_name(c"pod");
     process::detach_streams();
@@ -280,7 +280,7 @@ fn live(
         };
         // SAFETY: one valid structure. The shim writes nothing: any event is its end.
         if unsafe { libc::poll(&mut polled, 1, 0) } > 0 {
-            return process::exit(0);
+            process::exit(0);
         }
     }
 }

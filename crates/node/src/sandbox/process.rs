@@ -23,7 +23,7 @@ pub fn clone(flags: i32, work: impl FnOnce() -> Infallible) -> io::Result<i32> {
 }
 
 /// Ends this process without running anything else.
-pub fn exit(code: i32) -> Infallible {
+pub fn exit(code: i32) -> ! {
     // SAFETY: never returns.
     unsafe { libc::_exit(code) }
 }

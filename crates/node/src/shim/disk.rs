@@ -46,19 +46,45 @@ pub fn private_dir(path: &Path) -> io::Result<()> {
 
 /// Takes the shim's lock; `None` when a living shim has it. Held until the file is dropped by every holder.
 pub fn lock(dir: &Path) -> io::Result<Option<File>> {
-    let file = OpenOptions::new()
+    let file = open_lock(dir)?;
+    match lock_command(&file, libc::F_OFD_SETLK) {
+        Ok(_) => Ok(Some(file)),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether a living shim has the lock. Only looks: a shim that is about to start is not disturbed.
+pub fn is_locked(dir: &Path) -> io::Result<bool> {
+    match OpenOptions::new().write(true).open(dir.join(LOCK)) {
+        Ok(file) => {
+            Ok(lock_command(&file, libc::F_OFD_GETLK)?.l_type != libc::F_UNLCK as libc::c_short)
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn open_lock(dir: &Path) -> io::Result<File> {
+    OpenOptions::new()
         .create(true)
         .truncate(false)
         .write(true)
         .mode(0o600)
-        .open(dir.join(LOCK))?;
-    // SAFETY: the descriptor is open for the duration of the call.
-    if unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } == 0 {
-        return Ok(Some(file));
-    }
-    match io::Error::last_os_error() {
-        error if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-        error => Err(error),
+        .open(dir.join(LOCK))
+}
+
+/// A lock that belongs to the open file, not to the process: forked children share it and closing a copy frees nothing.
+fn lock_command(file: &File, command: libc::c_int) -> io::Result<libc::flock> {
+    // SAFETY: all zeroes is a valid structure, which outlives the call.
+    unsafe {
+        let mut lock: libc::flock = std::mem::zeroed();
+        lock.l_type = libc::F_WRLCK as libc::c_short;
+        lock.l_whence = libc::SEEK_SET as libc::c_short;
+        match libc::fcntl(file.as_raw_fd(), command, &mut lock) {
+            -1 => Err(io::Error::last_os_error()),
+            _ => Ok(lock),
+        }
     }
 }
 
@@ -256,7 +282,9 @@ mod tests {
     #[test]
     fn only_one_process_can_hold_the_lock_of_a_pod() {
         let dir = tempfile::tempdir().expect("a temporary folder");
+        assert!(!is_locked(dir.path()).expect("looked"));
         let held = lock(dir.path()).expect("lock").expect("free");
+        assert!(is_locked(dir.path()).expect("looked"));
         assert!(lock(dir.path()).expect("lock").is_none());
         drop(held);
         assert!(lock(dir.path()).expect("lock").is_some());
@@ -268,7 +296,7 @@ mod tests {
         let pod = dir.path().join("pod");
         fs::create_dir_all(pod.join("work/work")).expect("create");
         fs::write(pod.join("work/work/file"), "x").expect("write");
-        fs::set_permissions(pod.join("work/work"), Permissions::from_mode(0)).expect("chmod");
+        fs::set_permissions(pod.join("work/work"), Permissions::from_mode(0o0)).expect("chmod");
         remove(&pod).expect("remove");
         assert!(!pod.exists());
     }

@@ -82,7 +82,7 @@ pub enum Adopted {
 pub fn adopt(dir: &Path) -> Result<Adopted, Error> {
     let look = || {
         let dead = || Ok(Adopted::Dead(disk::without_shim(disk::records(dir)?)));
-        if disk::lock(dir)?.is_some() {
+        if !disk::is_locked(dir)? {
             return dead();
         }
         let identity = disk::read_identity(dir)?;

@@ -282,6 +282,25 @@ async fn attaching_what_is_no_network_says_which_step_failed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_holder_whose_folder_was_deleted_ends_with_its_last_server() {
+    let folder = tempfile::tempdir().expect("folder");
+    let network = start_in(folder.path()).await;
+    let namespace = namespace_of(&network);
+    folder.close().expect("deleted");
+    // With a server it goes on: pods may be alive.
+    let address = std::net::SocketAddrV4::new(network.layout().gateway, 0);
+    network.udp(address).await.expect("it still makes sockets");
+    drop(network);
+    let gone = async {
+        while !processes_in(namespace).is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    let outcome = tokio::time::timeout(std::time::Duration::from_secs(20), gone).await;
+    assert!(outcome.is_ok(), "the holder is still there");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_folder_that_others_can_open_is_refused() {
     use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().expect("folder");

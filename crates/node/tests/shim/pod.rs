@@ -131,7 +131,7 @@ impl Drop for TestPod {
 
 pub fn pod_spec(dir: &Path) -> PodSpec {
     serde_json::from_value(serde_json::json!({
-        "uid": format!("uid-{}", std::process::id()),
+        "uid": uuid::Uuid::new_v4(),
         "namespace": "ns",
         "name": "pod",
         "dir": dir,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::owned::{Shape, item_element, part, shape};
 use super::path::PathElement;
@@ -17,15 +17,19 @@ fn values(arena: &Arena, id: Option<NodeId>, live: &Value, applied: &Value) -> V
     let node = id.map(|id| arena.node(id));
     match (shape(node, applied), live, applied) {
         (Shape::Map, Value::Object(live), Value::Object(applied)) => {
-            let mut merged = live.clone();
-            for (name, value) in applied {
-                let child = part(arena, id, &PathElement::field(name.clone()));
-                let value = match live.get(name) {
-                    Some(present) => values(arena, child, present, value),
-                    None => value.clone(),
+            let mut merged = Map::new();
+            for (name, present) in live {
+                let value = match applied.get(name) {
+                    Some(value) => {
+                        let child = part(arena, id, &PathElement::field(name.clone()));
+                        values(arena, child, present, value)
+                    }
+                    None => present.clone(),
                 };
                 merged.insert(name.clone(), value);
             }
+            let new = applied.iter().filter(|(name, _)| !live.contains_key(*name));
+            merged.extend(new.map(|(name, value)| (name.clone(), value.clone())));
             Value::Object(merged)
         }
         (Shape::List, Value::Array(live), Value::Array(applied)) => match id {

@@ -166,30 +166,28 @@ pub(super) fn with_declared_parents(arena: &Arena, id: Option<NodeId>, set: &Fie
     out
 }
 
-/// The set as it reads after a list or map has become atomic: what was owned below it is owned as the whole.
-pub(super) fn collapsed(arena: &Arena, id: Option<NodeId>, set: &FieldSet) -> FieldSet {
-    let mut out = FieldSet {
-        members: set.members.clone(),
-        ..FieldSet::default()
-    };
-    for (element, child) in &set.children {
-        let child_id = part(arena, id, element);
-        let is_atomic = child_id.is_some_and(|id| {
-            let node = arena.node(id);
-            match node.kind {
-                Type::Object => node.map_type == MapType::Atomic,
-                Type::Array => node.list_type == ListType::Atomic,
-                _ => false,
-            }
-        });
-        if is_atomic {
-            out.members.insert(element.clone());
-        } else {
-            out.children
-                .insert(element.clone(), collapsed(arena, child_id, child));
+/// Brings a set up to date where a list or map has become atomic: what was owned below it is owned as the whole.
+pub(super) fn collapse(arena: &Arena, id: Option<NodeId>, set: &mut FieldSet) {
+    let is_atomic = |id: NodeId| {
+        let node = arena.node(id);
+        match node.kind {
+            Type::Object => node.map_type == MapType::Atomic,
+            Type::Array => node.list_type == ListType::Atomic,
+            _ => false,
         }
-    }
-    out
+    };
+    let members = &mut set.members;
+    set.children.retain(|element, child| {
+        let child_id = part(arena, id, element);
+        if child_id.is_some_and(is_atomic) {
+            members.insert(element.clone());
+            return false;
+        }
+        if child_id.is_some() {
+            collapse(arena, child_id, child);
+        }
+        true
+    });
 }
 
 /// What keeps a configuration from being applied: undeclared fields, items without keys, items twice.

@@ -92,6 +92,21 @@ impl FieldSet {
         }
     }
 
+    /// Takes out everything that is in the other set.
+    pub fn subtract(&mut self, other: &Self) {
+        for element in &other.members {
+            self.members.remove(element);
+        }
+        for (element, theirs) in &other.children {
+            if let Some(child) = self.children.get_mut(element) {
+                child.subtract(theirs);
+                if child.is_empty() {
+                    self.children.remove(element);
+                }
+            }
+        }
+    }
+
     /// What is in this set and neither in the other nor below one of its members.
     pub fn recursive_difference(&self, other: &Self) -> Self {
         let members = self.members.difference(&other.members).cloned().collect();
@@ -212,6 +227,9 @@ mod tests {
             prop_assert_eq!(a.intersection(&b), b.intersection(&a));
             prop_assert_eq!(a.difference(&b).union(&a.intersection(&b)), a.clone());
             prop_assert!(a.difference(&a).is_empty());
+            let mut rest = a.clone();
+            rest.subtract(&b);
+            prop_assert_eq!(rest, a.difference(&b));
             prop_assert_eq!(a.paths().into_iter().collect::<FieldSet>(), a);
         }
     }

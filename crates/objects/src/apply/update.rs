@@ -1,5 +1,7 @@
 //! The bookkeeping of a write: who gains, who loses, who conflicts.
 
+use std::sync::LazyLock;
+
 use serde_json::{Value, json};
 
 use super::compare::{Comparison, compare};
@@ -7,7 +9,7 @@ use super::conflict::Conflict;
 use super::last_applied::{self, KUBECTL};
 use super::managers::{Entry, Identity, Managers, Operation};
 use super::merge::merge;
-use super::owned::{check, collapsed, to_set, with_declared_parents, without_nulls};
+use super::owned::{check, collapse, to_set, with_declared_parents, without_nulls};
 use super::remove::{Emptied, remove};
 use super::set::FieldSet;
 use super::{Error, Write};
@@ -17,24 +19,28 @@ use crate::meta;
 const BEFORE_FIRST_APPLY: &str = "before-first-apply";
 
 /// Fields nobody owns: identity, and what only the server writes.
-fn unowned() -> FieldSet {
+static UNOWNED: LazyLock<FieldSet> = LazyLock::new(|| {
     let mut set = FieldSet::of_fields([["apiVersion"], ["kind"], ["metadata"]]);
+    let of_metadata = [
+        "name",
+        "namespace",
+        "creationTimestamp",
+        "selfLink",
+        "uid",
+        "clusterName",
+        "generation",
+        "managedFields",
+        "resourceVersion",
+    ];
     set.extend(&FieldSet::of_fields(
-        [
-            "name",
-            "namespace",
-            "creationTimestamp",
-            "selfLink",
-            "uid",
-            "clusterName",
-            "generation",
-            "managedFields",
-            "resourceVersion",
-        ]
-        .map(|field| ["metadata", field]),
+        of_metadata.map(|field| ["metadata", field]),
     ));
     set
-}
+});
+
+/// The bookkeeping itself, which is not part of what is compared.
+static BOOKKEEPING: LazyLock<FieldSet> =
+    LazyLock::new(|| FieldSet::of_fields([["metadata", "managedFields"]]));
 
 fn version_of(object: &Value) -> &str {
     object
@@ -63,13 +69,15 @@ impl Write<'_> {
     /// Entries as the present schema has them.
     fn reconciled(&self, mut managers: Managers) -> Managers {
         for entry in &mut managers.0 {
-            entry.set = collapsed(&self.schema.arena, Some(self.schema.id), &entry.set);
+            collapse(&self.schema.arena, Some(self.schema.id), &mut entry.set);
         }
         managers
     }
 
     fn compare(&self, old: &Value, new: &Value) -> Comparison {
-        compare(self.schema, old, new).without(self.reset)
+        compare(self.schema, old, new)
+            .without(Some(&BOOKKEEPING))
+            .without(self.reset)
     }
 
     fn owned_parents(&self, set: &FieldSet) -> FieldSet {
@@ -77,15 +85,12 @@ impl Write<'_> {
     }
 }
 
-/// Takes what changed from everybody but `writer`.
-fn take_from_others(managers: &mut Managers, writer: Option<&Identity>, changes: &Comparison) {
-    let gained = changes.modified.union(&changes.added);
-    for entry in managers
-        .0
-        .iter_mut()
-        .filter(|entry| Some(&entry.identity) != writer)
-    {
-        entry.set = entry.set.difference(&gained).difference(&changes.removed);
+/// Takes what changed from everybody; who changed it gets it afterwards.
+fn take_from_all(managers: &mut Managers, changes: &Comparison) {
+    for entry in &mut managers.0 {
+        entry.set.subtract(&changes.modified);
+        entry.set.subtract(&changes.added);
+        entry.set.subtract(&changes.removed);
     }
     managers.0.retain(|entry| !entry.set.is_empty());
 }
@@ -93,18 +98,16 @@ fn take_from_others(managers: &mut Managers, writer: Option<&Identity>, changes:
 /// Brings `managedFields` up to date for a write that is not an apply.
 pub(super) fn track(write: &Write<'_>, old: Option<&Value>, new: &mut Value) {
     let mut managers = write.reconciled(managers_of_update(write, old, new));
-    let empty = json!({});
-    let old_bare = old.map_or(empty, bare);
-    let changes = write.compare(&old_bare, &bare(new));
+    let nothing = json!({});
+    let changes = write.compare(old.unwrap_or(&nothing), new);
     if changes.is_empty() {
         put_managers(new, managers);
         return;
     }
-    take_from_others(&mut managers, None, &changes);
-    let gained = changes
-        .modified
-        .union(&changes.added)
-        .difference(&unowned());
+    take_from_all(&mut managers, &changes);
+    let mut gained = changes.modified;
+    gained.extend(&changes.added);
+    gained.subtract(&UNOWNED);
     if !gained.is_empty() {
         let identity = Identity::new(
             write.manager,
@@ -235,20 +238,29 @@ fn attempt(
     }
     let merged = merge(write.schema, &live_bare, applied);
     let doomed = match &last {
-        Some(last) => no_longer_owned(write, &merged, &managers, &applied_set, &last.set),
-        None => FieldSet::default(),
+        Some(last) if !last.set.difference(&applied_set).is_empty() => {
+            no_longer_owned(write, &merged, &managers, &applied_set, &last.set)
+        }
+        _ => FieldSet::default(),
     };
     // While changes are looked for, what lost its last entry stands as a null: who owns it as such keeps it.
-    let pruned = remove(write.schema, &merged, &doomed, Emptied::Null);
-    let changes = write.compare(&live_bare, &pruned);
+    let changes = if doomed.is_empty() {
+        write.compare(&live_bare, &merged)
+    } else {
+        write.compare(
+            &live_bare,
+            &remove(write.schema, &merged, &doomed, Emptied::Null),
+        )
+    };
     if !force {
         let conflicts = conflicts(&managers, &changes);
         if !conflicts.is_empty() {
             return Err(Error::Conflicts(conflicts));
         }
     }
-    take_from_others(&mut managers, None, &changes);
-    let set = applied_set.difference(&unowned());
+    take_from_all(&mut managers, &changes);
+    let mut set = applied_set;
+    set.subtract(&UNOWNED);
     let is_same_set = last.as_ref().is_some_and(|last| last.set == set);
     let time = match &last {
         Some(last) if is_same_set && changes.is_empty() => last.time.clone(),
@@ -261,7 +273,11 @@ fn attempt(
         set,
     });
     managers.cap_updaters();
-    let mut object = remove(write.schema, &merged, &doomed, Emptied::Gone);
+    let mut object = if doomed.is_empty() {
+        merged
+    } else {
+        remove(write.schema, &merged, &doomed, Emptied::Gone)
+    };
     put_managers(&mut object, managers);
     if write.manager == KUBECTL && write.subresource.is_empty() {
         last_applied::refresh(&mut object, applied);
@@ -272,7 +288,7 @@ fn attempt(
 fn owner_before_first_apply(write: &Write<'_>, live: &Value) -> Option<Entry> {
     let set = compare(write.schema, &json!({}), live)
         .added
-        .difference(&unowned());
+        .difference(&UNOWNED);
     let identity = Identity::new(BEFORE_FIRST_APPLY, Operation::Update, version_of(live), "");
     let api_version = version_of(live).to_owned();
     (!set.is_empty()).then(|| Entry {

@@ -6,29 +6,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use kube_cel::KubeCelExt;
+use kube_cel::cel::common::ast::IdedExpr;
 use kube_cel::cel::objects::{Key, Map, OptionalValue, Value as Cel};
-use kube_cel::cel::{Context, Program};
+use kube_cel::cel::{Context, ExecutionError, Program};
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::node::Type;
 use super::{Additional, Arena, Node, NodeId};
 use crate::field::{self, FieldError, FieldErrorKind};
-
-/// Why a rule was refused when its schema was read.
-#[derive(Debug, thiserror::Error)]
-#[error("{detail}")]
-pub struct RuleError {
-    field: &'static str,
-    value: Value,
-    detail: String,
-}
-
-impl RuleError {
-    pub(super) fn into_field_error(self) -> FieldError {
-        FieldError::invalid(self.field, self.value, self.detail)
-    }
-}
 
 #[derive(Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -46,6 +32,14 @@ struct Source {
     optional_old_self: bool,
 }
 
+/// The reasons a rule may give.
+const REASONS: [&str; 4] = [
+    "FieldValueDuplicate",
+    "FieldValueForbidden",
+    "FieldValueInvalid",
+    "FieldValueRequired",
+];
+
 /// One rule, ready to run.
 pub(crate) struct Rule {
     source: Source,
@@ -58,45 +52,36 @@ pub(crate) struct Rule {
 
 impl Rule {
     /// Compiles one entry of `x-kubernetes-validations`.
-    pub(super) fn compile(raw: &Value) -> Result<Self, RuleError> {
-        let refuse = |field, detail: String| RuleError {
-            field,
-            value: raw.clone(),
-            detail,
-        };
-        let source: Source =
-            serde_json::from_value(raw.clone()).map_err(|error| refuse("", error.to_string()))?;
+    pub(super) fn compile(raw: &Value) -> Result<Self, FieldError> {
+        let source: Source = serde_json::from_value(raw.clone())
+            .map_err(|error| FieldError::invalid("", raw.clone(), error.to_string()))?;
         if source.rule.trim().is_empty() {
-            return Err(refuse("rule", "rule is not specified".to_owned()));
+            return Err(FieldError::required("rule", "rule is not specified"));
         }
         if source.message.contains(['\n', '\r']) {
-            return Err(refuse(
-                "message",
-                "message must not contain line breaks".to_owned(),
-            ));
+            let detail = "message must not contain line breaks";
+            return Err(FieldError::invalid("message", source.message, detail));
         }
-        if source.rule.contains(['\n', '\r']) && source.message.is_empty() {
-            return Err(refuse(
+        if source.rule.trim().contains(['\n', '\r']) && source.message.is_empty() {
+            return Err(FieldError::required(
                 "message",
-                "message must be specified if rule contains line breaks".to_owned(),
+                "message must be specified if rule contains line breaks",
             ));
         }
         let kind = match source.reason.as_str() {
             "" => FieldErrorKind::Invalid,
-            reason => FieldErrorKind::from_reason(reason).ok_or_else(|| {
-                refuse(
-                    "reason",
-                    format!("unsupported reason {}", field::quote(reason)),
-                )
-            })?,
+            reason => FieldErrorKind::from_reason(reason)
+                .ok_or_else(|| FieldError::not_supported("reason", reason, &REASONS))?,
         };
-        let compile = |text: &str| {
-            Program::compile(text).map_err(|error| format!("compilation failed: {error}"))
+        let compile = |field: &str, text: &str| {
+            Program::compile(text).map_err(|error| {
+                FieldError::invalid(field, text, format!("compilation failed: {error}"))
+            })
         };
-        let program = compile(&source.rule).map_err(|detail| refuse("rule", detail))?;
+        let program = compile("rule", &source.rule)?;
         let message = match source.message_expression.trim() {
             "" => None,
-            text => Some(compile(text).map_err(|detail| refuse("messageExpression", detail))?),
+            text => Some(compile("messageExpression", text)?),
         };
         let needs_old = program.references().has_variable("oldSelf");
         Ok(Self {
@@ -107,6 +92,21 @@ impl Rule {
             needs_old,
             kind,
         })
+    }
+
+    /// The rule as it was parsed.
+    pub(super) fn expression(&self) -> &IdedExpr {
+        self.program.expression()
+    }
+
+    /// The rule's own text.
+    pub(super) fn text(&self) -> &str {
+        &self.source.rule
+    }
+
+    /// Where failures are reported, below the node; empty for the node itself.
+    pub(super) fn field_path(&self) -> &str {
+        &self.source.field_path
     }
 
     /// The entry as it was written.
@@ -137,9 +137,35 @@ impl Rule {
         }
     }
 
+    /// Why the rule could not be run.
+    fn breakdown(&self, error: &ExecutionError) -> String {
+        let cause = match error {
+            ExecutionError::NoSuchKey(key) => format!("no such key: {key}"),
+            ExecutionError::NoSuchOverload => "no such overload".to_owned(),
+            ExecutionError::DivisionByZero(_) => "division by zero".to_owned(),
+            ExecutionError::RemainderByZero(_) => "modulus by zero".to_owned(),
+            ExecutionError::IndexOutOfBounds(Cel::Int(index)) => {
+                format!("index out of bounds: {index}")
+            }
+            ExecutionError::FunctionError { message, .. } => message.clone(),
+            other => other.to_string(),
+        };
+        let words = match self.source.message.trim() {
+            "" => self.source.rule.trim(),
+            message => message,
+        };
+        format!("{cause} evaluating rule: {words}")
+    }
+
     fn error(&self, path: &str, kind_of_value: &str, detail: String) -> FieldError {
         let at = self.source.field_path.replace("['", ".").replace("']", "");
         let field = field::join(path, at.strip_prefix('.').unwrap_or(&at));
+        // A duplicate speaks for itself.
+        let detail = if self.kind == FieldErrorKind::Duplicate {
+            String::new()
+        } else {
+            detail
+        };
         let value = match self.kind {
             FieldErrorKind::Required | FieldErrorKind::Forbidden => Value::Null,
             _ => kind_of_value.into(),
@@ -148,9 +174,48 @@ impl Rule {
     }
 }
 
+/// What every rule can use: the libraries, and types as values, which the engine does not know by itself.
+fn functions() -> Context<'static> {
+    let mut context = Context::default().with_all();
+    context.add_function("type", |value: Cel| -> Result<Cel, ExecutionError> {
+        Ok(Cel::String(Arc::new(type_name(&value).to_owned())))
+    });
+    for name in [
+        "int",
+        "uint",
+        "double",
+        "bool",
+        "string",
+        "bytes",
+        "list",
+        "map",
+        "null_type",
+    ] {
+        context.add_variable_from_value(name, name);
+    }
+    context
+}
+
+fn type_name(value: &Cel) -> &'static str {
+    match value {
+        Cel::Int(_) => "int",
+        Cel::UInt(_) => "uint",
+        Cel::Float(_) => "double",
+        Cel::Bool(_) => "bool",
+        Cel::String(_) => "string",
+        Cel::Bytes(_) => "bytes",
+        Cel::List(_) => "list",
+        Cel::Map(_) => "map",
+        Cel::Null => "null_type",
+        Cel::Timestamp(_) => "google.protobuf.Timestamp",
+        Cel::Duration(_) => "google.protobuf.Duration",
+        _ => "dyn",
+    }
+}
+
 thread_local! {
     /// The functions of Kubernetes' CEL libraries, registered once per thread.
-    static FUNCTIONS: RefCell<Context<'static>> = RefCell::new(Context::default().with_all());
+    static FUNCTIONS: RefCell<Context<'static>> = RefCell::new(functions());
     static TIMESTAMP: Option<Program> = Program::compile("timestamp(x)").ok();
     static DURATION: Option<Program> = Program::compile("duration(x)").ok();
 }
@@ -201,8 +266,11 @@ pub(super) fn run(
                     errors.push(FieldError::invalid(path, node.kind.name(), detail));
                 }
                 Err(error) => {
-                    let detail = format!("{error} evaluating rule: {}", rule.words(&scope));
-                    errors.push(FieldError::invalid(path, node.kind.name(), detail));
+                    errors.push(FieldError::invalid(
+                        path,
+                        node.kind.name(),
+                        rule.breakdown(&error),
+                    ));
                 }
             }
         }
@@ -237,8 +305,16 @@ fn seen(arena: &Arena, node: Option<&Node>, value: &Value) -> Cel {
                 let child = node
                     .and_then(|node| node.field(name))
                     .map(|id| arena.node(id));
-                let key = if is_map { name.clone() } else { escape(name) };
-                map.insert(Key::from(key), seen(arena, child, value));
+                let value = seen(arena, child, value);
+                if is_map {
+                    map.insert(Key::from(name.clone()), value);
+                    continue;
+                }
+                // A reserved word can be read by its plain name too.
+                if RESERVED.contains(&name.as_str()) {
+                    map.insert(Key::from(name.clone()), value.clone());
+                }
+                map.insert(Key::from(escape(name)), value);
             }
             Cel::Map(Map { map: Arc::new(map) })
         }
@@ -301,7 +377,7 @@ const RESERVED: [&str; 21] = [
 ];
 
 /// A field name as a CEL identifier.
-fn escape(name: &str) -> String {
+pub(super) fn escape(name: &str) -> String {
     if RESERVED.contains(&name) {
         return format!("__{name}__");
     }

@@ -17,6 +17,9 @@ pub(crate) struct NodeId(u32);
 #[derive(Default)]
 pub(crate) struct Arena {
     nodes: Vec<Node>,
+    /// Whole numbers must fit `int32` and `int64`: true of published types, whose clients decode into such fields, while
+    /// upstream does not look at these formats in custom resources.
+    pub(crate) checks_integer_formats: bool,
 }
 
 impl Arena {
@@ -185,6 +188,8 @@ pub(crate) struct Node {
     pub(crate) has_list_type: bool,
     pub(crate) list_type: ListType,
     pub(crate) list_map_keys: Arc<[Box<str>]>,
+    /// `x-kubernetes-map-type` was given.
+    pub(crate) has_map_type: bool,
     pub(crate) map_type: MapType,
     pub(crate) patch_strategy: PatchStrategy,
     pub(crate) patch_merge_key: Option<Box<str>>,

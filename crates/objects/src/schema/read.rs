@@ -113,8 +113,10 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     fn new(definitions: Option<&'a Map<String, Value>>) -> Self {
+        let mut arena = Arena::default();
+        arena.checks_integer_formats = definitions.is_some();
         Self {
-            arena: Arena::default(),
+            arena,
             definitions,
             named: HashMap::new(),
             references: Vec::new(),
@@ -273,6 +275,7 @@ impl<'a> Reader<'a> {
             };
         }
         node.list_map_keys = texts(map.get("x-kubernetes-list-map-keys"));
+        node.has_map_type = map.contains_key("x-kubernetes-map-type");
         if text("x-kubernetes-map-type") == Some("atomic") {
             node.map_type = MapType::Atomic;
         }
@@ -291,9 +294,7 @@ impl<'a> Reader<'a> {
             for (index, rule) in rules.iter().enumerate() {
                 match Rule::compile(rule) {
                     Ok(rule) => compiled.push(rule),
-                    Err(error) => self
-                        .errors
-                        .push(error.into_field_error().under(&field::index(&at, index))),
+                    Err(error) => self.errors.push(error.under(&field::index(&at, index))),
                 }
             }
             node.rules = compiled.into();
@@ -522,11 +523,12 @@ fn overlay(own: &mut Node, base: Node) {
             base.list_type
         },
         has_list_type: said.has_list_type || base.has_list_type,
-        map_type: if said.map_type == MapType::Atomic {
-            MapType::Atomic
+        map_type: if said.has_map_type {
+            said.map_type
         } else {
             base.map_type
         },
+        has_map_type: said.has_map_type || base.has_map_type,
         patch_strategy: if said.patch_strategy == PatchStrategy::default() {
             base.patch_strategy
         } else {

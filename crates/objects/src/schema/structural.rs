@@ -3,10 +3,11 @@
 
 mod lists;
 mod logic;
+mod rules;
+mod scope;
 
 use serde_json::{Map, Value};
 
-use super::cel::Rule;
 use super::node::Type;
 use crate::field::{self, FieldError};
 
@@ -32,6 +33,7 @@ pub fn check(document: &Value, path: &str) -> Vec<FieldError> {
             "nullable cannot be true at the root",
         ));
     }
+    rules::check(map, path, &mut errors);
     root_metadata(map, path, &mut errors);
     errors
 }
@@ -80,8 +82,11 @@ fn node(map: &Map<String, Value>, path: &str, place: Place, errors: &mut Vec<Fie
     }
     limits(map, path, errors);
     children(map, path, place, errors);
-    if place != Place::Logic {
+    // Upstream looks only at the root for fields that stand in logic alone.
+    if place == Place::Root {
         logic::is_covered(map, path, errors);
+    }
+    if place != Place::Logic {
         default(map, path, errors);
     }
 }
@@ -92,11 +97,12 @@ fn kind(map: &Map<String, Value>, path: &str, place: Place, errors: &mut Vec<Fie
     let name = map.get("type").and_then(Value::as_str).unwrap_or_default();
     match name {
         "" if flag("x-kubernetes-int-or-string")
-            || flag("x-kubernetes-preserve-unknown-fields") =>
-        {
-            // Only the root must say that it is an object.
-            let at = Some(at).filter(|_| place == Place::Root);
-            errors.extend(at.map(|at| FieldError::required(at, "must not be empty at the root")));
+            || flag("x-kubernetes-preserve-unknown-fields") => {}
+        "" if flag("x-kubernetes-embedded-resource") => {
+            errors.push(FieldError::required(
+                at,
+                "must be object if x-kubernetes-embedded-resource is true",
+            ));
         }
         "" => {
             let detail = match place {
@@ -106,22 +112,13 @@ fn kind(map: &Map<String, Value>, path: &str, place: Place, errors: &mut Vec<Fie
             };
             errors.push(FieldError::required(at, detail));
         }
-        "null" => {
-            errors.push(FieldError::forbidden(
-                at,
-                "type cannot be set to null, use nullable as an alternative",
-            ));
-        }
         _ if Type::from_name(name).is_none() => {
+            if name == "null" {
+                let detail = "type cannot be set to null, use nullable as an alternative";
+                errors.push(FieldError::forbidden(at.clone(), detail));
+            }
             let supported = ["array", "boolean", "integer", "number", "object", "string"];
             errors.push(FieldError::not_supported(at, name, &supported));
-        }
-        _ if flag("x-kubernetes-int-or-string") => {
-            errors.push(FieldError::invalid(
-                at,
-                name,
-                "must be empty if x-kubernetes-int-or-string is true",
-            ));
         }
         _ => {}
     }
@@ -150,7 +147,7 @@ fn extensions(map: &Map<String, Value>, path: &str, errors: &mut Vec<FieldError>
         ));
     }
     if flag("x-kubernetes-embedded-resource") {
-        if name != "object" {
+        if !matches!(name, "" | "object") {
             let detail = "must be object if x-kubernetes-embedded-resource is true";
             errors.push(FieldError::invalid(at("type"), name, detail));
         }
@@ -181,7 +178,7 @@ fn extensions(map: &Map<String, Value>, path: &str, errors: &mut Vec<FieldError>
             errors.push(FieldError::not_supported(
                 at("x-kubernetes-list-type"),
                 other,
-                &["atomic", "map", "set"],
+                &["atomic", "set", "map"],
             ));
         }
     }
@@ -198,17 +195,6 @@ fn extensions(map: &Map<String, Value>, path: &str, errors: &mut Vec<FieldError>
                 other,
                 &["atomic", "granular"],
             ));
-        }
-    }
-    if let Some(Value::Array(rules)) = map.get("x-kubernetes-validations") {
-        for (index, rule) in rules.iter().enumerate() {
-            if let Err(error) = Rule::compile(rule) {
-                errors.push(
-                    error
-                        .into_field_error()
-                        .under(&field::index(&at("x-kubernetes-validations"), index)),
-                );
-            }
         }
     }
 }
@@ -245,20 +231,13 @@ fn children(map: &Map<String, Value>, path: &str, place: Place, errors: &mut Vec
             child(property, &here, below(Place::Property), errors);
         }
     }
-    match map.get("additionalProperties") {
-        Some(Value::Bool(false)) if place != Place::Logic => {
-            let detail = "additionalProperties cannot be set to false";
-            errors.push(FieldError::forbidden(at("additionalProperties"), detail));
-        }
-        Some(additional @ Value::Object(_)) => {
-            child(
-                additional,
-                &at("additionalProperties"),
-                below(Place::Additional),
-                errors,
-            );
-        }
-        _ => {}
+    if let Some(additional @ Value::Object(_)) = map.get("additionalProperties") {
+        child(
+            additional,
+            &at("additionalProperties"),
+            below(Place::Additional),
+            errors,
+        );
     }
     match map.get("items") {
         Some(Value::Array(_)) => {
@@ -318,7 +297,7 @@ fn default(map: &Map<String, Value>, path: &str, errors: &mut Vec<FieldError>) {
         Ok(schema) => {
             let mut pruned = default.clone();
             if !schema.prune(&mut pruned).is_empty() {
-                let detail = "must be pruned: it has fields that are not specified".to_owned();
+                let detail = "must not have unknown fields";
                 errors.push(FieldError::invalid(at.clone(), default.clone(), detail));
             }
             let mut filled = default.clone();
@@ -460,6 +439,64 @@ mod tests {
             assert!(
                 found.iter().any(|complaint| complaint == expected),
                 "{document}\n{found:#?}\n{expected}"
+            );
+        }
+    }
+
+    #[test]
+    fn rules_are_refused_where_they_stand() {
+        let items = |words: Value| {
+            let mut list = json!({"type": "array", "items": {"type": "integer", "x-kubernetes-validations": [{"rule": "self > oldSelf"}]}});
+            list.as_object_mut()
+                .unwrap()
+                .extend(words.as_object().unwrap().clone());
+            json!({"type": "object", "properties": {"l": list}})
+        };
+        let at = "schema.properties[l].items.x-kubernetes-validations[0].rule";
+        assert_eq!(
+            complaints(items(json!({}))),
+            [format!(
+                "{at}: Invalid value: \"self > oldSelf\": oldSelf cannot be used on the uncorrelatable portion of the \
+                 schema within schema.properties[l]"
+            )]
+        );
+        let pointing = |path: &str| {
+            complaints(
+                json!({"type": "object", "properties": {"a-b": {"type": "object", "properties": {"c": {"type": "string"}}}},
+                              "x-kubernetes-validations": [{"rule": "true", "fieldPath": path}]}),
+            )
+        };
+        for good in ["", ".a-b", "['a-b'].c", ".a-b.c", ".a-b['c']"] {
+            assert_eq!(pointing(good), Vec::<String>::new(), "{good}");
+        }
+        for bad in ["a-b", ".x", ".a-b.x", ".['a-b']", ".", "['a-b"] {
+            let expected = format!(
+                "schema.x-kubernetes-validations[0].fieldPath: Invalid value: {bad:?}: fieldPath must be a valid path"
+            );
+            assert_eq!(pointing(bad), [expected]);
+        }
+        for (rule, expected) in [
+            (
+                json!({"rule": "self.b > 1"}),
+                "rule: Invalid value: \"self.b > 1\": compilation failed: undefined field 'b'",
+            ),
+            (
+                json!({"rule": " "}),
+                "rule: Required value: rule is not specified",
+            ),
+            (
+                json!({"rule": "true", "reason": "Odd"}),
+                "reason: Unsupported value: \"Odd\": supported values: \"FieldValueDuplicate\", \"FieldValueForbidden\", \"FieldValueInvalid\", \"FieldValueRequired\"",
+            ),
+            (
+                json!({"rule": "true", "message": "a\nb"}),
+                "message: Invalid value: \"a\\nb\": message must not contain line breaks",
+            ),
+        ] {
+            let found = complaints(json!({"type": "object", "x-kubernetes-validations": [rule]}));
+            assert_eq!(
+                found,
+                [format!("schema.x-kubernetes-validations[0].{expected}")]
             );
         }
     }

@@ -66,7 +66,7 @@ impl Walk<'_> {
             return;
         }
         if let Some(limits) = &node.limits {
-            self.limits(node, limits, value, path);
+            self.limits(limits, value, path);
         }
         match value {
             Value::Object(map) => {
@@ -115,6 +115,7 @@ impl Walk<'_> {
             Value::Number(number) => {
                 if let Some(format) = &node.format
                     && node.kind == Type::Integer
+                    && self.arena.checks_integer_formats
                     && !formats::accepts_integer(format, number)
                 {
                     let detail = format!(
@@ -160,35 +161,26 @@ impl Walk<'_> {
         false
     }
 
+    /// Says each value or key that stands there more than once exactly once.
     fn uniqueness(&mut self, node: &Node, items: &[Value], path: &str) {
-        match node.list_type {
-            ListType::Atomic => {}
-            ListType::Set => {
-                for (index, item) in items.iter().enumerate() {
-                    if items[..index].contains(item) {
-                        self.errors.push(FieldError::duplicate(
-                            field::index(path, index),
-                            item.clone(),
-                        ));
-                    }
-                }
-            }
-            ListType::Map => {
-                let mut seen: HashMap<String, usize> = HashMap::with_capacity(items.len());
-                for (index, item) in items.iter().enumerate() {
-                    let Some(key) = list_map_key(self.arena, node, item) else {
-                        continue;
-                    };
-                    if seen.insert(key.to_string(), index).is_some() {
-                        self.errors
-                            .push(FieldError::duplicate(field::index(path, index), key));
-                    }
-                }
+        let mut seen: HashMap<String, usize> = HashMap::with_capacity(items.len());
+        for (index, item) in items.iter().enumerate() {
+            let key = match node.list_type {
+                ListType::Atomic => return,
+                ListType::Set => Some(item.clone()),
+                ListType::Map => list_map_key(self.arena, node, item),
+            };
+            let Some(key) = key else { continue };
+            let count = seen.entry(key.to_string()).or_default();
+            *count += 1;
+            if *count == 2 {
+                self.errors
+                    .push(FieldError::duplicate(field::index(path, index), key));
             }
         }
     }
 
-    fn limits(&mut self, node: &Node, limits: &Limits, value: &Value, path: &str) {
+    fn limits(&mut self, limits: &Limits, value: &Value, path: &str) {
         let body = in_body(path);
         if !limits.enumeration.is_empty() && !limits.enumeration.contains(value) {
             let supported: Vec<String> = limits
@@ -256,7 +248,7 @@ impl Walk<'_> {
             }
             _ => {}
         }
-        self.combinations(node, limits, value, path);
+        self.combinations(limits, value, path);
     }
 
     fn number_limits(&mut self, limits: &Limits, number: &Number, path: &str) {
@@ -320,64 +312,63 @@ impl Walk<'_> {
         }
     }
 
-    fn combinations(&mut self, _node: &Node, limits: &Limits, value: &Value, path: &str) {
-        let accepts = |id: NodeId| {
+    /// Failures of combinations name the field only in their text, as upstream's do.
+    fn combinations(&mut self, limits: &Limits, value: &Value, path: &str) {
+        let accepts = |id: &NodeId| {
             let mut walk = Walk {
                 arena: self.arena,
                 errors: Vec::new(),
             };
-            walk.check(id, value, None, path);
+            walk.check(*id, value, None, path);
             walk.errors
         };
+        let answers =
+            |ids: &[NodeId]| -> Vec<Vec<FieldError>> { ids.iter().map(accepts).collect() };
+        let valid =
+            |answers: &[Vec<FieldError>]| answers.iter().filter(|errors| errors.is_empty()).count();
         let name = field::quote(path);
         let mut found = Vec::new();
-        if !limits.all_of.is_empty() {
-            let refused: Vec<FieldError> =
-                limits.all_of.iter().flat_map(|id| accepts(*id)).collect();
-            if !refused.is_empty() {
-                found.push(FieldError::invalid(
-                    path,
-                    "",
-                    format!("{name} must validate all the schemas (allOf)"),
-                ));
-                found.extend(refused);
-            }
-        }
-        if !limits.any_of.is_empty() {
-            let answers: Vec<Vec<FieldError>> =
-                limits.any_of.iter().map(|id| accepts(*id)).collect();
-            if answers.iter().all(|errors| !errors.is_empty()) {
-                let detail = format!("{name} must validate at least one schema (anyOf)");
-                found.push(FieldError::invalid(path, "", detail));
-                found.extend(best(answers));
-            }
-        }
-        if !limits.one_of.is_empty() {
-            let answers: Vec<Vec<FieldError>> =
-                limits.one_of.iter().map(|id| accepts(*id)).collect();
-            let valid = answers.iter().filter(|errors| errors.is_empty()).count();
-            if valid != 1 {
-                let which = if valid == 0 {
-                    "Found none valid".to_owned()
-                } else {
-                    format!("Found {valid} valid alternatives")
-                };
-                let detail =
-                    format!("{name} must validate one and only one schema (oneOf). {which}");
-                found.push(FieldError::invalid(path, "", detail));
-                if valid == 0 {
-                    found.extend(best(answers));
-                }
-            }
-        }
-        if limits.not.is_some_and(|id| accepts(id).is_empty()) {
-            found.push(FieldError::invalid(
-                path,
-                "",
-                format!("{name} must not validate the schema (not)"),
+        let mut refuse = |detail: String| found.push(FieldError::invalid("", "", detail));
+        let mut reasons = Vec::new();
+        let all = answers(&limits.all_of);
+        if valid(&all) < all.len() {
+            let none = if valid(&all) == 0 {
+                ". None validated"
+            } else {
+                ""
+            };
+            refuse(format!(
+                "{name} must validate all the schemas (allOf){none}"
             ));
+            reasons.extend(all.into_iter().flatten());
+        }
+        let any = answers(&limits.any_of);
+        if !any.is_empty() && valid(&any) == 0 {
+            refuse(format!("{name} must validate at least one schema (anyOf)"));
+            reasons.extend(best(any));
+        }
+        let one = answers(&limits.one_of);
+        match valid(&one) {
+            _ if one.is_empty() => {}
+            0 => {
+                refuse(format!(
+                    "{name} must validate one and only one schema (oneOf). Found none valid"
+                ));
+                reasons.extend(best(one));
+            }
+            1 => {}
+            several => {
+                let which = format!("Found {several} valid alternatives");
+                refuse(format!(
+                    "{name} must validate one and only one schema (oneOf). {which}"
+                ));
+            }
+        }
+        if limits.not.as_ref().is_some_and(|id| accepts(id).is_empty()) {
+            refuse(format!("{name} must not validate the schema (not)"));
         }
         self.errors.extend(found);
+        self.errors.extend(reasons);
     }
 
     fn rules(&mut self, id: NodeId, value: &Value, old: Option<&Value>, path: &str) {

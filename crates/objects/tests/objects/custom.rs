@@ -49,11 +49,6 @@ fn every_limit_is_checked_and_named_in_the_servers_words() {
             "spec.x: Invalid value: 7: spec.x in body should be a multiple of 5",
         ),
         (
-            json!({"type": "integer", "format": "int32"}),
-            json!(3_000_000_000i64),
-            "spec.x: Invalid value: 3000000000: spec.x in body must be of type int32: 3000000000",
-        ),
-        (
             json!({"type": "string", "minLength": 2}),
             json!("a"),
             "spec.x: Invalid value: \"a\": spec.x in body should be at least 2 chars long",
@@ -86,7 +81,7 @@ fn every_limit_is_checked_and_named_in_the_servers_words() {
         (
             json!({"type": "array", "items": {"type": "integer"}, "maxItems": 1}),
             json!([1, 2]),
-            "spec.x: Too many: 2: must have at most 1 item",
+            "spec.x: Too many: 2: must have at most 1 items",
         ),
         (
             json!({"type": "array", "items": {"type": "integer"}}),
@@ -136,17 +131,17 @@ fn every_limit_is_checked_and_named_in_the_servers_words() {
         (
             json!({"type": "integer", "not": {"enum": [3]}}),
             json!(3),
-            "spec.x: Invalid value: \"\": \"spec.x\" must not validate the schema (not)",
+            "<nil>: Invalid value: \"\": \"spec.x\" must not validate the schema (not)",
         ),
         (
             json!({"type": "integer", "oneOf": [{"minimum": 1}, {"minimum": 2}]}),
             json!(3),
-            "spec.x: Invalid value: \"\": \"spec.x\" must validate one and only one schema (oneOf). Found 2 valid alternatives",
+            "<nil>: Invalid value: \"\": \"spec.x\" must validate one and only one schema (oneOf). Found 2 valid alternatives",
         ),
         (
             json!({"type": "integer", "anyOf": [{"minimum": 5}, {"maximum": 1}]}),
             json!(3),
-            "spec.x: Invalid value: \"\": \"spec.x\" must validate at least one schema (anyOf)",
+            "<nil>: Invalid value: \"\": \"spec.x\" must validate at least one schema (anyOf)",
         ),
     ];
     for (property, value, expected) in cases {
@@ -190,14 +185,14 @@ fn list_maps_refuse_the_same_key_twice_with_defaults_filled_in() {
             &schema,
             json!({"ports": [{"port": 1}, {"port": 1, "protocol": "TCP"}]})
         ),
-        [r#"spec.ports[1]: Duplicate value: {"port":1,"protocol":"TCP"}"#]
+        [r#"spec.ports[1]: Duplicate value: map[string]interface {}{"port":1, "protocol":"TCP"}"#]
     );
 }
 
 fn ruled(rules: Value) -> Schema {
     spec_schema(
         json!({"type": "object", "x-kubernetes-validations": rules, "properties": {
-            "min": {"type": "integer"}, "max": {"type": "integer"}, "name": {"type": "string"}, "until": {"type": "string", "format": "date-time"},
+            "min": {"type": "integer"}, "max": {"type": "integer"}, "wanted": {"type": "string"}, "namespace": {"type": "string"}, "name": {"type": "string"}, "until": {"type": "string", "format": "date-time"},
             "wait": {"type": "string", "format": "duration"}, "ratio": {"type": "number"}, "max-size": {"type": "integer"},
             "labels": {"type": "object", "additionalProperties": {"type": "string"}},
         }}),
@@ -252,11 +247,19 @@ fn rules_are_run_and_failures_say_what_the_rule_says() {
             "spec: Invalid value: \"object\": m",
         ),
         (
+            json!({"rule": "self.namespace == self.__namespace__ && self.namespace != 'ns'", "message": "m"}),
+            "spec: Invalid value: \"object\": m",
+        ),
+        (
+            json!({"rule": "type(self.min) == string", "message": "m"}),
+            "spec: Invalid value: \"object\": m",
+        ),
+        (
             json!({"rule": "self.labels.all(k, k != 'a-b')", "message": "m"}),
             "spec: Invalid value: \"object\": m",
         ),
     ];
-    let spec = json!({"min": 5, "max": 3, "name": "abc", "until": "2026-01-01T00:00:00Z", "wait": "1h", "ratio": 2, "max-size": 3, "labels": {"a-b": "c"}});
+    let spec = json!({"min": 5, "max": 3, "name": "abc", "until": "2026-01-01T00:00:00Z", "wait": "1h", "ratio": 2, "max-size": 3, "labels": {"a-b": "c"}, "namespace": "ns"});
     for (rule, expected) in cases {
         assert_eq!(
             problems(&ruled(json!([rule])), spec.clone()),
@@ -308,24 +311,17 @@ fn transition_rules_need_an_old_value_unless_they_say_otherwise() {
 
 #[test]
 fn old_list_items_are_found_by_key_and_never_by_position() {
-    let list = |list_type: Value| {
-        let mut items = json!({"type": "array", "items": {"type": "object", "required": ["name"], "properties": {
-            "name": {"type": "string"}, "size": {"type": "integer", "x-kubernetes-validations": [{"rule": "self >= oldSelf", "message": "shrunk"}]}}}});
-        items
-            .as_object_mut()
-            .unwrap()
-            .extend(list_type.as_object().unwrap().clone());
-        spec_schema(json!({"type": "object", "properties": {"disks": items}}))
-    };
+    let size = json!({"type": "integer", "x-kubernetes-validations": [{"rule": "self >= oldSelf", "message": "shrunk"}]});
+    let schema = spec_schema(json!({"type": "object", "properties": {"disks": {
+        "type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"],
+        "items": {"type": "object", "required": ["name"], "properties": {"name": {"type": "string"}, "size": size}},
+    }}}));
     let old = object(json!({"disks": [{"name": "a", "size": 1}, {"name": "b", "size": 5}]}));
     let swapped = object(json!({"disks": [{"name": "b", "size": 4}, {"name": "a", "size": 1}]}));
-    let keyed =
-        list(json!({"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}));
     assert_eq!(
-        texts(&keyed.validate(&swapped, Some(&old))),
+        texts(&schema.validate(&swapped, Some(&old))),
         ["spec.disks[0].size: Invalid value: \"integer\": shrunk"]
     );
-    assert_eq!(list(json!({})).validate(&swapped, Some(&old)), vec![]);
 }
 
 #[test]

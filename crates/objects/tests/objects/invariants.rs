@@ -229,3 +229,48 @@ fn is_empty(value: &Value) -> bool {
         _ => false,
     }
 }
+
+/// Text made of the characters that mean something to a reader.
+fn text_of(alphabet: &'static str) -> impl Strategy<Value = String> {
+    let characters: Vec<char> = alphabet.chars().collect();
+    prop::collection::vec(prop::sample::select(characters), 0..40)
+        .prop_map(|text| text.into_iter().collect())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn no_text_makes_a_reader_panic(
+        path in text_of("{}[]().,:*?@$'\"\\ ab01-=<>!"),
+        selector in text_of("ab/.-_=!<>(),in not"),
+        quantity in text_of("0123456789.+-eEinumkKMGTP"),
+        yaml in text_of("ab:-?,[]{}&*!|>'\"%#@ \n\t01~<."),
+        any in ".{0,40}",
+    ) {
+        for text in [&path, &any] {
+            if let Ok(path) = objects::jsonpath::JsonPath::parse(text) {
+                let _ = path.render(&json!({"a": [{"b": 1}, {"b": [0, "a"]}], "b": {"a": null}}));
+            }
+            let _ = objects::jsonpath::JsonPath::parse_path(text);
+        }
+        for text in [&selector, &any] {
+            if let Ok(read) = objects::selector::LabelSelector::parse(text) {
+                prop_assert_eq!(objects::selector::LabelSelector::parse(&read.to_string()), Ok(read));
+            }
+            if let Ok(read) = objects::selector::FieldSelector::parse(text) {
+                prop_assert_eq!(objects::selector::FieldSelector::parse(&read.to_string()), Ok(read));
+            }
+        }
+        for text in [&quantity, &any] {
+            if let Ok(read) = objects::Quantity::parse(text) {
+                prop_assert_eq!(objects::Quantity::parse(&read.to_string()), Ok(read));
+            }
+        }
+        for text in [&yaml, &any] {
+            if let Ok(value) = objects::yaml::parse(text) {
+                prop_assert_eq!(objects::yaml::parse(&objects::yaml::write(&value)), Ok(value));
+            }
+        }
+    }
+}

@@ -19,6 +19,11 @@ pub const LAUNCHER_FOLDER: &str = "/kfp-launcher";
 /// `platforms.kubernetes.deploymentSpec.executors.<label>.podMetadata.annotations`.
 pub const CONTAINER_OP: &str = "ferroflow.io/container-op";
 
+/// Pseudo-images whose steps the engine does itself.
+pub const CREATE_CLAIM: &str = "argostub/createpvc";
+/// The same.
+pub const DELETE_CLAIM: &str = "argostub/deletepvc";
+
 /// Top folders that belong to the system, or to us; everything else in an argument is the user's.
 const STANDARD_FOLDERS: [&str; 28] = [
     "app",
@@ -132,6 +137,8 @@ pub struct Step {
     pub platform_config: Value,
     /// Top folders shared by the steps of the run that this one uses.
     pub shared_paths: Vec<String>,
+    /// Those of them that no step of the run has used before: filled from the image's own folder.
+    pub fills: Vec<String>,
     /// Folders of the host that the run asked for.
     pub host_mounts: Vec<HostMount>,
     /// True when the step looks at the run's workspace.
@@ -187,7 +194,11 @@ pub fn build(request: &Request<'_>) -> Result<Step, String> {
     let command = placeholder::expand(&container.command, scope);
     let args = placeholder::expand(&container.args, scope);
     let outputs = &component.output_definitions;
-    if command.is_empty() && !(outputs.parameters.is_empty() && outputs.artifacts.is_empty()) {
+    let is_claim = matches!(image.as_str(), CREATE_CLAIM | DELETE_CLAIM);
+    if command.is_empty()
+        && !is_claim
+        && !(outputs.parameters.is_empty() && outputs.artifacts.is_empty())
+    {
         return Err(format!(
             "the step has outputs but no command: the launcher has to start the command itself to collect them, and cannot know the entry point of {image}; give the command in the ContainerSpec"
         ));
@@ -196,6 +207,11 @@ pub fn build(request: &Request<'_>) -> Result<Step, String> {
         .pointer("/podMetadata/annotations")
         .and_then(|annotations| annotations.get(CONTAINER_OP))
         .is_some_and(|mark| mark == "true");
+    let shared = if is_container_op {
+        shared_paths(&args)
+    } else {
+        Vec::new()
+    };
     let mut env: Vec<(String, String)> = Vec::new();
     for variable in &container.env {
         env.retain(|(name, _)| *name != variable.name);
@@ -238,7 +254,8 @@ pub fn build(request: &Request<'_>) -> Result<Step, String> {
         pod_name: pod_name(&run.id, &task.id, &task.name, *number),
         image,
         unresolved: container.command.iter().chain(&container.args).cloned().collect(),
-        shared_paths: if is_container_op { shared_paths(&args) } else { Vec::new() },
+        fills: shared.iter().filter(|path| !run.shared_paths.contains(path)).cloned().collect(),
+        shared_paths: shared,
         uses_workspace: mentions_workspace(&command, &args, &env, &executor_input, pipeline),
         command,
         args,

@@ -13,6 +13,9 @@ use crate::ir::placeholder::WORKSPACE_PATH;
 /// Where the artifact volume is mounted: the local path of `minio://mlpipeline`.
 pub const ARTIFACTS_MOUNT: &str = "/minio/mlpipeline";
 
+/// Where a shared folder is mounted while it is filled.
+const FILL_MOUNT: &str = "/ferroflow-shared";
+
 /// Builds the pod; the error is what the user reads about the failed step.
 pub fn build(step: &Step, target: &Target) -> Result<Pod, String> {
     let is_wrapped = !step.command.is_empty();
@@ -153,6 +156,22 @@ fn add_shared(pod: &mut Value, step: &Step) {
         let volume = json!({"name": "workspace", "persistentVolumeClaim": {"claimName": claims::workspace_claim(&step.run_resource_name)}});
         add_volume(pod, volume, &[json!({"mountPath": WORKSPACE_PATH})]);
     }
+    for path in &step.fills {
+        // What the image has at a shared path would be hidden by the volume, so it is copied there before first use.
+        let below = path.trim_start_matches('/');
+        let target = format!("{FILL_MOUNT}/{below}");
+        if let Some(inits) = pod["spec"]["initContainers"].as_array_mut() {
+            inits.push(json!({
+                "name": format!("fill-{}", inits.len()),
+                "image": step.image,
+                "command": [format!("{LAUNCHER_FOLDER}/launch"), "--fill", path, target],
+                "volumeMounts": [
+                    {"name": "launcher", "mountPath": LAUNCHER_FOLDER, "readOnly": true},
+                    {"name": "shared", "mountPath": target, "subPath": below},
+                ],
+            }));
+        }
+    }
     for (index, mount) in step.host_mounts.iter().enumerate() {
         let volume = json!({"name": format!("host-{index}"), "hostPath": {"path": mount.host_path, "type": ""}});
         add_volume(
@@ -230,7 +249,8 @@ pub(super) mod tests {
             attempt_folder: "minio://mlpipeline/v2/artifacts/demo/r1/train/e1".into(),
             platform: json!({}),
             platform_config: json!({}),
-            shared_paths: vec!["/data".into()],
+            shared_paths: vec!["/data".into(), "/models".into()],
+            fills: vec!["/models".into()],
             host_mounts: vec![],
             uses_workspace: false,
         }

@@ -1,4 +1,4 @@
-//! Volume claims: those a pipeline makes and deletes by the pseudo-images `argostub/createpvc` and `argostub/deletepvc`, and
+//! Volume claims: those a pipeline makes and deletes by pseudo-images, and
 //! those the engine makes for a run (shared folders, workspace).
 
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
@@ -8,14 +8,11 @@ use serde_json::{Value, json};
 
 use super::{Settings, marks};
 use crate::engine::Outcome;
-use crate::engine::step::Step;
-
-const CREATE: &str = "argostub/createpvc";
-const DELETE: &str = "argostub/deletepvc";
+use crate::engine::step::{CREATE_CLAIM, DELETE_CLAIM, Step};
 
 /// True for steps that are done by the engine itself.
 pub fn is_claim_step(step: &Step) -> bool {
-    matches!(step.image.as_str(), CREATE | DELETE)
+    matches!(step.image.as_str(), CREATE_CLAIM | DELETE_CLAIM)
 }
 
 /// Name of the claim for the folders that the steps of a run share.
@@ -137,7 +134,7 @@ fn api(settings: &Settings) -> Api<PersistentVolumeClaim> {
 
 /// Does what a claim step says.
 pub async fn perform(settings: &Settings, step: &Step) -> Outcome {
-    let done = if step.image == CREATE {
+    let done = if step.image == CREATE_CLAIM {
         create_claim(settings, step).await
     } else {
         delete_claim(settings, step).await

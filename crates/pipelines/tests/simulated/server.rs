@@ -19,7 +19,6 @@ use super::played::{Journal, Player};
 pub struct Server {
     folder: tempfile::TempDir,
     pub store: Arc<Store>,
-    pub stores: Stores,
     pub engine: Engine,
     pub journal: Arc<Journal>,
     router: Router,
@@ -59,16 +58,16 @@ impl Server {
         let api = Api {
             store: Arc::clone(&store),
             engine: engine.clone(),
-            stores: stores.clone(),
+            stores,
             access,
             namespace: "kubeflow".into(),
+            service_account: "pipeline-runner".into(),
             client: None,
             allows_private_urls: false,
         };
         Self {
             folder,
             store,
-            stores,
             engine,
             journal,
             router: pipelines::api::router(Arc::new(api)),

@@ -5,7 +5,7 @@ mod schedule;
 
 use std::sync::Arc;
 
-use control::{Controller, Key, Queue, Recorder, Writer, owners, write};
+use control::{Controller, Key, Queue, Recorder, Writer, noted, owners, write};
 use k8s_openapi::api::batch::v1::{CronJob, CronJobStatus, Job};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
@@ -173,14 +173,13 @@ async fn delete(
     cron: &Templated<CronJob>,
     job: &Arc<Templated<Job>>,
 ) -> kube::Result<()> {
-    match context
-        .writer
-        .delete(job.as_ref(), Some(PropagationPolicy::Background))
-        .await?
-    {
-        Some(write::Deleted::Going(held)) => context.watches.jobs.note(*held),
-        Some(write::Deleted::Gone) | None => context.watches.jobs.note_gone(job.as_ref().clone()),
-    }
+    noted::delete(
+        &context.writer,
+        &context.watches.jobs,
+        job,
+        Some(PropagationPolicy::Background),
+    )
+    .await?;
     context.recorder.normal(
         cron,
         "SuccessfulDelete",
@@ -194,19 +193,12 @@ async fn publish(
     cron: &Templated<CronJob>,
     status: &CronJobStatus,
 ) -> kube::Result<()> {
-    let held = json!(cron.status.clone().unwrap_or_default());
-    let Some(change) = write::merge_diff(&held, &json!(status)) else {
-        return Ok(());
-    };
-    let patch = json!({"metadata": {"uid": cron.uid()}, "status": change});
-    match context
-        .writer
-        .patch_status::<Templated<CronJob>>(&Key::of(cron), patch)
-        .await
-    {
-        Ok(updated) => context.watches.cron_jobs.note(updated),
-        Err(error) if write::is_not_found(&error) => {}
-        Err(error) => return Err(error),
-    }
-    Ok(())
+    noted::publish(
+        &context.writer,
+        &context.watches.cron_jobs,
+        cron,
+        cron.status.as_ref(),
+        status,
+    )
+    .await
 }

@@ -5,7 +5,7 @@ mod plan;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use control::{Controller, Key, Queue, Recorder, Writer, owners, write};
+use control::{Controller, Key, Queue, Recorder, Writer, noted, owners, write};
 use k8s_openapi::api::apps::v1::{DaemonSet, DaemonSetStatus};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
@@ -181,36 +181,7 @@ async fn observe(context: &Context, set: &Templated<DaemonSet>) -> kube::Result<
         &owner.uid,
     );
     let split = claim::claim(candidates, &owner.uid, false, &selector);
-    let mut pods = split.owned;
-    for pod in split.adopt {
-        let patch = claim::adoption(pod.as_ref(), &owner, None);
-        match context
-            .writer
-            .patch::<Pod>(&Key::of(pod.as_ref()), patch)
-            .await
-        {
-            Ok(adopted) => {
-                informer.note(adopted.clone());
-                pods.push(Arc::new(adopted));
-            }
-            Err(error) if write::is_not_found(&error) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    for pod in split.release {
-        match context
-            .writer
-            .patch::<Pod>(
-                &Key::of(pod.as_ref()),
-                claim::release(pod.as_ref(), &owner.uid),
-            )
-            .await
-        {
-            Ok(released) => informer.note(released),
-            Err(error) if write::is_not_found(&error) => {}
-            Err(error) => return Err(error),
-        }
-    }
+    let pods = claim::settle(&context.writer, informer, split, &owner, None).await?;
     let mut by_node = ByNode::new();
     for pod in pods {
         by_node
@@ -289,10 +260,7 @@ async fn create(
 }
 
 async fn delete(context: &Context, set: &Templated<DaemonSet>, pod: &Arc<Pod>) -> kube::Result<()> {
-    match context.writer.delete(pod.as_ref(), None).await? {
-        Some(write::Deleted::Going(held)) => context.watches.pods.note(*held),
-        Some(write::Deleted::Gone) | None => context.watches.pods.note_gone(pod.as_ref().clone()),
-    }
+    noted::delete(&context.writer, &context.watches.pods, pod, None).await?;
     context.recorder.normal(
         set,
         "SuccessfulDelete",
@@ -359,19 +327,12 @@ async fn publish(
     set: &Templated<DaemonSet>,
     status: &DaemonSetStatus,
 ) -> kube::Result<()> {
-    let held = json!(set.status.clone().unwrap_or_default());
-    let Some(change) = write::merge_diff(&held, &json!(status)) else {
-        return Ok(());
-    };
-    let patch = json!({"metadata": {"uid": set.uid()}, "status": change});
-    match context
-        .writer
-        .patch_status::<Templated<DaemonSet>>(&Key::of(set), patch)
-        .await
-    {
-        Ok(updated) => context.watches.daemon_sets.note(updated),
-        Err(error) if write::is_not_found(&error) => {}
-        Err(error) => return Err(error),
-    }
-    Ok(())
+    noted::publish(
+        &context.writer,
+        &context.watches.daemon_sets,
+        set,
+        set.status.as_ref(),
+        status,
+    )
+    .await
 }

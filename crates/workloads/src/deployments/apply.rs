@@ -1,11 +1,11 @@
 //! Writes a plan: the new replica set, then sizes, then history, then the revision, and the status last, from what was
 //! really done.
 
-use control::{Key, write};
+use control::{Key, noted, write};
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentStatus, ReplicaSet};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::observe::{Observed, Set};
 use super::plan::Plan;
@@ -168,12 +168,7 @@ async fn delete(
 ) -> kube::Result<()> {
     let namespace = deployment.namespace().unwrap_or_default();
     if let Some(set) = context.watches.replica_sets.cache().find(&namespace, name) {
-        match context.writer.delete(set.as_ref(), None).await? {
-            Some(write::Deleted::Going(held)) => context.watches.replica_sets.note(*held),
-            Some(write::Deleted::Gone) | None => {
-                context.watches.replica_sets.note_gone(set.as_ref().clone())
-            }
-        }
+        noted::delete(&context.writer, &context.watches.replica_sets, &set, None).await?;
     }
     Ok(())
 }
@@ -183,19 +178,13 @@ async fn publish(
     deployment: &Templated<Deployment>,
     status: &DeploymentStatus,
 ) -> kube::Result<()> {
-    let held = json!(deployment.status.clone().unwrap_or_default());
-    let Some(change) = write::merge_diff(&held, &json!(status)) else {
-        return Ok(());
-    };
-    let patch: Value = json!({"metadata": {"uid": deployment.uid()}, "status": change});
-    match context
-        .writer
-        .patch_status::<Templated<Deployment>>(&Key::of(deployment), patch)
-        .await
-    {
-        Ok(updated) => context.watches.deployments.note(updated),
-        Err(error) if write::is_not_found(&error) => {}
-        Err(error) => return Err(error),
-    }
-    Ok(())
+    let informer = &context.watches.deployments;
+    noted::publish(
+        &context.writer,
+        informer,
+        deployment,
+        deployment.status.as_ref(),
+        status,
+    )
+    .await
 }

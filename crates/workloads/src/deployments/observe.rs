@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use control::{Key, owners, write};
+use control::owners;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet, ReplicaSetCondition};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
@@ -81,34 +81,14 @@ pub async fn observe(
         is_deleted,
         &spec.selector,
     );
-    let mut held = split.owned;
-    for set in split.adopt {
-        let patch = claim::adoption(set.as_ref(), &owner, None);
-        match context
-            .writer
-            .patch::<Templated<ReplicaSet>>(&Key::of(set.as_ref()), patch)
-            .await
-        {
-            Ok(adopted) => {
-                context.watches.replica_sets.note(adopted.clone());
-                held.push(Arc::new(adopted));
-            }
-            Err(error) if write::is_not_found(&error) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    for set in split.release {
-        let patch = claim::release(set.as_ref(), &owner.uid);
-        match context
-            .writer
-            .patch::<Templated<ReplicaSet>>(&Key::of(set.as_ref()), patch)
-            .await
-        {
-            Ok(released) => context.watches.replica_sets.note(released),
-            Err(error) if write::is_not_found(&error) => {}
-            Err(error) => return Err(error),
-        }
-    }
+    let held = claim::settle(
+        &context.writer,
+        &context.watches.replica_sets,
+        split,
+        &owner,
+        None,
+    )
+    .await?;
     let sets = views(&held, &deployment.template);
     let old_pods_run = held
         .iter()

@@ -1,6 +1,8 @@
-//! Which pods answer for a Service: its EndpointSlices, and the older Endpoints object beside them.
+//! Which pods answer for a Service: its EndpointSlices, and the older Endpoints object beside them. Endpoints written by
+//! hand for a Service without a selector are mirrored into slices.
 
 mod members;
+mod mirror;
 mod slices;
 mod subsets;
 
@@ -21,8 +23,9 @@ struct Context {
     endpoints: Writer,
 }
 
-/// Starts the controller.
+/// Starts the controller, and the one that mirrors Endpoints written by hand.
 pub fn start(setup: &mut Setup) {
+    mirror::start(setup);
     let queue = Arc::new(Queue::default());
     let watches = setup.watches.clone();
     let wake = queue.clone();

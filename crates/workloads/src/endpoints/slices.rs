@@ -254,7 +254,8 @@ fn endpoint(member: &Member, family: &str) -> Option<Endpoint> {
     })
 }
 
-fn endpoint_port(port: &Port) -> EndpointPort {
+/// A port as slices spell it.
+pub fn endpoint_port(port: &Port) -> EndpointPort {
     EndpointPort {
         name: Some(port.name.clone()),
         port: Some(port.number),
@@ -263,7 +264,8 @@ fn endpoint_port(port: &Port) -> EndpointPort {
     }
 }
 
-fn ports_of(slice: &EndpointSlice) -> BTreeSet<Port> {
+/// The ports of a slice.
+pub fn ports_of(slice: &EndpointSlice) -> BTreeSet<Port> {
     let ports = slice.ports.iter().flatten();
     ports
         .map(|port| Port {

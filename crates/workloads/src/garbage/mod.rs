@@ -20,19 +20,19 @@ use crate::discovery::Resource;
 use crate::setup::Setup;
 use decide::{Decision, Owner, decide};
 use graph::{FOREGROUND, Look, Node, ORPHAN};
-use monitors::Known;
+pub use monitors::Known;
 
 const IDENTITY: &str = "generic-garbage-collector";
 /// How soon an object whose owner's kind is unknown is looked at again: its definition may be on its way.
-const UNKNOWN_KIND: Duration = Duration::from_secs(5);
+const UNKNOWN_KIND: Duration = Duration::from_secs(30);
 
 struct Context {
     client: Client,
     known: Arc<Known>,
 }
 
-/// Starts the collector.
-pub fn start(setup: &mut Setup) {
+/// Starts the collector; what it knows of all objects is of use to others too.
+pub fn start(setup: &mut Setup) -> Arc<Known> {
     let known = Arc::new(Known::default());
     let watches = setup.watches.clone();
     let observed = known.clone();
@@ -67,6 +67,7 @@ pub fn start(setup: &mut Setup) {
             (0..WORKERS).map(|_| work(context.clone(), metrics.clone(), shutdown.clone()));
         futures::future::join_all(workers).await;
     });
+    known
 }
 
 const WORKERS: usize = 8;

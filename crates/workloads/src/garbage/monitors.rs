@@ -36,7 +36,11 @@ pub struct Known {
     pub queue: Queue<Look>,
     /// Told when resources may have come or gone.
     pub rediscover: Notify,
+    existence: Mutex<Vec<ExistenceObserver>>,
 }
+
+/// Takes the namespace in which an object came or went.
+pub type ExistenceObserver = Box<dyn Fn(&str) + Send + Sync>;
 
 impl Known {
     /// Takes a change seen by any watch.
@@ -51,6 +55,16 @@ impl Known {
                 .graph
                 .lock()
                 .expect("no holder of the graph lock panics");
+            let was_there = metadata
+                .uid
+                .as_ref()
+                .is_some_and(|uid| graph.get(uid).is_some());
+            if was_there == is_gone
+                && let Some(namespace) = &metadata.namespace
+            {
+                let observers = self.existence.lock().expect("no holder of the lock panics");
+                observers.iter().for_each(|observe| observe(namespace));
+            }
             match (&metadata.uid, is_gone) {
                 (Some(uid), true) => graph.remove(uid),
                 _ => graph.observe(resource, metadata),
@@ -62,6 +76,14 @@ impl Known {
         if resource.1 == "customresourcedefinitions" {
             self.rediscover.notify_one();
         }
+    }
+
+    /// Calls `observe` with the namespace of every object that comes or goes.
+    pub fn on_existence(&self, observe: ExistenceObserver) {
+        self.existence
+            .lock()
+            .expect("no holder of the lock panics")
+            .push(observe);
     }
 
     /// The resource of a name.

@@ -4,12 +4,11 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use control::{Key, finalizers, write};
+use control::{Key, finalizers, noted, write};
 use k8s_openapi::api::batch::v1::{Job, JobStatus};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
-use serde_json::json;
 
 use super::plan::{Plan, settle};
 use super::verdict::{self, Verdict};
@@ -130,39 +129,20 @@ pub async fn release(context: &Context, pod: &Arc<Pod>) -> kube::Result<()> {
     let Some(patch) = finalizers::remove(current.finalizers(), TRACKING) else {
         return Ok(());
     };
-    match context.writer.patch::<Pod>(&key, patch).await {
-        Ok(updated)
-            if updated.metadata.deletion_timestamp.is_some() && updated.finalizers().is_empty() =>
-        {
-            Ok(())
-        }
-        Ok(updated) => {
-            context.watches.pods.note(updated);
-            Ok(())
-        }
-        Err(error) if write::is_not_found(&error) => Ok(()),
-        Err(error) => Err(error),
-    }
+    noted::patch(&context.writer, &context.watches.pods, &key, patch)
+        .await
+        .map(|_| ())
 }
 
 /// Deletes a pod; answers whether it takes its time.
 async fn delete(context: &Context, job: &Templated<Job>, pod: &Arc<Pod>) -> kube::Result<bool> {
-    let outcome = context.writer.delete(pod.as_ref(), None).await?;
+    let is_going = noted::delete(&context.writer, &context.watches.pods, pod, None).await?;
     context.recorder.normal(
         job,
         "SuccessfulDelete",
         format!("Deleted pod: {}", pod.name_any()),
     );
-    match outcome {
-        Some(write::Deleted::Going(held)) => {
-            context.watches.pods.note(*held);
-            Ok(true)
-        }
-        Some(write::Deleted::Gone) | None => {
-            context.watches.pods.note_gone(pod.as_ref().clone());
-            Ok(false)
-        }
-    }
+    Ok(is_going)
 }
 
 async fn publish(
@@ -171,20 +151,14 @@ async fn publish(
     held: &JobStatus,
     status: &JobStatus,
 ) -> kube::Result<()> {
-    let Some(change) = write::merge_diff(&json!(held), &json!(status)) else {
-        return Ok(());
-    };
-    let patch = json!({"metadata": {"uid": job.uid()}, "status": change});
-    match context
-        .writer
-        .patch_status::<Templated<Job>>(&Key::of(job), patch)
-        .await
-    {
-        Ok(updated) => context.watches.jobs.note(updated),
-        Err(error) if write::is_not_found(&error) => {}
-        Err(error) => return Err(error),
-    }
-    Ok(())
+    noted::publish(
+        &context.writer,
+        &context.watches.jobs,
+        job,
+        Some(held),
+        status,
+    )
+    .await
 }
 
 fn report_end(

@@ -12,7 +12,7 @@ mod verdict;
 
 use std::sync::Arc;
 
-use control::{Controller, Key, Queue, Recorder, Writer, owners, write};
+use control::{Controller, Key, Queue, Recorder, Writer, owners};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
@@ -167,36 +167,8 @@ async fn observe(context: &Context, job: &Templated<Job>) -> kube::Result<Vec<Ar
         job.metadata.deletion_timestamp.is_some(),
         &selector,
     );
-    let mut pods = split.owned;
-    for pod in split.adopt {
-        let patch = claim::adoption(pod.as_ref(), &owner, Some(TRACKING));
-        match context
-            .writer
-            .patch::<Pod>(&Key::of(pod.as_ref()), patch)
-            .await
-        {
-            Ok(adopted) => {
-                informer.note(adopted.clone());
-                pods.push(Arc::new(adopted));
-            }
-            Err(error) if write::is_not_found(&error) => {}
-            Err(error) => return Err(error),
-        }
+    for pod in &split.release {
+        apply::release(context, pod).await?;
     }
-    for pod in split.release {
-        apply::release(context, &pod).await?;
-        match context
-            .writer
-            .patch::<Pod>(
-                &Key::of(pod.as_ref()),
-                claim::disown(pod.as_ref(), &owner.uid),
-            )
-            .await
-        {
-            Ok(released) => informer.note(released),
-            Err(error) if write::is_not_found(&error) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(pods)
+    claim::settle(&context.writer, informer, split, &owner, Some(TRACKING)).await
 }

@@ -124,13 +124,14 @@ async fn finalize(writer: &Writer, key: &Key, finalizers: Vec<String>) -> kube::
         .filter(|held| held != FINALIZER)
         .collect();
     let client = writer.client();
-    let mut body: serde_json::Value = client
-        .request(
-            kube::core::Request::new("/api/v1/namespaces")
-                .get(&key.name, &Default::default())
-                .map_err(kube::Error::BuildRequest)?,
-        )
-        .await?;
+    let request = kube::core::Request::new("/api/v1/namespaces")
+        .get(&key.name, &Default::default())
+        .map_err(kube::Error::BuildRequest)?;
+    let mut body: serde_json::Value = match client.request(request).await {
+        Ok(body) => body,
+        Err(error) if control::write::is_not_found(&error) => return Ok(()),
+        Err(error) => return Err(error),
+    };
     body["spec"]["finalizers"] = json!(left);
     let bytes = serde_json::to_vec(&body).map_err(kube::Error::SerdeError)?;
     let request = kube::core::Request::new("/api/v1/namespaces")

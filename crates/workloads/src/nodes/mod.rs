@@ -20,6 +20,7 @@ struct Context {
     watches: Arc<Watches>,
     writer: Writer,
     recorder: Recorder,
+    started: Timestamp,
 }
 
 /// Starts the controller.
@@ -42,6 +43,7 @@ pub fn start(setup: &mut Setup) {
     let context = Arc::new(Context {
         writer: setup.writer(IDENTITY),
         recorder: setup.recorder(IDENTITY),
+        started: Timestamp::now(),
         watches: watches.clone(),
     });
     let controller = Controller {
@@ -65,7 +67,7 @@ async fn reconcile(key: Key, context: Arc<Context>) -> kube::Result<control::Nex
         return Ok(None);
     };
     let lease = context.watches.leases.cache().find(LEASES, &key.name);
-    let plan = plan::plan(&node, lease.as_deref(), Timestamp::now());
+    let plan = plan::plan(&node, lease.as_deref(), context.started, Timestamp::now());
     if let Some(patch) = plan.status {
         let updated = context
             .writer

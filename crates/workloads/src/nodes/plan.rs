@@ -26,8 +26,8 @@ pub struct Plan {
     pub next: control::Next,
 }
 
-/// Plans for one node.
-pub fn plan(node: &Node, lease: Option<&Lease>, now: Timestamp) -> Plan {
+/// Plans for one node. `started` is when this controller began to listen: before that it cannot have missed anything.
+pub fn plan(node: &Node, lease: Option<&Lease>, started: Timestamp, now: Timestamp) -> Plan {
     let conditions = node
         .status
         .as_ref()
@@ -36,7 +36,7 @@ pub fn plan(node: &Node, lease: Option<&Lease>, now: Timestamp) -> Plan {
     let ready = conditions
         .iter()
         .find(|condition| condition.type_ == "Ready");
-    let heard = last_heard(node, lease, ready);
+    let heard = last_heard(node, lease, ready).max(Some(started));
     let left = heard
         .map(|heard| (heard + GRACE).duration_since(now))
         .filter(|left| left.is_positive());
@@ -144,6 +144,10 @@ mod tests {
         "2026-01-01T10:00:00Z".parse().unwrap()
     }
 
+    fn long_ago() -> Timestamp {
+        Timestamp::UNIX_EPOCH
+    }
+
     fn node(ready: &str, taints: Value) -> Node {
         serde_json::from_value(json!({
             "metadata": {"name": "n", "creationTimestamp": "2026-01-01T08:00:00Z"},
@@ -166,6 +170,7 @@ mod tests {
         let plan = plan(
             &node("True", json!(null)),
             Some(&lease("2026-01-01T09:59:50.000000Z")),
+            long_ago(),
             now(),
         );
         assert_eq!((plan.status, plan.taints), (None, None));
@@ -173,10 +178,24 @@ mod tests {
     }
 
     #[test]
+    fn a_controller_that_has_just_started_waits_before_it_judges() {
+        let just_now = "2026-01-01T09:59:55Z".parse().unwrap();
+        let plan = plan(
+            &node("True", json!(null)),
+            Some(&lease("2026-01-01T08:00:00.000000Z")),
+            just_now,
+            now(),
+        );
+        assert_eq!(plan.status, None);
+        assert_eq!(plan.next, Some(Duration::from_millis(45_001)));
+    }
+
+    #[test]
     fn a_silent_node_becomes_unknown_and_unreachable() {
         let plan = plan(
             &node("True", json!(null)),
             Some(&lease("2026-01-01T09:59:00.000000Z")),
+            long_ago(),
             now(),
         );
         let conditions = plan.status.unwrap()["status"]["conditions"].clone();
@@ -198,6 +217,7 @@ mod tests {
         let plan = plan(
             &node("True", taints),
             Some(&lease("2026-01-01T09:59:59.000000Z")),
+            long_ago(),
             now(),
         );
         assert_eq!(

@@ -1,10 +1,13 @@
 //! Which of the objects in a namespace belong to a controller: its own that still match its selector, and orphans that
 //! match and can be adopted.
 
+use std::fmt::Debug;
 use std::sync::Arc;
 
+use control::{Informer, Key, Writer, noted};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, OwnerReference};
-use kube::ResourceExt;
+use kube::{Resource, ResourceExt};
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::selector;
@@ -92,13 +95,37 @@ pub fn release<K: ResourceExt>(object: &K, owner_uid: &str) -> Value {
     json!({"metadata": {"uid": object.uid(), "resourceVersion": object.resource_version(), "ownerReferences": owners}})
 }
 
-/// As [`release`], where the object was just changed by ourselves.
-pub fn disown<K: ResourceExt>(object: &K, owner_uid: &str) -> Value {
-    let mut patch = release(object, owner_uid);
-    if let Some(metadata) = patch["metadata"].as_object_mut() {
-        metadata.remove("resourceVersion");
+/// Adopts and releases; answers the objects that belong to the owner.
+pub async fn settle<K>(
+    writer: &Writer,
+    informer: &Informer<K>,
+    claim: Claim<K>,
+    owner: &OwnerReference,
+    finalizer: Option<&str>,
+) -> kube::Result<Vec<Arc<K>>>
+where
+    K: Resource + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+    K::DynamicType: Default,
+{
+    let mut owned = claim.owned;
+    for object in claim.adopt {
+        let patch = adoption(object.as_ref(), owner, finalizer);
+        let adopted = noted::patch(writer, informer, &Key::of(object.as_ref()), patch).await?;
+        owned.extend(adopted.map(Arc::new));
     }
-    patch
+    for object in claim.release {
+        // It may have been changed by ourselves just now.
+        let key = Key::of(object.as_ref());
+        let current = informer.cache().get(&key).unwrap_or(object);
+        noted::patch(
+            writer,
+            informer,
+            &key,
+            release(current.as_ref(), &owner.uid),
+        )
+        .await?;
+    }
+    Ok(owned)
 }
 
 #[cfg(test)]

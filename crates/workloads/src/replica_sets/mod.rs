@@ -1,84 +1,83 @@
 //! A replica set keeps its number of pods: it adopts, creates and deletes them and reports how many are ready.
 
 mod plan;
+mod source;
 mod status;
 
 use std::sync::Arc;
 
-use control::{Controller, Key, Queue, Recorder, Writer, owners, write};
+use control::events::Severity;
+use control::{Controller, Key, Queue, Recorder, Writer, noted, owners, write};
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 
-use crate::pods::claim::{self, Claim};
+use crate::pods::claim;
 use crate::pods::create::slow_start;
 use crate::pods::{state, template};
-use crate::selector;
 use crate::setup::Setup;
 use crate::templated::Templated;
 use crate::watches::{BY_NODE, Watches};
-
-const IDENTITY: &str = "replicaset-controller";
+use source::Source;
 
 struct Context {
     watches: Arc<Watches>,
+    source: Source,
     writer: Writer,
     recorder: Recorder,
 }
 
-/// Starts the controller.
+/// Starts the controller of replica sets and that of replication controllers, their older form.
 pub fn start(setup: &mut Setup) {
+    let sets = Source::Sets(setup.watches.replica_sets.clone());
+    let controllers = Source::Controllers(setup.watches.replication_controllers.clone());
+    start_for(setup, "replicaset", "replicaset-controller", sets);
+    start_for(
+        setup,
+        "replicationcontroller",
+        "replication-controller",
+        controllers,
+    );
+}
+
+fn start_for(setup: &mut Setup, name: &'static str, identity: &str, source: Source) {
     let queue = Arc::new(Queue::default());
     let watches = setup.watches.clone();
     let wake = queue.clone();
-    watches
-        .replica_sets
-        .on_change(move |change| wake.add(Key::of(change.latest().as_ref())));
-    let (wake, sets) = (queue.clone(), watches.replica_sets.clone());
+    source.on_change(move |key| wake.add(key));
+    let (wake, owners_of) = (queue.clone(), source.clone());
     watches.pods.on_change(move |change| {
         let pod = change.latest();
+        let namespace = pod.namespace().unwrap_or_default();
         for side in change.sides() {
             if let Some(owner) = owners::controller_of(side.as_ref()) {
-                if owner.kind == "ReplicaSet" {
-                    wake.add(Key::new(
-                        side.namespace().unwrap_or_default(),
-                        owner.name.clone(),
-                    ));
+                if owner.kind == owners_of.kind() {
+                    wake.add(Key::new(&namespace, owner.name.clone()));
                 }
             } else if change.new.is_some() {
-                for set in sets
-                    .cache()
-                    .in_namespace(&pod.namespace().unwrap_or_default())
-                {
-                    if selector::matches(
-                        &set.spec
-                            .as_ref()
-                            .map(|spec| spec.selector.clone())
-                            .unwrap_or_default(),
-                        pod.labels(),
-                    ) {
-                        wake.add(Key::of(set.as_ref()));
-                    }
+                for key in owners_of.selecting(&namespace, pod.labels()) {
+                    wake.add(key);
                 }
             }
         }
     });
     let context = Arc::new(Context {
-        writer: setup.writer(IDENTITY),
-        recorder: setup.recorder(IDENTITY),
+        writer: setup.writer(identity),
+        recorder: setup.recorder(identity),
         watches: watches.clone(),
+        source,
     });
     let controller = Controller {
-        name: "replicaset",
+        name,
         queue,
         workers: 5,
         metrics: setup.metrics.clone(),
     };
     let shutdown = setup.shutdown.clone();
-    setup.spawn("replicaset", async move {
-        watches.replica_sets.synced().await;
+    setup.spawn(name, async move {
+        context.source.synced().await;
         watches.pods.synced().await;
         controller
             .run(shutdown, move |key| reconcile(key, context.clone()))
@@ -87,19 +86,24 @@ pub fn start(setup: &mut Setup) {
 }
 
 async fn reconcile(key: Key, context: Arc<Context>) -> kube::Result<control::Next> {
-    let Some(set) = context.watches.replica_sets.cache().get(&key) else {
+    let Some(set) = context.source.get(&key) else {
         return Ok(None);
     };
     let Some(spec) = &set.spec else {
         return Ok(None);
     };
-    let owner = owners::controller_reference(set.as_ref(), "apps/v1", "ReplicaSet");
+    let owner = owners::controller_reference(
+        set.as_ref(),
+        context.source.api_version(),
+        context.source.kind(),
+    );
     let is_deleted = set.metadata.deletion_timestamp.is_some();
 
-    let candidates = claim::candidates(context.watches.pods.cache(), &key.namespace, &owner.uid);
+    let informer = &context.watches.pods;
+    let candidates = claim::candidates(informer.cache(), &key.namespace, &owner.uid);
     let active = candidates.into_iter().filter(|pod| state::is_active(pod));
     let split = claim::claim(active, &owner.uid, is_deleted, &spec.selector);
-    let pods = settle_claim(&context, split, &owner).await?;
+    let pods = claim::settle(&context.writer, informer, split, &owner, None).await?;
 
     let mut failure = None;
     if !is_deleted {
@@ -107,17 +111,10 @@ async fn reconcile(key: Key, context: Arc<Context>) -> kube::Result<control::Nex
     }
     let now = Timestamp::now();
     let desired = status::desired(&set, &pods, failure.as_ref(), now);
-    if let Some(patch) = status::patch(&set, &desired) {
-        let updated = context
-            .writer
-            .patch_status::<Templated<ReplicaSet>>(&key, patch)
-            .await;
-        match updated {
-            Ok(updated) => context.watches.replica_sets.note(updated),
-            Err(error) if write::is_not_found(&error) => return Ok(None),
-            Err(error) => return Err(error),
-        }
-    }
+    context
+        .source
+        .publish(&context.writer, &set, &desired)
+        .await?;
     if let Some(failure) = failure {
         return Err(failure.error);
     }
@@ -130,46 +127,17 @@ struct Failure {
     error: kube::Error,
 }
 
-/// Adopts and releases; answers the pods that belong to the set.
-async fn settle_claim(
-    context: &Context,
-    split: Claim<Pod>,
-    owner: &OwnerReference,
-) -> kube::Result<Vec<Arc<Pod>>> {
-    let mut pods = split.owned;
-    for (pod, patch) in split
-        .adopt
-        .iter()
-        .map(|pod| (pod, claim::adoption(pod.as_ref(), owner, None)))
-    {
-        match context
-            .writer
-            .patch::<Pod>(&Key::of(pod.as_ref()), patch)
-            .await
-        {
-            Ok(adopted) => {
-                context.watches.pods.note(adopted.clone());
-                pods.push(Arc::new(adopted));
-            }
-            Err(error) if write::is_not_found(&error) => {}
-            Err(error) => return Err(error),
-        }
+impl Context {
+    fn record(
+        &self,
+        set: &Templated<ReplicaSet>,
+        severity: Severity,
+        reason: &str,
+        message: String,
+    ) {
+        self.recorder
+            .record(&self.source.reference(set), severity, reason, message);
     }
-    for pod in &split.release {
-        match context
-            .writer
-            .patch::<Pod>(
-                &Key::of(pod.as_ref()),
-                claim::release(pod.as_ref(), &owner.uid),
-            )
-            .await
-        {
-            Ok(released) => context.watches.pods.note(released),
-            Err(error) if write::is_not_found(&error) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(pods)
 }
 
 /// Creates or deletes the difference.
@@ -210,8 +178,9 @@ async fn create(
             .writer
             .create::<Pod>(&namespace, body.clone())
             .await?;
-        context.recorder.normal(
+        context.record(
             set,
+            Severity::Normal,
             "SuccessfulCreate",
             format!("Created pod: {}", pod.name_any()),
         );
@@ -224,8 +193,9 @@ async fn create(
     if write::is_namespace_terminating(&error) {
         return None;
     }
-    context.recorder.warning(
+    context.record(
         set,
+        Severity::Warning,
         "FailedCreate",
         format!("Error creating: {}", message(&error)),
     );
@@ -241,14 +211,10 @@ async fn delete(
     victims: &[Arc<Pod>],
 ) -> Option<Failure> {
     let outcomes = futures::future::join_all(victims.iter().map(|pod| async {
-        match context.writer.delete(pod.as_ref(), None).await? {
-            Some(write::Deleted::Going(held)) => context.watches.pods.note(*held),
-            Some(write::Deleted::Gone) | None => {
-                context.watches.pods.note_gone(pod.as_ref().clone())
-            }
-        }
-        context.recorder.normal(
+        noted::delete(&context.writer, &context.watches.pods, pod, None).await?;
+        context.record(
             set,
+            Severity::Normal,
             "SuccessfulDelete",
             format!("Deleted pod: {}", pod.name_any()),
         );
@@ -256,8 +222,9 @@ async fn delete(
     }))
     .await;
     let error = outcomes.into_iter().find_map(Result::err)?;
-    context.recorder.warning(
+    context.record(
         set,
+        Severity::Warning,
         "FailedDelete",
         format!("Error deleting: {}", message(&error)),
     );

@@ -9,6 +9,7 @@ mod message;
 mod placement;
 mod queue;
 mod resources;
+mod spread;
 mod volumes;
 
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use bind::Binder;
 use cluster::Cluster;
 use fallback::Fallback;
 pub use placement::tolerates;
+pub use resources::requests_of;
 pub use volumes::{SELECTED_NODE, waits_for_consumer};
 
 /// The scheduler's name in pods, and the source of its events.
@@ -153,9 +155,16 @@ impl Scheduler {
             Event::Node(change) => self.node_changed(&change),
             Event::Storage => self.queue.wake(|_| true),
             Event::BindingFailed(pod) => {
-                self.cluster.unplace(&pod);
+                let key = Key::of(pod.as_ref());
+                let current = self.watches.pods.cache().get(&key);
+                // A binding whose answer was lost may have come about all the same.
+                if current
+                    .is_none_or(|held| held.uid() != pod.uid() || !cluster::holds_resources(&held))
+                {
+                    self.cluster.unplace(&pod);
+                }
                 self.queue.wake(|_| true);
-                let (events, key) = (self.events.clone(), Key::of(pod.as_ref()));
+                let events = self.events.clone();
                 self.writes.spawn(async move {
                     tokio::time::sleep(RETRY_AFTER).await;
                     drop(events.send(Event::Retry(key)));

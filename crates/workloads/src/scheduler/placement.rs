@@ -8,6 +8,7 @@ use super::affinity::{self, NamespaceLabels};
 use super::cluster::{Cluster, NodeView, host_ports};
 use super::fallback::Fallback;
 use super::resources::{Amounts, PODS, requests};
+use super::spread::Spread;
 use super::volumes::{self, Claims};
 
 /// Why a node cannot run a pod.
@@ -72,12 +73,21 @@ pub fn place(
             });
         }
     };
+    let spread = Spread::of(pod, cluster);
     let mut failure = Failure::default();
     let mut best: Option<(i64, &str)> = None;
     for (name, view) in cluster.nodes() {
         let Some(node) = &view.node else { continue };
         failure.nodes += 1;
-        let reasons = refusals(pod, node, view, &counted, claims, cluster, namespaces);
+        let mut reasons = refusals(pod, node, view, &counted, claims, cluster, namespaces);
+        if reasons.is_empty()
+            && let Some(text) = spread.conflict(node)
+        {
+            reasons.push(Reason {
+                text: text.to_owned(),
+                frees_up: true,
+            });
+        }
         if reasons.is_empty() {
             let score = score(pod, node, view, &counted);
             if best.is_none_or(|(held, _)| score > held) {

@@ -32,6 +32,7 @@ pub fn shape(pod: &Pod) -> Shape {
         .affinity
         .as_ref()
         .filter(|affinity| affinity.pod_affinity.is_some() || affinity.pod_anti_affinity.is_some());
+    let relates = relations.is_some() || spec.topology_spread_constraints.is_some();
     let containers = spec
         .containers
         .iter()
@@ -56,11 +57,12 @@ pub fn shape(pod: &Pod) -> Shape {
         asked,
         claims,
         // Only relations between pods look at these.
-        relations.map(|_| (pod.namespace(), pod.labels().clone())),
+        relates.then(|| (pod.namespace(), pod.labels().clone())),
+        spec.topology_spread_constraints,
     ]);
     Shape {
         text: text.to_string(),
-        seeks_pods: relations.is_some(),
+        seeks_pods: relates,
     }
 }
 

@@ -109,6 +109,24 @@ fn container_requests(container: &Container) -> Amounts {
     asked
 }
 
+/// What a pod asks for in all, as quantities; pods are left out.
+pub fn requests_of(pod: &Pod) -> BTreeMap<String, objects::quantity::Quantity> {
+    let quantity = |name: &str, amount: i64| match name {
+        "cpu" => objects::quantity::Quantity::from_millis(amount),
+        "memory" => objects::quantity::Quantity::from_bytes(u64::try_from(amount).unwrap_or(0)),
+        _ if name.ends_with("storage") || name.starts_with("hugepages-") => {
+            objects::quantity::Quantity::from_bytes(u64::try_from(amount).unwrap_or(0))
+        }
+        _ => objects::quantity::Quantity::from_units(amount),
+    };
+    let asked = requests(pod);
+    asked
+        .iter()
+        .filter(|(name, _)| *name != PODS)
+        .map(|(name, amount)| (name.to_owned(), quantity(name, amount)))
+        .collect()
+}
+
 /// Whether this is a resource for graphics processors, of any vendor or slice.
 pub fn is_gpu(name: &str) -> bool {
     name.split_once('/')

@@ -5,12 +5,11 @@ mod plan;
 
 use std::sync::Arc;
 
-use control::{Controller, Key, Queue, Recorder, Writer, owners, write};
+use control::{Controller, Key, Queue, Recorder, Writer, noted, owners, write};
 use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet, StatefulSetStatus};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
-use serde_json::{Value, json};
 
 use crate::pods::{claim, state};
 use crate::revisions::{self, HASH_LABEL, Owner};
@@ -214,36 +213,7 @@ async fn observe(
         set.metadata.deletion_timestamp.is_some(),
         &selector,
     );
-    let mut pods = split.owned;
-    for pod in split.adopt {
-        let patch = claim::adoption(pod.as_ref(), &owner, None);
-        match context
-            .writer
-            .patch::<Pod>(&Key::of(pod.as_ref()), patch)
-            .await
-        {
-            Ok(adopted) => {
-                informer.note(adopted.clone());
-                pods.push(Arc::new(adopted));
-            }
-            Err(error) if write::is_not_found(&error) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    for pod in split.release {
-        match context
-            .writer
-            .patch::<Pod>(
-                &Key::of(pod.as_ref()),
-                claim::release(pod.as_ref(), &owner.uid),
-            )
-            .await
-        {
-            Ok(released) => informer.note(released),
-            Err(error) if write::is_not_found(&error) => {}
-            Err(error) => return Err(error),
-        }
-    }
+    let pods = claim::settle(&context.writer, informer, split, &owner, None).await?;
     let numbered = pods
         .into_iter()
         .filter_map(|pod| Some((plan::ordinal(set, &pod)?, pod)));
@@ -335,10 +305,7 @@ async fn delete(
     set: &Templated<StatefulSet>,
     pod: &Arc<Pod>,
 ) -> kube::Result<()> {
-    match context.writer.delete(pod.as_ref(), None).await? {
-        Some(write::Deleted::Going(held)) => context.watches.pods.note(*held),
-        Some(write::Deleted::Gone) | None => context.watches.pods.note_gone(pod.as_ref().clone()),
-    }
+    noted::delete(&context.writer, &context.watches.pods, pod, None).await?;
     let message = format!(
         "delete Pod {} in StatefulSet {} successful",
         pod.name_any(),
@@ -398,19 +365,12 @@ async fn publish(
     set: &Templated<StatefulSet>,
     status: &StatefulSetStatus,
 ) -> kube::Result<()> {
-    let held = json!(set.status.clone().unwrap_or_default());
-    let Some(change) = write::merge_diff(&held, &json!(status)) else {
-        return Ok(());
-    };
-    let patch: Value = json!({"metadata": {"uid": set.uid()}, "status": change});
-    match context
-        .writer
-        .patch_status::<Templated<StatefulSet>>(&Key::of(set), patch)
-        .await
-    {
-        Ok(updated) => context.watches.stateful_sets.note(updated),
-        Err(error) if write::is_not_found(&error) => {}
-        Err(error) => return Err(error),
-    }
-    Ok(())
+    noted::publish(
+        &context.writer,
+        &context.watches.stateful_sets,
+        set,
+        set.status.as_ref(),
+        status,
+    )
+    .await
 }

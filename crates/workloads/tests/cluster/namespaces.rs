@@ -117,3 +117,41 @@ async fn a_namespace_says_which_finalizer_keeps_it() {
     )
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quota_says_what_is_used_of_it() {
+    use k8s_openapi::api::core::v1::ResourceQuota;
+    let home = Home::start().await;
+    home.create::<ResourceQuota>(json!({
+        "metadata": {"name": "q"},
+        "spec": {"hard": {"pods": "5", "requests.cpu": "2", "configmaps": "10", "count/deployments.apps": "1"}},
+    }))
+    .await;
+    let used = |quota: &ResourceQuota, name: &str| {
+        let used = quota
+            .status
+            .as_ref()
+            .and_then(|status| status.used.as_ref());
+        used.and_then(|used| used.get(name))
+            .map(|amount| amount.0.clone())
+    };
+    home.until::<ResourceQuota>("q", |quota| {
+        used(quota, "count/deployments.apps").as_deref() == Some("0")
+    })
+    .await;
+    home.create::<Pod>(pod("a", json!({"cpu": "500m"}))).await;
+    home.create::<ConfigMap>(json!({"metadata": {"name": "m"}}))
+        .await;
+    home.until::<ResourceQuota>("q", |quota| {
+        used(quota, "pods").as_deref() == Some("1")
+            && used(quota, "requests.cpu").as_deref() == Some("500m")
+            && used(quota, "configmaps").as_deref() == Some("2")
+    })
+    .await;
+    home.api::<Pod>()
+        .delete("a", &DeleteParams::default())
+        .await
+        .unwrap();
+    home.until::<ResourceQuota>("q", |quota| used(quota, "pods").as_deref() == Some("0"))
+        .await;
+}

@@ -1,7 +1,7 @@
 //! Deployments from creation over rollout and rollback to deletion.
 
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, ReplicationController};
 use kube::ResourceExt;
 use kube::api::DeleteParams;
 use serde_json::{Value, json};
@@ -145,4 +145,75 @@ async fn hundreds_of_pods_come_and_go_in_seconds() {
         "300 pods available after {created:?}, gone after {:?}",
         start.elapsed()
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replication_controller_keeps_its_pods_too() {
+    let home = Home::start().await;
+    home.create::<ReplicationController>(json!({
+        "metadata": {"name": "old"},
+        "spec": {"replicas": 2, "selector": {"app": "old"}, "template": {
+            "metadata": {"labels": {"app": "old"}},
+            "spec": {"containers": [{"name": "main", "image": "x"}]},
+        }},
+    }))
+    .await;
+    home.until::<ReplicationController>("old", |held| {
+        held.status
+            .as_ref()
+            .is_some_and(|status| status.available_replicas == Some(2))
+    })
+    .await;
+    let orphan = DeleteParams {
+        propagation_policy: Some(kube::api::PropagationPolicy::Orphan),
+        ..Default::default()
+    };
+    home.api::<ReplicationController>()
+        .delete("old", &orphan)
+        .await
+        .unwrap();
+    home.until_all::<ReplicationController>(|held| held.is_empty())
+        .await;
+    home.until_all::<Pod>(|pods| {
+        pods.len() == 2 && pods.iter().all(|pod| pod.owner_references().is_empty())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disruption_budget_lets_so_many_evictions_through_and_no_more() {
+    use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+    let home = Home::start().await;
+    home.create::<Deployment>(deployment(2)).await;
+    home.until::<Deployment>("web", |held| is_complete(held, 2))
+        .await;
+    home.create::<PodDisruptionBudget>(json!({
+        "metadata": {"name": "web"},
+        "spec": {"minAvailable": 2, "selector": {"matchLabels": {"app": "web"}}},
+    }))
+    .await;
+    let allowed = |count: i32| {
+        move |held: &PodDisruptionBudget| {
+            held.status.as_ref().is_some_and(|status| {
+                status.disruptions_allowed == count && status.current_healthy >= 2
+            })
+        }
+    };
+    home.until::<PodDisruptionBudget>("web", allowed(0)).await;
+    let pod = home.until_all::<Pod>(|pods| pods.len() == 2).await[0].name_any();
+    let refused = home
+        .api::<Pod>()
+        .evict(&pod, &Default::default())
+        .await
+        .expect_err("it is refused");
+    assert!(matches!(refused, kube::Error::Api(status) if status.code == 429));
+    home.patch::<PodDisruptionBudget>("web", json!({"spec": {"minAvailable": 1}}))
+        .await;
+    home.until::<PodDisruptionBudget>("web", allowed(1)).await;
+    home.api::<Pod>()
+        .evict(&pod, &Default::default())
+        .await
+        .expect("it is let through");
+    home.until_all::<Pod>(|pods| pods.len() == 2 && pods.iter().all(|held| held.name_any() != pod))
+        .await;
 }

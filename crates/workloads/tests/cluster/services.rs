@@ -64,3 +64,23 @@ async fn a_service_follows_its_pods_and_leaves_nothing_behind() {
     home.until_all::<Endpoints>(|held| !held.iter().any(|held| held.name_any() == "web"))
         .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn endpoints_written_by_hand_are_mirrored() {
+    let home = Home::start().await;
+    home.create::<Service>(json!({"metadata": {"name": "web"}, "spec": {"ports": [{"port": 80}]}}))
+        .await;
+    home.create::<Endpoints>(json!({
+        "metadata": {"name": "web"},
+        "subsets": [{"addresses": [{"ip": "192.0.2.7"}], "ports": [{"port": 8080}]}],
+    }))
+    .await;
+    home.until_all::<EndpointSlice>(|slices| addresses(slices) == 1)
+        .await;
+    home.api::<Endpoints>()
+        .delete("web", &DeleteParams::default())
+        .await
+        .unwrap();
+    home.until_all::<EndpointSlice>(|slices| addresses(slices) == 0)
+        .await;
+}

@@ -82,3 +82,22 @@ async fn a_claim_is_provisioned_for_its_pod_kept_while_in_use_and_deleted_with_i
     .await;
     assert!(!path.exists());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_ephemeral_volume_comes_and_goes_with_its_pod() {
+    let home = Home::start().await;
+    add_class(&home).await;
+    let mut user = pod("user", json!({}));
+    user["spec"]["volumes"] = json!([{"name": "scratch", "ephemeral": {"volumeClaimTemplate": {
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
+    }}}]);
+    home.create::<Pod>(user).await;
+    home.until::<PersistentVolumeClaim>("user-scratch", |claim| phase(claim) == Some("Bound"))
+        .await;
+    home.api::<Pod>()
+        .delete("user", &DeleteParams::default())
+        .await
+        .unwrap();
+    home.until_all::<PersistentVolumeClaim>(|claims| claims.is_empty())
+        .await;
+}

@@ -8,6 +8,8 @@ use crate::kinds::fields::{is_empty, list, text};
 /// What `pod` does that `level` does not allow.
 pub(super) fn violations(pod: &Value, level: Level) -> Vec<String> {
     let pod = Pod::of(pod);
+    // What only Linux has, only pods that may run there are asked for.
+    let on_linux = pod.spec["os"]["name"] != "windows";
     match level {
         Level::Baseline => [
             pod.app_armor(),
@@ -34,12 +36,12 @@ pub(super) fn violations(pod: &Value, level: Level) -> Vec<String> {
             pod.se_linux(),
             pod.sysctls(),
             pod.host_process(),
-            pod.allow_privilege_escalation(),
-            pod.capabilities_of_restricted(),
+            on_linux.then(|| pod.allow_privilege_escalation()).flatten(),
+            on_linux.then(|| pod.capabilities_of_restricted()).flatten(),
             pod.volume_types(),
             pod.run_as_non_root(),
             pod.run_as_user(),
-            pod.seccomp_of_restricted(),
+            on_linux.then(|| pod.seccomp_of_restricted()).flatten(),
         ]
         .into_iter()
         .flatten()
@@ -64,7 +66,7 @@ const DEFAULT_CAPABILITIES: [&str; 13] = [
     "SYS_CHROOT",
 ];
 
-const SAFE_SYSCTLS: [&str; 10] = [
+const SAFE_SYSCTLS: [&str; 12] = [
     "kernel.shm_rmid_forced",
     "net.ipv4.ip_local_port_range",
     "net.ipv4.ip_unprivileged_port_start",
@@ -75,6 +77,8 @@ const SAFE_SYSCTLS: [&str; 10] = [
     "net.ipv4.tcp_fin_timeout",
     "net.ipv4.tcp_keepalive_intvl",
     "net.ipv4.tcp_keepalive_probes",
+    "net.ipv4.tcp_rmem",
+    "net.ipv4.tcp_wmem",
 ];
 
 const RESTRICTED_VOLUMES: [&str; 8] = [
@@ -275,20 +279,31 @@ impl<'a> Pod<'a> {
     fn app_armor(&self) -> Option<String> {
         let is_unconfined = |context: &Value| context["appArmorProfile"]["type"] == "Unconfined";
         let mut bad = self.setters(is_unconfined);
-        let by_annotation = self.metadata["annotations"]
+        let mut values = Vec::new();
+        if found(&bad) {
+            values.push("\"Unconfined\"".to_owned());
+        }
+        for (key, value) in self.metadata["annotations"]
             .as_object()
             .into_iter()
             .flatten()
-            .filter(|(key, value)| {
-                let profile = text(value);
-                key.starts_with("container.apparmor.security.beta.kubernetes.io/")
-                    && profile != "runtime/default"
-                    && !profile.is_empty()
-                    && !profile.starts_with("localhost/")
-            })
-            .map(|(key, value)| format!("annotation {key:?} must not be {value}"));
-        bad.extend(by_annotation);
-        found(&bad).then(|| format!("forbidden AppArmor profile ({})", bad.join(", ")))
+        {
+            let profile = text(value);
+            let is_odd = profile != "runtime/default"
+                && !profile.is_empty()
+                && !profile.starts_with("localhost/");
+            if key.starts_with("container.apparmor.security.beta.kubernetes.io/") && is_odd {
+                bad.push("annotation".to_owned());
+                values.push(format!("\"{key}={profile:?}\""));
+            }
+        }
+        found(&bad).then(|| {
+            format!(
+                "forbidden AppArmor profile ({} must not set AppArmor profile type to {})",
+                bad.join(" and "),
+                values.join(", ")
+            )
+        })
     }
 
     /// Who sets something that is not allowed: the pod, or which containers.
@@ -305,18 +320,46 @@ impl<'a> Pod<'a> {
     }
 
     fn se_linux(&self) -> Option<String> {
-        const TYPES: [&str; 4] = ["", "container_t", "container_init_t", "container_kvm_t"];
-        let is_bad = |context: &Value| {
-            let options = &context["seLinuxOptions"];
-            !TYPES.contains(&text(&options["type"]))
-                || !is_empty(&options["user"])
-                || !is_empty(&options["role"])
+        const TYPES: [&str; 5] = [
+            "",
+            "container_t",
+            "container_init_t",
+            "container_kvm_t",
+            "container_engine_t",
+        ];
+        let is_odd_type =
+            |context: &Value| !TYPES.contains(&text(&context["seLinuxOptions"]["type"]));
+        let names = |context: &Value, key: &str| !is_empty(&context["seLinuxOptions"][key]);
+        let bad = self.setters(|context| {
+            is_odd_type(context) || names(context, "user") || names(context, "role")
+        });
+        let contexts = || {
+            std::iter::once(&self.spec["securityContext"]).chain(
+                self.containers
+                    .iter()
+                    .map(|container| &container["securityContext"]),
+            )
         };
-        let bad = self.setters(is_bad);
+        let mut details = Vec::new();
+        let mut types: Vec<&str> = contexts()
+            .filter(|context| is_odd_type(context))
+            .map(|context| text(&context["seLinuxOptions"]["type"]))
+            .collect();
+        types.sort_unstable();
+        types.dedup();
+        if found(&types) {
+            details.push(numbered("type", &types));
+        }
+        for key in ["user", "role"] {
+            if contexts().any(|context| names(context, key)) {
+                details.push(format!("{key} may not be set"));
+            }
+        }
         found(&bad).then(|| {
             format!(
-                "seLinuxOptions ({} set forbidden securityContext.seLinuxOptions)",
-                bad.join(" and ")
+                "seLinuxOptions ({} set forbidden securityContext.seLinuxOptions: {})",
+                bad.join(" and "),
+                details.join("; ")
             )
         })
     }
@@ -385,10 +428,19 @@ impl<'a> Pod<'a> {
     fn run_as_non_root(&self) -> Option<String> {
         let forbids_itself =
             self.those(|container| container["securityContext"]["runAsNonRoot"] == false);
+        let is_said = self
+            .containers
+            .iter()
+            .all(|container| container["securityContext"]["runAsNonRoot"] == true);
+        let pod_forbids = self.spec["securityContext"]["runAsNonRoot"] == false && !is_said;
+        let mut who: Vec<String> = pod_forbids.then(|| "pod".to_owned()).into_iter().collect();
         if found(&forbids_itself) {
+            who.push(named(&forbids_itself));
+        }
+        if found(&who) {
             return Some(format!(
                 "runAsNonRoot != true ({} must not set securityContext.runAsNonRoot=false)",
-                named(&forbids_itself)
+                who.join(" and ")
             ));
         }
         if self.spec["securityContext"]["runAsNonRoot"] == true {

@@ -25,7 +25,7 @@ pub(super) fn objects() -> Vec<Object> {
     };
     vec![
         // Nodes get these rules from the node authoriser, which narrows them; nobody is bound to the role.
-        cluster_role("system:node", node()),
+        cluster_role("system:node", node_role()),
         cluster_role_binding("system:node", "system:node", vec![]),
         cluster_role("system:kube-scheduler", kube_scheduler()),
         cluster_role_binding(
@@ -60,9 +60,36 @@ pub(super) fn objects() -> Vec<Object> {
                 allow(
                     "*",
                     "",
-                    "nodes/proxy nodes/metrics nodes/stats nodes/log nodes/spec nodes/checkpoint nodes/configz nodes/healthz nodes/pods",
+                    "nodes/configz nodes/healthz nodes/log nodes/metrics nodes/pods nodes/proxy nodes/stats",
                 ),
             ],
+        ),
+        cluster_role(
+            "system:node-proxier",
+            vec![
+                allow("list watch", "", "endpoints services"),
+                allow(READ, "", "nodes"),
+                events(),
+                allow("list watch", "discovery.k8s.io", "endpointslices"),
+                allow("list watch", "networking.k8s.io", "servicecidrs"),
+            ],
+        ),
+        cluster_role_binding(
+            "system:node-proxier",
+            "system:node-proxier",
+            vec![user("system:kube-proxy")],
+        ),
+        cluster_role(
+            "system:node-problem-detector",
+            vec![
+                allow("get", "", "nodes"),
+                allow("patch", "", "nodes/status"),
+                events(),
+            ],
+        ),
+        cluster_role(
+            "system:kube-aggregator",
+            vec![allow(READ, "", "endpoints services")],
         ),
         cluster_role(
             "system:monitoring",
@@ -110,6 +137,16 @@ pub(super) fn objects() -> Vec<Object> {
                 events(),
             ],
         ),
+        role(
+            "kube-system",
+            "extension-apiserver-authentication-reader",
+            vec![allow_named(
+                "get list watch",
+                "",
+                "configmaps",
+                "extension-apiserver-authentication",
+            )],
+        ),
         leader_role(
             "system::leader-locking-kube-controller-manager",
             "kube-controller-manager",
@@ -126,6 +163,28 @@ pub(super) fn objects() -> Vec<Object> {
             scheduler(),
         ),
     ]
+}
+
+/// All that a node may do, what it may do only for its own pods included.
+fn node_role() -> Vec<Value> {
+    let mut rules = node();
+    rules.extend([
+        allow(READ, "", "configmaps pods secrets"),
+        allow(
+            "get",
+            "",
+            "endpoints persistentvolumeclaims persistentvolumes",
+        ),
+        allow("get patch update", "", "persistentvolumeclaims/status"),
+        allow("create", "", "serviceaccounts/token"),
+        allow("get", "storage.k8s.io", "volumeattachments"),
+        allow(
+            "create delete get patch update",
+            "coordination.k8s.io",
+            "leases",
+        ),
+    ]);
+    rules
 }
 
 /// What nodes may do, before `authz::node` narrows it to what is theirs.
@@ -166,10 +225,15 @@ fn kube_scheduler() -> Vec<Value> {
         events(),
         allow("create", "coordination.k8s.io", "leases"),
         allow_named(
-            "get update",
+            "get list update watch",
             "coordination.k8s.io",
             "leases",
             "kube-scheduler",
+        ),
+        allow(
+            "create delete deletecollection get list patch update watch",
+            "coordination.k8s.io",
+            "leasecandidates",
         ),
         allow(READ, "", "nodes namespaces"),
         allow("delete get list watch", "", "pods"),
@@ -179,13 +243,12 @@ fn kube_scheduler() -> Vec<Value> {
         allow(READ, "apps", "replicasets statefulsets"),
         allow(READ, "policy", "poddisruptionbudgets"),
         allow(READ, "", "persistentvolumeclaims persistentvolumes"),
-        allow(READ, "scheduling.k8s.io", "priorityclasses"),
         allow("create", "authentication.k8s.io", "tokenreviews"),
         allow("create", "authorization.k8s.io", "subjectaccessreviews"),
         allow(
             READ,
             "storage.k8s.io",
-            "csinodes csidrivers csistoragecapacities storageclasses volumeattachments",
+            "csidrivers csinodes csistoragecapacities volumeattachments",
         ),
     ]
 }

@@ -53,7 +53,7 @@ fn controllers() -> Vec<(&'static str, Vec<Value>)> {
                 allow("get list update watch", "batch", "cronjobs"),
                 allow("create delete get list patch update watch", "batch", "jobs"),
                 allow("update", "batch", "cronjobs/status cronjobs/finalizers"),
-                pods("delete list"),
+                pods("delete list watch"),
                 events(),
             ],
         ),
@@ -104,7 +104,7 @@ fn controllers() -> Vec<(&'static str, Vec<Value>)> {
             "endpoint-controller",
             vec![
                 allow(READ, "", "pods services"),
-                allow("create delete get list update", "", "endpoints"),
+                allow("create delete get list update watch", "", "endpoints"),
                 allow("create", "", "endpoints/restricted"),
                 events(),
             ],
@@ -115,11 +115,34 @@ fn controllers() -> Vec<(&'static str, Vec<Value>)> {
                 allow(READ, "", "nodes pods services"),
                 allow("update", "", "services/finalizers"),
                 allow(
-                    "create delete get list update",
+                    "create delete get list update watch",
                     "discovery.k8s.io",
                     "endpointslices",
                 ),
                 allow("create", "discovery.k8s.io", "endpointslices/restricted"),
+                events(),
+            ],
+        ),
+        (
+            "endpointslicemirroring-controller",
+            vec![
+                allow("get list watch", "", "endpoints services"),
+                allow("update", "", "services/finalizers"),
+                allow(
+                    "create delete get list update watch",
+                    "discovery.k8s.io",
+                    "endpointslices",
+                ),
+                allow("create", "discovery.k8s.io", "endpointslices/restricted"),
+                events(),
+            ],
+        ),
+        (
+            "ephemeral-volume-controller",
+            vec![
+                pods("get list watch"),
+                allow("update", "", "pods/finalizers"),
+                allow("create get list watch", "", "persistentvolumeclaims"),
                 events(),
             ],
         ),
@@ -136,10 +159,10 @@ fn controllers() -> Vec<(&'static str, Vec<Value>)> {
                 allow(READ, "autoscaling", "horizontalpodautoscalers"),
                 allow("update", "autoscaling", "horizontalpodautoscalers/status"),
                 allow("get update", "*", "*/scale"),
-                pods("list"),
-                allow("list", "metrics.k8s.io", "pods"),
+                pods("list watch"),
+                allow("list watch", "metrics.k8s.io", "pods"),
                 allow(
-                    "get list",
+                    "get list watch",
                     "custom.metrics.k8s.io external.metrics.k8s.io",
                     "*",
                 ),
@@ -160,7 +183,7 @@ fn controllers() -> Vec<(&'static str, Vec<Value>)> {
             vec![
                 allow("delete get list watch", "", "namespaces"),
                 allow("update", "", "namespaces/finalize namespaces/status"),
-                allow("delete deletecollection get list", "*", "*"),
+                allow("delete deletecollection get list watch", "*", "*"),
             ],
         ),
         (
@@ -186,8 +209,7 @@ fn controllers() -> Vec<(&'static str, Vec<Value>)> {
                 allow("get list update watch", "", "persistentvolumeclaims"),
                 allow("update", "", "persistentvolumeclaims/status"),
                 pods("create delete get list watch"),
-                allow("create delete get", "", "endpoints services"),
-                allow("get list", "", "secrets"),
+                allow("watch", "", "events"),
                 allow("get list watch", "", "nodes"),
                 allow(READ, "storage.k8s.io", "storageclasses"),
                 events(),
@@ -197,7 +219,7 @@ fn controllers() -> Vec<(&'static str, Vec<Value>)> {
             "pod-garbage-collector",
             vec![
                 pods("delete list watch"),
-                allow("get list", "", "nodes"),
+                allow("get list watch", "", "nodes"),
                 allow("patch", "", "pods/status"),
             ],
         ),
@@ -230,6 +252,19 @@ fn controllers() -> Vec<(&'static str, Vec<Value>)> {
             ],
         ),
         (
+            "replication-controller",
+            vec![
+                allow("get list update watch", "", "replicationcontrollers"),
+                allow(
+                    "update",
+                    "",
+                    "replicationcontrollers/status replicationcontrollers/finalizers",
+                ),
+                pods("create delete list patch watch"),
+                events(),
+            ],
+        ),
+        (
             "resourcequota-controller",
             vec![
                 allow("list watch", "*", "*"),
@@ -249,6 +284,7 @@ fn controllers() -> Vec<(&'static str, Vec<Value>)> {
             "statefulset-controller",
             vec![
                 pods("create delete get list patch update watch"),
+                allow("update", "", "pods/finalizers"),
                 allow(READ, "apps", "statefulsets"),
                 allow(
                     "update",

@@ -9,11 +9,11 @@ pub(super) fn check_map(map: &Map<String, Value>, path: &str, errors: &mut Vec<F
     let at = field::join(path, "x-kubernetes-list-map-keys");
     let items_at = field::join(path, "items");
     let items = map.get("items");
-    if items
+    let kind = items
         .and_then(|items| items.get("type"))
-        .and_then(Value::as_str)
-        != Some("object")
-    {
+        .and_then(Value::as_str);
+    let is_object = kind == Some("object");
+    if !is_object {
         let found = items
             .and_then(|items| items.get("type"))
             .cloned()
@@ -46,18 +46,28 @@ pub(super) fn check_map(map: &Map<String, Value>, path: &str, errors: &mut Vec<F
         .flatten()
         .filter_map(Value::as_str)
         .collect();
-    for (index, key) in keys.iter().enumerate() {
-        if keys[..index].contains(key) {
-            errors.push(FieldError::duplicate(field::index(&at, index), *key));
-        }
-        let Some(property) = items
-            .and_then(|items| items.get("properties"))
-            .and_then(|properties| properties.get(*key))
-        else {
-            let detail = "entries must all be names of item properties";
-            errors.push(FieldError::invalid(field::index(&at, index), *key, detail));
-            continue;
-        };
+    let properties = items
+        .and_then(|items| items.get("properties"))
+        .and_then(Value::as_object);
+    let all_keys = || Value::from(keys.clone());
+    if (1..keys.len()).any(|index| keys[..index].contains(&keys[index])) {
+        errors.push(FieldError::invalid(
+            at.clone(),
+            all_keys(),
+            "must not contain duplicate entries",
+        ));
+    }
+    let is_declared =
+        |key: &&str| properties.is_some_and(|properties| properties.contains_key(*key));
+    if is_object && !keys.iter().all(is_declared) {
+        errors.push(FieldError::invalid(
+            at,
+            all_keys(),
+            "entries must all be names of item properties",
+        ));
+    }
+    for key in keys.iter().filter(|key| is_declared(key)) {
+        let property = &properties.expect("the key is declared")[*key];
         let property_at = field::key(&field::join(&items_at, "properties"), key);
         if matches!(
             property.get("type").and_then(Value::as_str),
@@ -101,7 +111,7 @@ pub(super) fn check_set(map: &Map<String, Value>, path: &str, errors: &mut Vec<F
         ),
         Some("object") => (
             "x-kubernetes-map-type",
-            text("x-kubernetes-map-type").unwrap_or_default(),
+            text("x-kubernetes-map-type").unwrap_or("null"),
         ),
         _ => return,
     };

@@ -360,8 +360,6 @@ impl Machine {
             .cloned()
             .unwrap_or_default();
         metadata.values_mut().for_each(numbers::normalise);
-        let custom =
-            text(Some(runtime), "customPath").or_else(|| text(Some(runtime), "custom_path"));
         let key_of_id = format!("{}/{number}/{key}/{index}", task.id);
         Artifact {
             id: uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_OID, key_of_id.as_bytes()).to_string(),
@@ -371,7 +369,8 @@ impl Machine {
                 .or_else(|| text(planned, "uri"))
                 .unwrap_or_default(),
             metadata,
-            custom_path: custom,
+            // The launcher has brought it to its place.
+            custom_path: None,
             size_bytes,
             created_at: task
                 .current_attempt()

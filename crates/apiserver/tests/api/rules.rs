@@ -811,3 +811,35 @@ mod built_in {
         assert!(!is_marked(&pod));
     }
 }
+
+#[tokio::test]
+async fn a_role_made_of_others_shows_their_rules_soon() {
+    let cluster = Cluster::start().await;
+    let path = "/apis/rbac.authorization.k8s.io/v1/clusterroles";
+    let rule = json!({"verbs": ["get"], "apiGroups": ["example.com"], "resources": ["widgets"]});
+    let part = json!({
+        "metadata": {"name": "widgets-view", "labels": {"rbac.authorization.k8s.io/aggregate-to-view": "true"}},
+        "rules": [rule],
+    });
+    cluster.owner("POST", path, part).await.ok();
+    for name in ["view", "edit", "admin"] {
+        let shows_it = async {
+            loop {
+                let role = cluster
+                    .owner("GET", &format!("{path}/{name}"), Value::Null)
+                    .await
+                    .ok();
+                if role["rules"]
+                    .as_array()
+                    .is_some_and(|rules| rules.contains(&rule))
+                {
+                    return;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(20), shows_it)
+            .await
+            .unwrap_or_else(|_| panic!("{name} never shows the rule"));
+    }
+}

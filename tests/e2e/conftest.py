@@ -1,0 +1,91 @@
+"""One platform for the whole suite, started from the shipped binary on a temporary folder and free ports."""
+
+import json
+import os
+import pathlib
+import shutil
+import socket
+import subprocess
+import tempfile
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[2]
+KFCTL = pathlib.Path(os.environ.get("FERROFLOW_KFCTL", "target/debug/kfctl")).absolute()
+
+
+def free_port() -> int:
+    """A port that nobody uses at this moment."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
+
+
+class Platform:
+    """A running platform and the ways to reach it."""
+
+    def __init__(self, folder: pathlib.Path, *options: str):
+        self.folder = folder
+        self.options = options
+        self.console_port, self.api_port = free_port(), free_port()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.console_port}"
+
+    @property
+    def kubeconfig(self) -> pathlib.Path:
+        return self.folder / "kubeconfig"
+
+    def kfctl(self, *arguments, check=True, timeout=240, **options) -> subprocess.CompletedProcess:
+        """Runs kfctl on this platform's folder."""
+        env = {**os.environ, "FERROFLOW_DATA_DIR": str(self.folder), "NO_COLOR": "1"}
+        done = subprocess.run([str(KFCTL), *map(str, arguments)], capture_output=True, text=True, env=env, timeout=timeout, **options)
+        if check and done.returncode != 0:
+            raise AssertionError(f"kfctl {' '.join(map(str, arguments))} ended with {done.returncode}\n{done.stdout}\n{done.stderr}")
+        return done
+
+    def up(self) -> str:
+        ports = ["--port", self.console_port, "--api-port", self.api_port]
+        return self.kfctl("up", "--detach", *ports, *self.options).stdout
+
+    def down(self) -> None:
+        self.kfctl("down", check=False)
+
+    def record(self) -> dict:
+        return json.loads((self.folder / "run/instance.json").read_text())
+
+    def kubectl(self, *arguments, binary="kubectl", check=True, stdin=None, timeout=120) -> str:
+        """Runs kubectl as the platform's administrator; answers its standard output."""
+        env = {**os.environ, "KUBECONFIG": str(self.kubeconfig), "HOME": str(self.folder / "kubectl-home")}
+        done = subprocess.run([binary, *map(str, arguments)], capture_output=True, text=True, env=env, input=stdin, timeout=timeout)
+        if check and done.returncode != 0:
+            raise AssertionError(f"{binary} {' '.join(map(str, arguments))} ended with {done.returncode}\n{done.stdout}\n{done.stderr}")
+        return done.stdout if check else done.stdout + done.stderr
+
+
+@pytest.fixture(scope="session")
+def platform():
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="ferroflow-e2e-"))
+    platform = Platform(folder, "--gpu-fallback=cpu", "--memory-fallback=clamp")
+    platform.up()
+    yield platform
+    log = (folder / "kfctl.log").read_text()
+    platform.down()
+    shutil.rmtree(folder, ignore_errors=True)
+    assert "panicked" not in log, log
+
+
+@pytest.fixture(scope="session")
+def client(platform):
+    """The real KFP client, unmodified."""
+    import kfp
+
+    return kfp.Client(host=platform.url)
+
+
+@pytest.fixture(scope="session")
+def kubectls():
+    """Every kubectl that this machine has, from 1.30 on."""
+    found = os.environ.get("FERROFLOW_KUBECTL", "kubectl")
+    return found.split(os.pathsep)
