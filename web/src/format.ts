@@ -55,3 +55,10 @@ export function plain(value: unknown): string {
 export function sentence(text: string): string {
   return text.charAt(0).toUpperCase() + text.slice(1);
 }
+
+/** A failure's cause without the log lines that follow it: those are shown as evidence. */
+export function cause(message: string): string {
+  const [first = "", tail = ""] = message.split(/;? last lines: /, 2);
+  const exception = /(?:^|\s)((?:\w+\.)*\w*(?:Error|Exception|Interrupt)\b: .*)$/s.exec(tail)?.[1];
+  return sentence(exception ? `${first}: ${exception.trim()}` : first);
+}

@@ -24,12 +24,13 @@ function StepBox({ data }: NodeProps<BoxNode>) {
     <div className={`box ${isGroup ? "group" : ""} ${isChosen ? "chosen" : ""} ${isRun ? toneOf(state?.state) : ""}`}>
       <Handle type="target" position={Position.Top} isConnectable={false} />
       <div className="box-head">
-        <b title={step.label}>{step.label}</b>
+        <b title={step.label}>
+          {isGroup && <span className="kind">{step.kind === "loop" ? "for each" : step.kind === "condition" ? "only if" : "group"} </span>}
+          {step.label}
+        </b>
         {isRun && <StateChip state={state?.state}>{several ?? (state?.start !== undefined ? <Lasting start={state.start} end={state.end} /> : undefined)}</StateChip>}
       </div>
-      {isGroup ? (
-        <span className="kind">{step.kind === "loop" ? "for each" : step.kind === "condition" ? "only if" : "group"}</span>
-      ) : (
+      {!isGroup && (
         <div className="box-foot">
           <code title={step.image}>{step.image ?? step.kind}</code>
         </div>

@@ -2,7 +2,7 @@
 import { isOver, moment } from "../api/model";
 import { page } from "../api/paths";
 import { useMachine, useRuns } from "../api/queries";
-import { bytes, sentence } from "../format";
+import { bytes, cause } from "../format";
 import { Command, Head, Lasting, Problem, Since, StateChip, useTitle } from "../ui/parts";
 import { RunTable } from "./Runs";
 
@@ -42,7 +42,7 @@ export function Home() {
                   <StateChip state="FAILED" />
                   <div className="grow">
                     <a href={page.run(run.run_id)}>{run.display_name}</a> <span className="mute"><Since at={moment(run.finished_at)} /></span>
-                    <p>{sentence(run.error?.message ?? "no cause was recorded")}</p>
+                    <p>{cause(run.error?.message ?? "no cause was recorded")}</p>
                   </div>
                 </li>
               ))}

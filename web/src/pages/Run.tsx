@@ -85,7 +85,7 @@ function Loaded({ run, query, namespace }: { run: RunModel; query: URLSearchPara
           <Facts
             items={[
               { name: "Started", value: start === undefined ? "–" : <span title={absolute(start)}>{clock(start)}, <Since at={start} /></span> },
-              { name: "Lasts", value: <Lasting start={start} end={over ? moment(run.finished_at) : undefined} /> },
+              { name: "Duration", value: <Lasting start={start} end={over ? moment(run.finished_at) : undefined} /> },
               ...(reference?.pipeline_id ? [{ name: "Pipeline", value: <a href={page.pipeline(reference.pipeline_id, reference.pipeline_version_id)}>open</a> }] : []),
               ...(parameters.length > 0 ? [{ name: "Parameters", value: <code>{parameters.map(([key, value]) => `${key}=${plain(value)}`).join("  ")}</code> }] : []),
               ...(Array.isArray(shared) ? [{ name: "Shared paths", value: <code>{shared.join(", ")}</code> }] : []),

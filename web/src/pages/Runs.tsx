@@ -3,7 +3,7 @@ import type { Run } from "../api/model";
 import { isOver, moment } from "../api/model";
 import { page } from "../api/paths";
 import { useRuns } from "../api/queries";
-import { sentence } from "../format";
+import { cause } from "../format";
 import { setQuery } from "../router";
 import { Button, Empty, Head, Lasting, Loading, Problem, Since, StateChip, useTitle } from "../ui/parts";
 
@@ -40,7 +40,7 @@ export function RunTable({ runs }: { runs: Run[] }) {
                 <a className="row-link" href={page.run(run.run_id)}>{run.display_name ?? run.run_id}</a>
               </td>
               <td><StateChip state={run.state} /></td>
-              <td className="wide clip mute" title={run.error?.message}>{run.error?.message ? sentence(run.error.message) : ""}</td>
+              <td className="wide clip mute" title={run.error?.message}>{run.error?.message ? cause(run.error.message) : ""}</td>
               <td className="num"><Lasting start={moment(run.created_at)} end={isOver(run.state) ? (moment(run.finished_at) ?? moment(run.created_at)) : undefined} /></td>
               <td className="num mute"><Since at={moment(run.created_at)} /></td>
             </tr>

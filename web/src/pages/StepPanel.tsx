@@ -4,7 +4,7 @@ import { useLog } from "../api/log";
 import { type Bindings, isOver, moment, type Run, type Task } from "../api/model";
 import { api, page } from "../api/paths";
 import { usePodEvents } from "../api/queries";
-import { clock, plain, sentence } from "../format";
+import { cause, clock, plain, sentence } from "../format";
 import { document as documentOf, flatten, steps } from "../graph/document";
 import { iterations, stepPath } from "../graph/state";
 import { setQuery } from "../router";
@@ -31,7 +31,7 @@ export function StepPanel({ run, task, tasks, tab, namespace, retry, stop, choos
   const same = tasks.filter((one) => stepPath(one) === stepPath(task));
   const origin = task.status_metadata?.custom_properties?.cached_from;
   const message = task.status_metadata?.message;
-  const fallback = events.filter((event) => /fallback|clamp|gpu/i.test(`${event.reason} ${event.message}`));
+  const fallbacks = new Map(events.filter((event) => event.reason?.endsWith("Fallback")).map((event) => [event.reason, event]));
   return (
     <>
       <div className="side-head">
@@ -57,12 +57,14 @@ export function StepPanel({ run, task, tasks, tab, namespace, retry, stop, choos
         )}
       </div>
       {task.state === "FAILED" && <Failure task={task} tasks={tasks} tail={log.text} retry={retry} stop={stop} choose={choose} />}
-      {fallback.map((event) => (
-        <div className="card attention" key={event.metadata.name}>
-          <h3>{event.reason}</h3>
-          <p>{event.message}</p>
+      {fallbacks.size > 0 && (
+        <div className="card attention">
+          <h3>Runs with less than it asks for</h3>
+          {[...fallbacks].map(([reason, event]) => (
+            <p key={reason}>{event.message}</p>
+          ))}
         </div>
-      ))}
+      )}
       {origin && (
         <div className="card cached">
           <h3>Taken from an earlier run</h3>
@@ -117,7 +119,7 @@ function Failure({ task, tasks, tail, retry, stop, choose }: { task: Task; tasks
   const lines = tail.trimEnd().split("\n").slice(-4).join("\n");
   return (
     <div className="card failed" role="region" aria-label="Why it failed">
-      <h3>{sentence(task.status_metadata?.message ?? attempt?.message ?? "The step failed")}</h3>
+      <h3>{cause(task.status_metadata?.message ?? attempt?.message ?? "the step failed")}</h3>
       {attempt?.exit_code !== undefined && <p>Exit code {attempt.exit_code}</p>}
       {lines && <pre tabIndex={0}>{lines}</pre>}
       <div className="row">

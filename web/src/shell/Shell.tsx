@@ -21,10 +21,10 @@ export function Shell({ session, children }: { session: Session; children: React
   return (
     <div className="shell">
       <a className="skip" href="#main" onClick={(event) => { event.preventDefault(); main.current?.focus(); }}>To the content</a>
-      <div className="topbar">
+      <header className="topbar">
         <button type="button" className="icon" aria-label="Open the navigation" aria-expanded={open} onClick={() => setOpen(true)}><Menu size={18} aria-hidden /></button>
         <Brand />
-      </div>
+      </header>
       {open && <div className="veil" onClick={() => setOpen(false)} />}
       <nav className={open ? "nav open" : "nav"} aria-label="Main" onKeyDown={(event) => event.key === "Escape" && setOpen(false)}>
         <div className="nav-brand"><Brand /><button type="button" className="icon close" aria-label="Close the navigation" onClick={() => setOpen(false)}><X size={18} aria-hidden /></button></div>
@@ -82,7 +82,7 @@ function ThemeChoice() {
   const theme = useTheme();
   const icon = theme === "light" ? <Sun size={16} aria-hidden /> : theme === "dark" ? <Moon size={16} aria-hidden /> : <SunMoon size={16} aria-hidden />;
   return (
-    <button type="button" className="entry" onClick={() => setTheme(NEXT[theme])} aria-label={`Colours: ${theme}. Change to ${NEXT[theme]}`} title={`Colours: ${theme}`}>
+    <button type="button" className="entry" onClick={() => setTheme(NEXT[theme])} title={`Change to ${NEXT[theme]}`}>
       {icon}
       <span className="entry-name">{theme === "system" ? "System colours" : theme === "light" ? "Light" : "Dark"}</span>
     </button>
