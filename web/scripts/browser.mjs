@@ -12,7 +12,8 @@ const SHOTS = process.env.FERROFLOW_SHOTS;
 const BROWSER = process.env.FERROFLOW_CHROMIUM ?? "/usr/bin/chromium";
 const REPOSITORY = resolve(import.meta.dirname, "../..");
 const GUIDE = join(REPOSITORY, "examples/guide");
-const URL = "http://127.0.0.1:17878/";
+// During development the pages may come from Vite instead of the binary.
+const URL = process.env.FERROFLOW_PAGES ?? "http://127.0.0.1:17878/";
 // A pipeline with one parameter; it is looked at, never run.
 const GREETING = {
   pipelineInfo: { name: "greeting" },
@@ -103,7 +104,7 @@ try {
   });
 
   await check("the printed link shows the run and its graph turns green", async () => {
-    await page.goto(run.url);
+    await page.goto(run.url.replace("http://127.0.0.1:17878/", URL));
     for (const step of STEPS) await page.getByLabel(`Step ${step}`, { exact: true }).waitFor({ timeout: 20_000 });
     await shot(page, "run-live-dark-1440");
     for (const step of STEPS) await page.getByLabel(`Step ${step}`, { exact: true }).locator(".chip.succeeded").waitFor({ timeout: 180_000 });
