@@ -116,8 +116,9 @@ impl ApiServer {
         api.set_ready();
         api.reload_rbac();
         tokio::spawn(expiry::run(api.clone()));
+        // Before anybody is served, so that an idle server writes nothing.
+        aggregation::settle(api).await;
         tokio::spawn(aggregation::run(api.clone()));
-        api.cluster_roles_changed.notify_one();
         Ok(())
     }
 

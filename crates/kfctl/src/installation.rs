@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result};
 use futures::future::try_join_all;
+use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::readiness::Board;
@@ -11,7 +12,13 @@ use crate::version;
 const IMAGE_NAME: &str = "ferroflow/kfctl";
 
 /// Installs, and waits for every Deployment that is still there.
-pub async fn install(installer: &kube::Client, admin: &kube::Client, board: &Board, console_port: u16) -> Result<()> {
+pub async fn install(
+    installer: &kube::Client,
+    admin: &kube::Client,
+    board: &Board,
+    console_port: u16,
+    since: Timestamp,
+) -> Result<()> {
     let mut objects = install::kustomize::render("one-machine", &install::sources::read)?;
     install::kustomize::set_image(&mut objects, IMAGE_NAME, version::IMAGE);
     let deployments: Vec<(String, String)> = objects.iter().filter(|object| object["kind"] == "Deployment").map(name).collect();
@@ -25,11 +32,13 @@ pub async fn install(installer: &kube::Client, admin: &kube::Client, board: &Boa
         }
         install::record::write(admin, version::FERROFLOW).await?;
     }
-    try_join_all(deployments.iter().map(|(namespace, deployment)| wait(admin, board, namespace, deployment, console_port))).await?;
+    try_join_all(deployments.iter().map(|(namespace, deployment)| wait(admin, board, namespace, deployment, console_port, since))).await?;
     Ok(())
 }
 
-async fn wait(admin: &kube::Client, board: &Board, namespace: &str, name: &str, console_port: u16) -> Result<()> {
+async fn wait(admin: &kube::Client, board: &Board, namespace: &str, name: &str, console_port: u16,
+    since: Timestamp,
+) -> Result<()> {
     use k8s_openapi::api::apps::v1::Deployment;
     // What the user deleted stays deleted, and is not waited for.
     let api = kube::Api::<Deployment>::namespaced(admin.clone(), namespace);
@@ -42,7 +51,7 @@ async fn wait(admin: &kube::Client, board: &Board, namespace: &str, name: &str, 
         install::wait::Progress::Ready if name == "dashboard" => board.ready(name, format!("http://127.0.0.1:{console_port}")),
         install::wait::Progress::Ready => board.ready(name, ""),
     };
-    install::wait::until_ready(admin, namespace, name, &report).await?;
+    install::wait::until_ready(admin, namespace, name, since, &report).await?;
     Ok(())
 }
 

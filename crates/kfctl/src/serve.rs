@@ -91,11 +91,19 @@ pub async fn run(options: Options, board: Board, stop: CancellationToken) -> Res
     outcome
 }
 
-async fn run_until_stopped(server: &ApiServer, board: &Board, bare: bool, stop: &CancellationToken, console_port: u16) -> Result<()> {
+async fn run_until_stopped(
+    server: &ApiServer,
+    board: &Board,
+    bare: bool,
+    stop: &CancellationToken,
+    console_port: u16,
+) -> Result<()> {
+    // Slightly before the node began: pods that started with it count.
+    let since = jiff::Timestamp::now() - jiff::SignedDuration::from_secs(1);
     let install = async {
         if !bare {
             let installer = server.client(&server.issue(User::installer()));
-            installation::install(&installer, &server.admin_client(), board, console_port).await?;
+            installation::install(&installer, &server.admin_client(), board, console_port, since).await?;
         }
         board.finish();
         anyhow::Ok(())

@@ -139,7 +139,8 @@ async fn follow(data: &DataFolder, mut child: Option<(std::process::Child, u64)>
     let mut progress = Progress::new();
     let mut done = false;
     while let Some(report) = reports.next().await {
-        let report = report?;
+        // A broken stream is a server that ended; its log says why.
+        let Ok(report) = report else { break };
         progress.show(&report);
         done = report.done;
     }
