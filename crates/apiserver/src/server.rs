@@ -140,7 +140,11 @@ impl ApiServer {
         let owner = User::admin();
         let groups: Vec<&str> = owner.groups.iter().map(String::as_str).collect();
         let identity = self.api.keys.client_certificate(&owner.name, &groups)?;
-        Ok(tls::kubeconfig(url, self.api.keys.ca_certificate(), &identity))
+        Ok(tls::kubeconfig(
+            url,
+            self.api.keys.ca_certificate(),
+            &identity,
+        ))
     }
 
     /// A new token for an identity of this program itself; it ends with the process.

@@ -13,7 +13,10 @@ use super::Identity;
 pub fn kubeconfig(server: &str, ca_certificate: &str, identity: &Identity) -> String {
     let server = serde_json::Value::from(server).to_string();
     let ca = STANDARD.encode(ca_certificate);
-    let (certificate, key) = (STANDARD.encode(&identity.certificate), STANDARD.encode(&identity.key));
+    let (certificate, key) = (
+        STANDARD.encode(&identity.certificate),
+        STANDARD.encode(&identity.key),
+    );
     format!(
         "apiVersion: v1
 kind: Config
@@ -44,7 +47,10 @@ mod tests {
 
     #[test]
     fn a_client_reads_server_certificate_and_authority_from_the_kubeconfig() {
-        let identity = Identity { certificate: "C".into(), key: "K".into() };
+        let identity = Identity {
+            certificate: "C".into(),
+            key: "K".into(),
+        };
         let text = kubeconfig("https://127.0.0.1:7443", "PEM", &identity);
         let config = kube::config::Kubeconfig::from_yaml(&text).unwrap();
         assert_eq!(config.current_context.as_deref(), Some("ferroflow"));
