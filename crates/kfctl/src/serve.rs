@@ -60,7 +60,9 @@ pub async fn run(options: Options, board: Board, stop: CancellationToken) -> Res
 
     board.starting("api server", "opening the database");
     let dialer: Arc<OnceLock<Dialer>> = Arc::default();
-    let isolation = isolation(&config, &data).await?;
+    let isolation = isolation(&config, &data)
+        .await
+        .inspect_err(|refusal| board.failed("node", format!("{refusal:#}")))?;
     let server = open_api(&config, &data, isolation, dialer.clone()).await?;
     let url = format!("https://127.0.0.1:{}", record.api_port);
     write_secret(&data.kubeconfig(), &server.kubeconfig(&url)?)?;
