@@ -181,6 +181,7 @@ async fn main() {
         stores,
         access,
         namespace: "kubeflow".into(),
+        service_account: "pipeline-runner".into(),
         client: None,
         allows_private_urls: true,
     });

@@ -106,7 +106,11 @@ pub async fn serve(config: Config, shutdown: CancellationToken) -> Result<(), Er
     let store = Store::open(&config.data_dir.join("pipelines.db"))?;
     let stores = Stores::local(LocalStore::open(&config.artifacts_dir)?);
     let lease = engine::take_lease(&store, &format!("{}", std::process::id())).await?;
+    store
+        .write(|tx| store::experiment::default(tx, "", jiff::Timestamp::now()).map(|_| ()))
+        .await?;
     let (engine, reports, inbox) = engine::channel();
+    let service_account = config.service_account.clone();
     let target = Target {
         namespace: config.namespace.clone(),
         image: config.image,
@@ -132,6 +136,7 @@ pub async fn serve(config: Config, shutdown: CancellationToken) -> Result<(), Er
         stores,
         access: config.access,
         namespace: config.namespace,
+        service_account,
         client: Some(config.client),
         allows_private_urls: config.allows_private_urls,
     });

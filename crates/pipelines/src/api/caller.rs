@@ -108,6 +108,22 @@ impl AccessPolicy {
         }
     }
 
+    /// Refuses who may not make pods in a namespace.
+    pub async fn authorise_pods(&self, caller: &Caller, namespace: &str) -> Result<(), ApiError> {
+        match self {
+            Self::Fixed(_) => Ok(()),
+            Self::Cluster(access) => {
+                let question = ResourceAttributes {
+                    resource: Some("pods".to_owned()),
+                    verb: Some("create".to_owned()),
+                    namespace: Some(namespace.to_owned()),
+                    ..ResourceAttributes::default()
+                };
+                access.review_access(caller, question).await
+            }
+        }
+    }
+
     /// Refuses what the caller may not do.
     pub async fn authorise(
         &self,

@@ -41,6 +41,8 @@ pub struct Api {
     pub access: AccessPolicy,
     /// Where steps run, and against which access is judged.
     pub namespace: String,
+    /// Service account of steps that name none; naming another takes the right to make pods.
+    pub service_account: String,
     /// For live logs; without it only stored ones are read.
     pub client: Option<kube::Client>,
     /// Packages may be fetched from private addresses too.
@@ -59,6 +61,11 @@ impl FromRequestParts<Shared> for Caller {
 }
 
 impl Api {
+    /// Refuses who may not make pods where steps run.
+    pub async fn authorise_pods(&self, caller: &Caller) -> Result<(), ApiError> {
+        self.access.authorise_pods(caller, &self.namespace).await
+    }
+
     /// Refuses what the caller may not do to a kind of thing.
     pub async fn authorise(
         &self,

@@ -54,6 +54,46 @@ async fn a_caller_may_do_what_its_role_in_the_namespace_says() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn another_identity_for_steps_takes_the_right_to_make_pods() {
+    let mut platform = Platform::start().await;
+    let rbac = "/apis/rbac.authorization.k8s.io/v1/namespaces/kubeflow";
+    let role = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": "runner"}, "rules": [{"apiGroups": ["pipelines.kubeflow.org"], "resources": ["*"], "verbs": ["*"]}]});
+    post(&platform.client, &format!("{rbac}/roles"), &role).await;
+    let binding = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": "runner"}, "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "runner"}, "subjects": [{"kind": "ServiceAccount", "name": "pipeline-runner", "namespace": "kubeflow"}]});
+    post(&platform.client, &format!("{rbac}/rolebindings"), &binding).await;
+    platform.token = platform.server.token_for("kubeflow", "pipeline-runner");
+    let spec = pipelines::ir::Document::parse(include_str!("../pipelines/compiled/formatted.yaml"))
+        .unwrap()
+        .to_api();
+    let (status, _) = platform
+        .call(
+            "POST",
+            "/runs",
+            Some(json!({"display_name": "x", "pipeline_spec": spec})),
+        )
+        .await;
+    assert_eq!(status, 200);
+    for more in [
+        json!({"service_account": "dashboard"}),
+        json!({"plugins_input": {"ferroflow.io/mounts": {"mounts": [{"hostPath": "/etc", "mountPath": "/host"}]}}}),
+    ] {
+        let mut body = json!({"display_name": "x", "pipeline_spec": spec});
+        body.as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        let (status, answer) = platform.call("POST", "/runs", Some(body)).await;
+        assert_eq!(status, 403, "{answer}");
+        assert!(
+            answer["message"]
+                .as_str()
+                .unwrap()
+                .contains("may not create pods in namespace kubeflow"),
+            "{answer}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn only_a_front_door_that_may_impersonate_speaks_for_others() {
     let platform = Platform::start().await;
     let http = reqwest::Client::new();

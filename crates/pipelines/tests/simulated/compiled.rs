@@ -155,3 +155,29 @@ async fn a_result_whose_object_is_gone_is_made_again() {
     server.run(&document, Value::Null).await;
     assert_eq!(server.journal.launched.lock().unwrap()["make-dataset"], 2);
 }
+
+/// Not a figure to be proud of (`benches` has none for it): a bound that a needless wait or a scan of all tasks would break.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chain_of_steps_costs_the_engine_little_per_step() {
+    let server = Server::start().await;
+    let tasks: String = (0..200)
+        .map(|index| {
+            let after = if index == 0 {
+                String::new()
+            } else {
+                format!(", dependentTasks: [t{:03}]", index - 1)
+            };
+            format!("      t{index:03}: {{componentRef: {{name: comp-a}}{after}}}\n")
+        })
+        .collect();
+    let document = super::server::ONE_STEP.replace(
+        "  dag: {tasks: {a: {componentRef: {name: comp-a}}}}\n",
+        &format!("  dag:\n    tasks:\n{tasks}"),
+    );
+    let since = std::time::Instant::now();
+    let run = server.run(&document, Value::Null).await;
+    let per_step = since.elapsed() / 200;
+    assert_eq!(run["state"], "SUCCEEDED");
+    println!("{per_step:?} per step");
+    assert!(per_step.as_millis() < 50, "{per_step:?} per step");
+}

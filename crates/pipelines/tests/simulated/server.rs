@@ -61,6 +61,7 @@ impl Server {
             stores,
             access,
             namespace: "kubeflow".into(),
+            service_account: "pipeline-runner".into(),
             client: None,
             allows_private_urls: false,
         };

@@ -23,7 +23,7 @@ def _is_satisfied(arguments):
         if _os.listdir(layer) != ["ferroflow.pth"]:
             return False
         root = _os.path.abspath(__file__)
-        for _ in range(6):
+        for _ in range(5):
             root = _os.path.dirname(root)
         with open(_os.path.join(root, "satisfied.txt"), encoding="utf-8") as lists:
             known = [line.rstrip("\n").split("\t") for line in lists]

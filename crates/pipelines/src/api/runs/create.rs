@@ -88,7 +88,14 @@ pub async fn handle(
         Some(Value::Object(plugins)) => plugins.clone(),
         Some(_) => return Err(ApiError::invalid("plugins_input must be a mapping")),
     };
-    step::host_mounts(&plugins_input).map_err(ApiError::invalid)?;
+    let host_mounts = step::host_mounts(&plugins_input).map_err(ApiError::invalid)?;
+    let service_account = json::text(&fields, "service_account")?;
+    if !host_mounts.is_empty()
+        || !["", api.service_account.as_str()].contains(&service_account.as_str())
+    {
+        // Steps with another identity, or with folders of the host, are as much as pods of one's own.
+        api.authorise_pods(&caller).await?;
+    }
     let (pipeline, pipeline_id, pipeline_version_id) = read_source(&api, source(&fields)?).await?;
     let parameters = parameter::check_run(pipeline.parameters(), &parameters)?;
     let pipeline_root = json::text(&config, "pipeline_root")?;
@@ -116,7 +123,7 @@ pub async fn handle(
         spec_hash: String::new(),
         parameters,
         pipeline_root,
-        service_account: json::text(&fields, "service_account")?,
+        service_account,
         plugins_input,
         resource_name: format!("{}-{}", pipeline.spec.pipeline_info.name, random_suffix()),
         shared_paths: Vec::new(),
@@ -221,6 +228,10 @@ fn check_root(api: &Api, roots: [&String; 2]) -> Result<(), ApiError> {
                 artifacts::uri::DEFAULT_BUCKET
             )))
         }
+        Some(root) if !root.contains("://") => Err(ApiError::invalid(format!(
+            "pipeline root {root:?} is not a URI; leave pipeline_root out, or use one below {}",
+            artifacts::uri::DEFAULT_BUCKET
+        ))),
         Some(root) if root.contains("..") => Err(ApiError::invalid(format!(
             "pipeline root {root} may not contain '..'"
         ))),

@@ -45,9 +45,13 @@ impl Machine {
         // A decision may make another possible at once, so go round until none is made.
         loop {
             let mut has_decided = false;
+            let failed = self
+                .children_of(id)
+                .find(|child| child.state.is_failure())
+                .map(|child| child.display_name.clone());
             for (key, child) in &keys {
                 if self.is_undecided(child, now) {
-                    has_decided |= self.decide(dag, &keys, key, child, now);
+                    has_decided |= self.decide(dag, &keys, key, child, failed.as_deref(), now);
                 }
             }
             if !has_decided {
@@ -73,6 +77,7 @@ impl Machine {
         keys: &BTreeMap<String, String>,
         key: &str,
         child: &str,
+        failed: Option<&str>,
         now: Timestamp,
     ) -> bool {
         if self.run.state == RunState::Canceling {
@@ -89,7 +94,7 @@ impl Machine {
             self.launch(child, now);
             return true;
         }
-        match self.readiness(dag, keys, key) {
+        match self.readiness(dag, keys, key, failed) {
             Readiness::Wait => return false,
             Readiness::Run => self.begin(dag, key, child, now),
             Readiness::Skip(why) => self.finish(child, State::Skipped, Some(why), now),
@@ -101,7 +106,14 @@ impl Machine {
         true
     }
 
-    fn readiness(&self, dag: &Dag, keys: &BTreeMap<String, String>, key: &str) -> Readiness {
+    /// `failed`: a task of the graph that failed, if one did before this round; one that fails in it is seen in the next.
+    fn readiness(
+        &self,
+        dag: &Dag,
+        keys: &BTreeMap<String, String>,
+        key: &str,
+        failed: Option<&str>,
+    ) -> Readiness {
         let state_of = |name: &str| keys.get(name).map(|id| &self.tasks[id]);
         let entry = &dag.tasks[key];
         let dependencies = entry.dependencies();
@@ -122,17 +134,10 @@ impl Machine {
                 return Readiness::Omit(format!("not run: {} did not succeed", task.display_name));
             }
         }
-        let failed = keys
-            .values()
-            .map(|id| &self.tasks[id])
-            .find(|task| task.state.is_failure());
         if let Some(failed) = failed
             && !follows_exit_task(dag, key)
         {
-            return Readiness::Omit(format!(
-                "not run: {} failed before it could begin",
-                failed.display_name
-            ));
+            return Readiness::Omit(format!("not run: {failed} failed before it could begin"));
         }
         if has_open {
             return Readiness::Wait;
