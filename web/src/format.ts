@@ -1,11 +1,10 @@
 // Times, sizes and values as the whole console writes them.
 
-/** A length of time: 840 ms, 4.1 s, 2 m 05 s, 3 h 12 m, 4 d 2 h. */
+/** A length of time: < 1 s, 41 s, 2 m 05 s, 3 h 12 m, 4 d 2 h. The wire knows whole seconds, so no more is shown. */
 export function duration(ms: number): string {
   if (ms < 0) ms = 0;
-  if (ms < 1000) return `${Math.round(ms)} ms`;
+  if (ms < 1000) return "< 1 s";
   const seconds = ms / 1000;
-  if (seconds < 10) return `${(Math.floor(seconds * 10) / 10).toFixed(1)} s`;
   if (seconds < 60) return `${Math.floor(seconds)} s`;
   const minutes = Math.floor(seconds / 60);
   if (minutes < 60) return `${minutes} m ${String(Math.floor(seconds % 60)).padStart(2, "0")} s`;

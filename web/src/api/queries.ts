@@ -1,6 +1,6 @@
 // Server state: one cache, filled by reads and kept current by the event stream.
 import { type InfiniteData, QueryClient, useInfiniteQuery, useQuery, useQueryClient } from "@tanstack/react-query";
-import { useCallback, useState } from "react";
+import { useCallback, useRef, useState } from "react";
 import { CallError, call } from "./client";
 import { type Message, useTopic } from "./live";
 import type { Experiment, KubeEvent, Machine, Pipeline, PipelineVersion, Run, Session } from "./model";
@@ -82,22 +82,33 @@ export function useLiveRuns(enabled: boolean) {
   useTopic(enabled ? "runs" : undefined, take);
 }
 
-/** One run with its steps and document, live. */
+/** One run with its steps and document, live. Mount anew (by key) for another run. */
 export function useRun(id: string) {
   const cache = useQueryClient();
+  // What the stream said last outweighs a read that was under way meanwhile.
+  const latest = useRef<Run>(undefined);
   const take = useCallback(
     (message: Message) => {
       const run = message.object as Run | undefined;
       if (message.type === "deleted") {
+        latest.current = undefined;
         void cache.invalidateQueries({ queryKey: ["run", id] });
       } else if (run?.run_id === id) {
+        latest.current = run;
         cache.setQueryData<Run>(["run", id], (old) => (old ? { ...run, pipeline_spec: run.pipeline_spec ?? old.pipeline_spec } : old));
       }
     },
     [cache, id],
   );
   useTopic(`run/${id}`, take);
-  return useQuery({ queryKey: ["run", id], queryFn: () => call<Run>(api.run(id)), refetchOnMount: "always" });
+  return useQuery({
+    queryKey: ["run", id],
+    queryFn: async () => {
+      const read = await call<Run>(api.run(id));
+      return latest.current ? { ...latest.current, pipeline_spec: read.pipeline_spec } : read;
+    },
+    refetchOnMount: "always",
+  });
 }
 
 export function useMachine() {
