@@ -1,5 +1,6 @@
 //! The server's handle on one pod's shim. It holds no state but where the shim is: each request has a connection of its
 //! own, so a handle made by `adopt` after a crash is as good as the one `start` returned.
+//! One file because the two ends of one conversation (asking and hearing events) share its state.
 
 use std::fs::File;
 use std::io;

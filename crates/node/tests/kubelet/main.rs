@@ -7,3 +7,5 @@ mod components;
 mod health;
 mod inside;
 mod life;
+mod owner;
+mod packages;
