@@ -3,6 +3,7 @@
 
 mod home;
 
+mod archives;
 mod components;
 mod health;
 mod inside;
