@@ -168,12 +168,22 @@ impl Pods {
     fn gone(&self, pod: Pod) {
         let Some(about) = About::of(&pod) else { return };
         self.forget_waiting(&about.pod);
-        if !self
+        self.0
+            .stopped
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&about.pod);
+        self.0
+            .later
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&about.uid);
+        if self
             .0
             .reported
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .insert(about.uid.clone())
+            .remove(&about.uid)
         {
             return;
         }
