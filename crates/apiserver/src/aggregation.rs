@@ -21,14 +21,18 @@ const NAME: &str = "clusterrole-aggregation-controller";
 pub async fn run(api: Arc<Api>) {
     loop {
         tokio::select! {
-            () = api.cluster_roles_changed.notified() => {}
+            () = api.cluster_roles_changed.notified() => settle(&api).await,
             () = api.shutdown.cancelled() => return,
         }
-        for (role, rules) in stale(&api) {
-            // What fails for a race is seen again: the other write notifies too.
-            if let Err(err) = write_down(&api, &role, rules).await {
-                tracing::warn!(object.kind = "ClusterRole", object.name = meta::name(&role), error = %err, "aggregating");
-            }
+    }
+}
+
+/// Writes down what is not yet so; aggregation goes through roles that aggregate, so once is enough.
+pub async fn settle(api: &Arc<Api>) {
+    for (role, rules) in stale(api) {
+        // What fails for a race is seen again: the other write wakes us too.
+        if let Err(err) = write_down(api, &role, rules).await {
+            tracing::warn!(object.kind = "ClusterRole", object.name = meta::name(&role), error = %err, "aggregating");
         }
     }
 }

@@ -149,9 +149,9 @@ impl Api {
             // At start all roles come at once and are read once, at the end.
             if self.is_ready() {
                 self.reload_rbac();
-            }
-            if resource.plural == "clusterroles" {
-                self.cluster_roles_changed.notify_one();
+                if resource.plural == "clusterroles" {
+                    self.cluster_roles_changed.notify_one();
+                }
             }
         } else if resource.group == crd::GROUP
             && resource.plural == "customresourcedefinitions"
@@ -212,6 +212,13 @@ impl Api {
         let resources: Vec<_> = self.builtins.iter().cloned().chain(custom).collect();
         let registry = Registry::new(resources, previous.generation + 1);
         self.registry.store(Arc::new(registry));
+        // Watches of what is no longer served end.
+        for collection in previous
+            .all()
+            .filter_map(|resource| resource.collection.as_ref())
+        {
+            collection.ring.wake();
+        }
         for crd in definitions
             .iter()
             .filter(|crd| objects::meta::is_being_deleted(crd))
@@ -259,32 +266,6 @@ impl Lookup for Moment {
     }
 
     fn list(&self, group: &str, resource: &str, namespace: &str) -> Vec<Arc<Value>> {
-        self.list_if(group, resource, namespace, |_, _| true)
-    }
-
-    /// Only what is found is decoded: selectable fields are kept beside the bytes.
-    fn list_where(
-        &self,
-        group: &str,
-        resource: &str,
-        namespace: &str,
-        field: &str,
-        value: &str,
-    ) -> Vec<Arc<Value>> {
-        self.list_if(group, resource, namespace, |record, entry| {
-            record.field_value(entry, field) == value
-        })
-    }
-}
-
-impl Moment {
-    fn list_if(
-        &self,
-        group: &str,
-        resource: &str,
-        namespace: &str,
-        is_wanted: impl Fn(&Resource, &Entry) -> bool,
-    ) -> Vec<Arc<Value>> {
         let Some(record) = self.registry.find_any(group, resource) else {
             return Vec::new();
         };
@@ -297,7 +278,6 @@ impl Moment {
             format!("{namespace}/")
         };
         crate::store::snapshot::range(self.snapshot.map(collection.id), &prefix, "")
-            .filter(|(_, entry)| is_wanted(record, entry))
             .map(|(_, entry)| Arc::new(record.value(entry)))
             .collect()
     }
@@ -324,19 +304,6 @@ impl Lookup for Reader {
     fn list(&self, group: &str, resource: &str, namespace: &str) -> Vec<Arc<Value>> {
         self.moment()
             .map(|moment| moment.list(group, resource, namespace))
-            .unwrap_or_default()
-    }
-
-    fn list_where(
-        &self,
-        group: &str,
-        resource: &str,
-        namespace: &str,
-        field: &str,
-        value: &str,
-    ) -> Vec<Arc<Value>> {
-        self.moment()
-            .map(|moment| moment.list_where(group, resource, namespace, field, value))
             .unwrap_or_default()
     }
 }

@@ -8,9 +8,9 @@
 mod config;
 mod server;
 
+mod aggregation;
 pub mod api;
 pub mod backend;
-mod aggregation;
 mod bootstrap;
 mod cleanup;
 pub mod discovery;

@@ -116,8 +116,9 @@ impl ApiServer {
         api.set_ready();
         api.reload_rbac();
         tokio::spawn(expiry::run(api.clone()));
+        // Before anybody is served, so that an idle server writes nothing.
+        aggregation::settle(api).await;
         tokio::spawn(aggregation::run(api.clone()));
-        api.cluster_roles_changed.notify_one();
         Ok(())
     }
 
@@ -132,8 +133,18 @@ impl ApiServer {
     }
 
     /// A kubeconfig for the owner, for a server at this URL.
-    pub fn kubeconfig(&self, url: &str) -> String {
-        tls::kubeconfig(url, self.api.keys.ca_certificate(), self.admin_token())
+    ///
+    /// # Errors
+    /// When the owner's certificate cannot be made.
+    pub fn kubeconfig(&self, url: &str) -> Result<String, Error> {
+        let owner = User::admin();
+        let groups: Vec<&str> = owner.groups.iter().map(String::as_str).collect();
+        let identity = self.api.keys.client_certificate(&owner.name, &groups)?;
+        Ok(tls::kubeconfig(
+            url,
+            self.api.keys.ca_certificate(),
+            &identity,
+        ))
     }
 
     /// A new token for an identity of this program itself; it ends with the process.
@@ -231,6 +242,11 @@ impl ApiServer {
         connections.close();
         let _ = tokio::time::timeout(DRAIN * 2, connections.wait()).await;
         Ok(())
+    }
+
+    /// Waits until nothing can be stored any more; if nobody called [`ApiServer::close`], the process should end.
+    pub async fn ended(&self) {
+        self.api.store.ended().await;
     }
 
     /// Ends watches and streams, writes what is queued and closes the database.

@@ -73,7 +73,8 @@ impl Recorder {
             message: message.into(),
             at: Timestamp::now(),
         };
-        if self.reports.try_send(report).is_err() {
+        // A writer that has ended belongs to a process that is ending too.
+        if let Err(mpsc::error::TrySendError::Full(_)) = self.reports.try_send(report) {
             tracing::debug!(reason, "event dropped, too many are waiting to be written");
         }
     }

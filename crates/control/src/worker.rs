@@ -80,7 +80,7 @@ fn settle<T, E>(
 ) -> bool
 where
     T: Clone + Eq + Hash + Display,
-    E: std::error::Error,
+    E: std::error::Error + 'static,
 {
     match outcome {
         Ok(Ok(next)) => {
@@ -91,7 +91,13 @@ where
             true
         }
         Ok(Err(error)) => {
-            tracing::warn!(controller = name, object = %key, error = %crate::informer::chain(&error), "reconcile of {key} failed");
+            let text = crate::informer::chain(&error);
+            if is_conflict(&error) {
+                // Somebody else changed it first: ordinary life, and the next attempt sees the change.
+                tracing::debug!(controller = name, object = %key, error = text, "reconcile of {key} starts over");
+            } else {
+                tracing::warn!(controller = name, object = %key, error = text, "reconcile of {key} failed");
+            }
             queue.add_backoff(key.clone());
             false
         }
@@ -101,6 +107,12 @@ where
             false
         }
     }
+}
+
+fn is_conflict(error: &(dyn std::error::Error + 'static)) -> bool {
+    error
+        .downcast_ref::<kube::Error>()
+        .is_some_and(crate::write::is_conflict)
 }
 
 #[cfg(test)]

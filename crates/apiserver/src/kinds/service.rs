@@ -511,7 +511,7 @@ mod tests {
         Service.prepare_update(&mut new, &old);
         assert_eq!(
             Service.validate_update(&new, &old)[0].to_string(),
-            r#"spec.clusterIPs[0]: Invalid value: ["10.96.0.10"]: may not change once set"#
+            r#"spec.clusterIPs[0]: Invalid value: []interface {}{"10.96.0.10"}: may not change once set"#
         );
     }
 
@@ -539,7 +539,7 @@ mod tests {
             complaints(json!({"ports": [{"port": 80}, {"name": "b", "port": 80}]})),
             [
                 "spec.ports[0].name: Required value",
-                r#"spec.ports[1]: Duplicate value: {"port":80,"protocol":"TCP"}"#,
+                r#"spec.ports[1]: Duplicate value: map[string]interface {}{"port":80, "protocol":"TCP"}"#,
             ]
         );
         assert_eq!(

@@ -1,3 +1,5 @@
+//! What a client sees of discovery: given objects, when a request comes, then this answer.
+
 use axum::body::Body;
 use http::Method;
 use serde_json::json;
@@ -135,5 +137,60 @@ async fn version_health_and_metrics_answer() {
             .unwrap()
             .contains("apiserver_request_total"),
         "{metrics}"
+    );
+}
+
+#[tokio::test]
+async fn large_answers_are_packed_for_those_who_can_unpack_them() {
+    use http_body_util::BodyExt as _;
+    let server = Server::start().await;
+    let ask = |encoding: &'static str| {
+        let request = http::Request::get("/openapi/v3/apis/apps/v1")
+            .header("authorization", format!("Bearer {}", server.token))
+            .header("accept-encoding", encoding);
+        server.send(request.body(Body::empty()).unwrap())
+    };
+    let packed = ask("gzip").await;
+    assert_eq!(packed.headers()["content-encoding"], "gzip");
+    let packed = packed.into_body().collect().await.unwrap().to_bytes();
+    let plain = ask("identity").await;
+    assert!(!plain.headers().contains_key("content-encoding"));
+    let plain = plain.into_body().collect().await.unwrap().to_bytes();
+    assert!(packed.len() * 3 < plain.len());
+    let mut unpacked = Vec::new();
+    std::io::Read::read_to_end(
+        &mut flate2::read::GzDecoder::new(packed.as_ref()),
+        &mut unpacked,
+    )
+    .unwrap();
+    assert_eq!(unpacked, plain);
+}
+
+#[tokio::test]
+async fn a_document_that_a_client_has_is_not_sent_again() {
+    let server = Server::start().await;
+    let accept = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+    let request = |tag: &str| {
+        http::Request::get("/apis")
+            .header("authorization", format!("Bearer {}", server.token))
+            .header("accept", accept)
+            .header("if-none-match", tag)
+            .body(Body::empty())
+            .unwrap()
+    };
+    let first = server.send(request("\"\"")).await;
+    let tag = first.headers()["etag"].to_str().unwrap().to_owned();
+    assert_eq!(server.send(request(&tag)).await.status(), 304);
+    server
+        .post(
+            "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
+            &crd(),
+        )
+        .await
+        .expect(201);
+    assert_eq!(
+        server.send(request(&tag)).await.status(),
+        200,
+        "a new group makes a new document"
     );
 }

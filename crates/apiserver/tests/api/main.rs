@@ -5,6 +5,7 @@ mod create;
 mod custom;
 mod delete;
 mod discovery;
+mod fanout;
 mod list;
 mod patch;
 mod permission;

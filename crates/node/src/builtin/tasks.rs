@@ -163,7 +163,10 @@ impl Tasks {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Running>> {
-        self.running.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.running
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -3,6 +3,7 @@
 
 pub mod catalog;
 pub mod name;
+pub mod oci;
 pub mod python;
 pub mod store;
 
@@ -249,6 +250,10 @@ impl Images {
                     path: content.clone(),
                 };
                 prepared.entrypoint = folder.entrypoint.clone();
+                prepared.arguments = folder.arguments.clone();
+                prepared.env = folder.env.clone();
+                prepared.working_dir = folder.working_dir.clone();
+                prepared.user = folder.user.clone();
             }
             Source::Folder {
                 image: folder,
@@ -283,8 +288,8 @@ impl Images {
         progress: &(dyn Fn(String) + Send + Sync),
     ) -> Result<(PathBuf, PathBuf), Error> {
         const FOR: &str = "of the pipeline compiler";
-        let choice =
-            python::choose(self.interpreters().await, "3").ok_or_else(|| Error::NoPython(FOR.to_owned()))?;
+        let choice = python::choose(self.interpreters().await, "3")
+            .ok_or_else(|| Error::NoPython(FOR.to_owned()))?;
         let interpreter = choice.interpreter;
         let recipe = Recipe {
             interpreter: interpreter.clone(),
@@ -292,8 +297,16 @@ impl Images {
             requirements: requirements.to_vec(),
             may_build: true,
         };
-        let failed = |source| Error::Environment { image: FOR.to_owned(), source };
-        let environment = self.inner.environments.get(&recipe, progress).await.map_err(failed)?;
+        let failed = |source| Error::Environment {
+            image: FOR.to_owned(),
+            source,
+        };
+        let environment = self
+            .inner
+            .environments
+            .get(&recipe, progress)
+            .await
+            .map_err(failed)?;
         let packages = format!("lib/python{}/site-packages", interpreter.minor());
         Ok((interpreter.executable, environment.folder.join(packages)))
     }

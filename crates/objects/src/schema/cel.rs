@@ -305,8 +305,16 @@ fn seen(arena: &Arena, node: Option<&Node>, value: &Value) -> Cel {
                 let child = node
                     .and_then(|node| node.field(name))
                     .map(|id| arena.node(id));
-                let key = if is_map { name.clone() } else { escape(name) };
-                map.insert(Key::from(key), seen(arena, child, value));
+                let value = seen(arena, child, value);
+                if is_map {
+                    map.insert(Key::from(name.clone()), value);
+                    continue;
+                }
+                // A reserved word can be read by its plain name too.
+                if RESERVED.contains(&name.as_str()) {
+                    map.insert(Key::from(name.clone()), value.clone());
+                }
+                map.insert(Key::from(escape(name)), value);
             }
             Cel::Map(Map { map: Arc::new(map) })
         }

@@ -75,6 +75,7 @@ fn owner_references(arena: &mut Arena, text: NodeId, flag: NodeId) -> NodeId {
         ("uid", text),
     ];
     let item = Node {
+        has_map_type: true,
         map_type: MapType::Atomic,
         required: ["apiVersion", "kind", "name", "uid"].map(Box::from).into(),
         ..object(fields)

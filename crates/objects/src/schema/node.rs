@@ -188,6 +188,8 @@ pub(crate) struct Node {
     pub(crate) has_list_type: bool,
     pub(crate) list_type: ListType,
     pub(crate) list_map_keys: Arc<[Box<str>]>,
+    /// `x-kubernetes-map-type` was given.
+    pub(crate) has_map_type: bool,
     pub(crate) map_type: MapType,
     pub(crate) patch_strategy: PatchStrategy,
     pub(crate) patch_merge_key: Option<Box<str>>,

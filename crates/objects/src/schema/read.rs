@@ -275,6 +275,7 @@ impl<'a> Reader<'a> {
             };
         }
         node.list_map_keys = texts(map.get("x-kubernetes-list-map-keys"));
+        node.has_map_type = map.contains_key("x-kubernetes-map-type");
         if text("x-kubernetes-map-type") == Some("atomic") {
             node.map_type = MapType::Atomic;
         }
@@ -522,11 +523,12 @@ fn overlay(own: &mut Node, base: Node) {
             base.list_type
         },
         has_list_type: said.has_list_type || base.has_list_type,
-        map_type: if said.map_type == MapType::Atomic {
-            MapType::Atomic
+        map_type: if said.has_map_type {
+            said.map_type
         } else {
             base.map_type
         },
+        has_map_type: said.has_map_type || base.has_map_type,
         patch_strategy: if said.patch_strategy == PatchStrategy::default() {
             base.patch_strategy
         } else {

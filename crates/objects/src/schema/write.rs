@@ -146,8 +146,13 @@ fn extensions(node: &Node, out: &mut Map<String, Value>) {
         "x-kubernetes-list-map-keys",
         texts(&node.list_map_keys),
     );
-    if node.map_type == MapType::Atomic {
-        out.insert("x-kubernetes-map-type".to_owned(), "atomic".into());
+    if node.has_map_type {
+        let map_type = if node.map_type == MapType::Atomic {
+            "atomic"
+        } else {
+            "granular"
+        };
+        out.insert("x-kubernetes-map-type".to_owned(), map_type.into());
     }
     let strategy = node.patch_strategy;
     let words = [

@@ -192,7 +192,7 @@ fn list_maps_refuse_the_same_key_twice_with_defaults_filled_in() {
 fn ruled(rules: Value) -> Schema {
     spec_schema(
         json!({"type": "object", "x-kubernetes-validations": rules, "properties": {
-            "min": {"type": "integer"}, "max": {"type": "integer"}, "wanted": {"type": "string"}, "name": {"type": "string"}, "until": {"type": "string", "format": "date-time"},
+            "min": {"type": "integer"}, "max": {"type": "integer"}, "wanted": {"type": "string"}, "namespace": {"type": "string"}, "name": {"type": "string"}, "until": {"type": "string", "format": "date-time"},
             "wait": {"type": "string", "format": "duration"}, "ratio": {"type": "number"}, "max-size": {"type": "integer"},
             "labels": {"type": "object", "additionalProperties": {"type": "string"}},
         }}),
@@ -247,6 +247,10 @@ fn rules_are_run_and_failures_say_what_the_rule_says() {
             "spec: Invalid value: \"object\": m",
         ),
         (
+            json!({"rule": "self.namespace == self.__namespace__ && self.namespace != 'ns'", "message": "m"}),
+            "spec: Invalid value: \"object\": m",
+        ),
+        (
             json!({"rule": "type(self.min) == string", "message": "m"}),
             "spec: Invalid value: \"object\": m",
         ),
@@ -255,7 +259,7 @@ fn rules_are_run_and_failures_say_what_the_rule_says() {
             "spec: Invalid value: \"object\": m",
         ),
     ];
-    let spec = json!({"min": 5, "max": 3, "name": "abc", "until": "2026-01-01T00:00:00Z", "wait": "1h", "ratio": 2, "max-size": 3, "labels": {"a-b": "c"}});
+    let spec = json!({"min": 5, "max": 3, "name": "abc", "until": "2026-01-01T00:00:00Z", "wait": "1h", "ratio": 2, "max-size": 3, "labels": {"a-b": "c"}, "namespace": "ns"});
     for (rule, expected) in cases {
         assert_eq!(
             problems(&ruled(json!([rule])), spec.clone()),

@@ -24,7 +24,7 @@ pub use monitors::Known;
 
 const IDENTITY: &str = "generic-garbage-collector";
 /// How soon an object whose owner's kind is unknown is looked at again: its definition may be on its way.
-const UNKNOWN_KIND: Duration = Duration::from_secs(5);
+const UNKNOWN_KIND: Duration = Duration::from_secs(30);
 
 struct Context {
     client: Client,

@@ -4,6 +4,7 @@
 mod garbage;
 mod home;
 mod jobs;
+mod leadership;
 mod namespaces;
 mod rollouts;
 mod scheduling;

@@ -124,6 +124,20 @@ fn controllers() -> Vec<(&'static str, Vec<Value>)> {
             ],
         ),
         (
+            "endpointslicemirroring-controller",
+            vec![
+                allow("get list watch", "", "endpoints services"),
+                allow("update", "", "services/finalizers"),
+                allow(
+                    "create delete get list update watch",
+                    "discovery.k8s.io",
+                    "endpointslices",
+                ),
+                allow("create", "discovery.k8s.io", "endpointslices/restricted"),
+                events(),
+            ],
+        ),
+        (
             "ephemeral-volume-controller",
             vec![
                 pods("get list watch"),
@@ -244,7 +258,7 @@ fn controllers() -> Vec<(&'static str, Vec<Value>)> {
                 allow(
                     "update",
                     "",
-                    "replicationcontrollers/finalizers replicationcontrollers/status",
+                    "replicationcontrollers/status replicationcontrollers/finalizers",
                 ),
                 pods("create delete list patch watch"),
                 events(),

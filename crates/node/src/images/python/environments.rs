@@ -3,6 +3,7 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, SystemTime};
@@ -71,6 +72,8 @@ pub struct Environments {
     settings: Vec<(String, String)>,
 }
 
+/// In every complete environment: its recipe, and by its time when it was last used.
+const MARKER: &str = "environment.json";
 /// Part of every key: raised when environments are laid out differently.
 const LAYOUT: &str = "1";
 /// Builds that take longer are given up.
@@ -119,6 +122,16 @@ impl Recipe {
         hex::encode(digest.finalize())[..32].to_owned()
     }
 
+    /// The same without any packages.
+    fn bare(&self) -> Self {
+        Self {
+            interpreter: self.interpreter.clone(),
+            installs: Vec::new(),
+            requirements: Vec::new(),
+            may_build: false,
+        }
+    }
+
     /// The lists that pip need not be asked about again.
     fn satisfied(&self) -> String {
         let lists = self.installs.iter().map(|install| {
@@ -158,7 +171,7 @@ impl Environments {
     pub fn existing(&self, recipe: &Recipe) -> Option<Environment> {
         let key = recipe.key(&self.settings);
         let folder = self.folder.join(&key);
-        let marker = folder.join("environment.json");
+        let marker = folder.join(MARKER);
         let file = File::options().append(true).open(marker).ok()?;
         // The time of last use orders what is removed first.
         let _ = file.set_modified(SystemTime::now());
@@ -220,19 +233,23 @@ impl Environments {
         progress: &(dyn Fn(String) + Send + Sync),
     ) -> Result<(), Error> {
         let io = |path: PathBuf| move |source| Error::Io { path, source };
-        progress(format!(
-            "Making an environment with Python {}",
-            recipe.interpreter.version
-        ));
-        let python = &recipe.interpreter.executable;
-        let make = [
-            python.as_os_str(),
-            "-I".as_ref(),
-            "-m".as_ref(),
-            "venv".as_ref(),
-            folder.as_os_str(),
-        ];
-        self.run("python -m venv", &make).await?;
+        let bare = recipe.bare();
+        if *recipe == bare {
+            progress(format!(
+                "Making an environment with Python {}",
+                recipe.interpreter.version
+            ));
+            let python = &recipe.interpreter.executable;
+            let arguments = ["-I", "-m", "venv"].map(std::ffi::OsStr::new);
+            let mut make = vec![python.as_os_str()];
+            make.extend(arguments);
+            make.push(folder.as_os_str());
+            self.run("python -m venv", &make).await?;
+        } else {
+            // Most of the time goes into pip itself, which is the same in all environments of a Python.
+            let bare = Box::pin(self.get(&bare, progress)).await?;
+            start_from(&bare.folder, folder, &recipe.interpreter).map_err(io(folder.to_owned()))?;
+        }
         if !recipe.requirements.is_empty() {
             let list = folder.join("requirements.txt");
             fs::write(&list, recipe.requirements.join("\n") + "\n").map_err(io(list.clone()))?;
@@ -253,7 +270,7 @@ impl Environments {
         }
         let version = recipe.interpreter.minor();
         finish(folder, &version, &recipe.satisfied()).map_err(io(folder.to_owned()))?;
-        let marker = folder.join("environment.json");
+        let marker = folder.join(MARKER);
         let text = serde_json::to_vec_pretty(recipe).unwrap_or_default();
         fs::write(&marker, text).map_err(io(marker.clone()))
     }
@@ -350,7 +367,7 @@ impl Environments {
         let mut all = Vec::new();
         for entry in fs::read_dir(&self.folder)? {
             let path = entry?.path();
-            if let Ok(metadata) = path.join("environment.json").metadata() {
+            if let Ok(metadata) = path.join(MARKER).metadata() {
                 all.push((metadata.modified()?, size_of(&path), path));
             }
         }
@@ -397,6 +414,34 @@ fn the_point_of(output: &str) -> String {
     lines.join("; ").chars().take(600).collect()
 }
 
+/// Begins an environment as a copy of the one without packages, in which packages can be installed.
+fn start_from(bare: &Path, folder: &Path, interpreter: &Interpreter) -> io::Result<()> {
+    let mut waiting = vec![(bare.to_owned(), folder.to_owned())];
+    while let Some((from, to)) = waiting.pop() {
+        fs::create_dir_all(&to)?;
+        for entry in fs::read_dir(&from)? {
+            let entry = entry?;
+            let target = to.join(entry.file_name());
+            let kind = entry.file_type()?;
+            if kind.is_dir() {
+                waiting.push((entry.path(), target));
+            } else if kind.is_symlink() {
+                symlink(fs::read_link(entry.path())?, target)?;
+            } else {
+                fs::copy(entry.path(), &target)?;
+                // Compiled modules are valid for a source of exactly this time.
+                let modified = entry.metadata()?.modified()?;
+                File::options()
+                    .append(true)
+                    .open(&target)?
+                    .set_modified(modified)?;
+            }
+        }
+    }
+    fs::remove_file(folder.join(MARKER))?;
+    symlink(&interpreter.executable, folder.join("bin/python3"))
+}
+
 /// Makes a built environment independent of the path it was built at, and puts the quick answer before pip.
 fn finish(folder: &Path, minor: &str, satisfied: &str) -> io::Result<()> {
     let built_at = folder.join("bin").to_string_lossy().into_owned();
@@ -432,7 +477,10 @@ fn finish(folder: &Path, minor: &str, satisfied: &str) -> io::Result<()> {
         .join(format!("python{minor}"))
         .join("site-packages/pip/__main__.py");
     let own = fs::read_to_string(&entry)?;
-    fs::write(&entry, format!("{}{own}", include_str!("pip_shortcut.py")))?;
+    let shortcut = include_str!("pip_shortcut.py");
+    if !own.starts_with(shortcut) {
+        fs::write(&entry, format!("{shortcut}{own}"))?;
+    }
     fs::write(folder.join("satisfied.txt"), satisfied)?;
     Ok(())
 }

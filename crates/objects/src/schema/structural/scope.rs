@@ -101,10 +101,8 @@ impl<'a> Walk<'a> {
             return None;
         }
         let properties = schema.get("properties").and_then(Value::as_object);
-        let declared = properties
-            .into_iter()
-            .flatten()
-            .find(|(declared, _)| escape(declared) == name);
+        let mut fields = properties.into_iter().flatten();
+        let declared = fields.find(|(declared, _)| *declared == name || escape(declared) == name);
         if declared.is_none() && !flag("x-kubernetes-preserve-unknown-fields") {
             self.undefined.push(name.to_owned());
         }
@@ -132,11 +130,12 @@ mod tests {
             "list": {"type": "array", "items": {"type": "object", "properties": {"x": {"type": "integer"}}}},
             "map": {"type": "object", "additionalProperties": {"type": "object", "properties": {"y": {"type": "integer"}}}},
             "open": {"type": "object", "x-kubernetes-preserve-unknown-fields": true},
-            "time": {"type": "string", "format": "date-time"},
+            "time": {"type": "string", "format": "date-time"}, "namespace": {"type": "string"},
         }});
-        let cases: [(&str, &[&str]); 14] = [
+        let cases: [(&str, &[&str]); 15] = [
             ("self.a > 1 && self.b__dash__c.d == 'x'", &[]),
             ("has(self.a) || self.metadata.name == 'x'", &[]),
+            ("has(self.namespace) || has(self.__namespace__)", &[]),
             ("self.list.all(i, i.x > 1) && self.list[0].x == 1", &[]),
             (
                 "self.map.all(k, self.map[k].y > 1) && self.map.anything.y > 1",
