@@ -90,6 +90,8 @@ struct Inner {
     reported: Mutex<HashSet<String>>,
     /// Uids of pods that are to be looked at again later: ended ones to be removed, deleted ones that do not end.
     later: Mutex<HashSet<String>>,
+    /// Logs (by pod) that are being copied; their pods are not let go before.
+    copies: Mutex<HashMap<String, tokio::task::JoinHandle<()>>>,
     /// Last message sent about a waiting pod, so that it is sent once.
     waiting: Mutex<HashMap<String, String>>,
 }
@@ -129,6 +131,7 @@ impl Pods {
             stopped: Mutex::default(),
             reported: Mutex::default(),
             later: Mutex::default(),
+            copies: Mutex::default(),
             waiting: Mutex::default(),
         }))
     }
@@ -276,6 +279,15 @@ impl Pods {
 
     /// Lets a pod go: its outcome is stored.
     async fn release(&self, name: &str) {
+        let copy = self
+            .0
+            .copies
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(name);
+        if let Some(copy) = copy {
+            let _ = copy.await;
+        }
         for _ in 0..RELEASE_TRIES {
             let pod = match self.api().get_opt(name).await {
                 Ok(Some(pod)) => pod,
