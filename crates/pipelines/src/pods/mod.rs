@@ -25,6 +25,7 @@ mod watch;
 
 pub use build::build;
 pub use judge::{Verdict, judge};
+pub use platform::apply as apply_platform;
 
 /// Labels and annotations of a step's pod.
 pub mod marks {
@@ -44,8 +45,8 @@ pub mod marks {
     pub const FINALIZER: &str = "pipelines.ferroflow.io/outcome";
 }
 
-/// How long an API call is tried again before the step fails.
-const CREATE_TRIES: u32 = 6;
+/// How often letting a pod go is tried; the next start of the engine tries again.
+const RELEASE_TRIES: u32 = 10;
 
 /// Where and as whom steps run.
 #[derive(Clone, Debug)]
@@ -89,6 +90,8 @@ struct Inner {
     reported: Mutex<HashSet<String>>,
     /// Uids of pods that are to be looked at again later: ended ones to be removed, deleted ones that do not end.
     later: Mutex<HashSet<String>>,
+    /// Logs (by pod) that are being copied; their pods are not let go before.
+    copies: Mutex<HashMap<String, tokio::task::JoinHandle<()>>>,
     /// Last message sent about a waiting pod, so that it is sent once.
     waiting: Mutex<HashMap<String, String>>,
 }
@@ -128,6 +131,7 @@ impl Pods {
             stopped: Mutex::default(),
             reported: Mutex::default(),
             later: Mutex::default(),
+            copies: Mutex::default(),
             waiting: Mutex::default(),
         }))
     }
@@ -210,11 +214,13 @@ impl Pods {
                     return Err(format!("its pod was refused: {}", status.message));
                 }
                 Err(problem) => {
+                    // Nothing is wrong with the step, so it waits, and says for what.
                     tries += 1;
-                    if tries >= CREATE_TRIES {
-                        return Err(format!("its pod could not be made: {problem}"));
-                    }
-                    tokio::time::sleep(Duration::from_millis(100 << tries)).await;
+                    let message =
+                        format!("waits for the Kubernetes API to take its pod: {problem}");
+                    tracing::warn!(pod = %step.pod_name, "{message}");
+                    self.report(step, What::Waiting { message });
+                    tokio::time::sleep(Duration::from_millis(100 << tries.min(6))).await;
                 }
             }
         }
@@ -273,7 +279,16 @@ impl Pods {
 
     /// Lets a pod go: its outcome is stored.
     async fn release(&self, name: &str) {
-        for _ in 0..CREATE_TRIES {
+        let copy = self
+            .0
+            .copies
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(name);
+        if let Some(copy) = copy {
+            let _ = copy.await;
+        }
+        for _ in 0..RELEASE_TRIES {
             let pod = match self.api().get_opt(name).await {
                 Ok(Some(pod)) => pod,
                 Ok(None) => return,

@@ -121,6 +121,23 @@ impl Pods {
         is_interrupted: bool,
     ) -> Outcome {
         let annotation = |name: &str| pod.annotations().get(name).cloned();
+        // What follows a success need not wait for the log to be copied; the pod does, in `release`.
+        if let (Some(0), Some(uri), Some(log)) =
+            (exit_code, annotation(marks::REPORT), annotation(marks::LOG))
+            && let Some(report) = ended::read_report(&self.0.stores, &uri).await
+            && report.succeeded()
+        {
+            let (pods, name, target) = (self.clone(), about.pod.clone(), log.clone());
+            let copy = tokio::spawn(async move {
+                ended::keep_log(&pods.api(), &name, &pods.0.stores, &target).await;
+            });
+            self.0
+                .copies
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .insert(about.pod.clone(), copy);
+            return ended::from_report(report, Some(log), &[]);
+        }
         let (log, tail) = match annotation(marks::LOG) {
             Some(uri) if exit_code.is_some() => {
                 ended::keep_log(&self.api(), &about.pod, &self.0.stores, &uri).await
@@ -168,12 +185,22 @@ impl Pods {
     fn gone(&self, pod: Pod) {
         let Some(about) = About::of(&pod) else { return };
         self.forget_waiting(&about.pod);
-        if !self
+        self.0
+            .stopped
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&about.pod);
+        self.0
+            .later
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&about.uid);
+        if self
             .0
             .reported
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .insert(about.uid.clone())
+            .remove(&about.uid)
         {
             return;
         }

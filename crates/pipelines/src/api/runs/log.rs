@@ -88,7 +88,12 @@ pub async fn by_pod(
 pub async fn answer(api: &Api, attempt: &Attempt, follow: bool) -> Result<Response, ApiError> {
     if let Some(uri) = &attempt.log {
         let (store, key) = api.stores.resolve(uri)?;
-        return Ok(plain(Body::from_stream(store.read(&key).await?)));
+        match store.read(&key).await {
+            Ok(content) => return Ok(plain(Body::from_stream(content))),
+            // Just ended: the copy is being made, and the pod is still there.
+            Err(artifacts::Error::NotFound(_)) => {}
+            Err(problem) => return Err(problem.into()),
+        }
     }
     let Some(client) = &api.client else {
         return Ok(plain(Body::empty()));

@@ -49,6 +49,7 @@ impl Machine {
             return self.launch(id, now);
         }
         match self.step(id, 0) {
+            Ok(step) if !step.is_reusable() => self.launch(id, now),
             Ok(step) => {
                 let fingerprint = step.fingerprint(&caching.cache_key);
                 self.edit(id).fingerprint = Some(fingerprint.clone());

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use crate::artifact::{Artifact, Bindings};
+use crate::ir::component::ParameterType;
 use crate::ir::spec::{ArtifactSource, InputParameter, ParameterSource, Task as Entry};
 use crate::ir::{Component, numbers, parameter, placeholder, selector};
 use crate::task::{State, Task};
@@ -64,7 +65,7 @@ impl Given {
                 .filter(|default| !default.is_null())
             {
                 bound.parameters.insert(name.clone(), default.clone());
-            } else if !spec.is_optional {
+            } else if !spec.is_optional && spec.kind() != ParameterType::TaskConfig {
                 return Err(format!(
                     "input parameter {name:?} has no value{}",
                     why(name)

@@ -1,6 +1,5 @@
 //! A step: everything one attempt of a leaf task needs, with nothing left to resolve. Pure: the same task and attempt
 //! always give the same step, so that a step can be made again after a crash.
-//! One file because a step is one value built from many small readings of the document, each a few lines.
 
 use std::collections::BTreeMap;
 
@@ -9,9 +8,17 @@ use sha2::{Digest as _, Sha256};
 
 use crate::ir::component::ParameterType;
 use crate::ir::spec::Container;
-use crate::ir::{Component, Executor, Pipeline, numbers, placeholder};
+use crate::ir::{Component, Executor, Pipeline, placeholder};
 use crate::run::Run;
 use crate::task::Task;
+
+mod folders;
+mod resources;
+mod task_config;
+
+pub use folders::{HostMount, host_mounts};
+use folders::{mentions_workspace, shared_paths};
+use resources::resources;
 
 /// Where the launcher and the step's own outputs live inside the pod: an emptyDir that anybody may write.
 pub const LAUNCHER_FOLDER: &str = "/kfp-launcher";
@@ -24,38 +31,6 @@ pub const CONTAINER_OP: &str = "ferroflow.io/container-op";
 pub const CREATE_CLAIM: &str = "argostub/createpvc";
 /// The same.
 pub const DELETE_CLAIM: &str = "argostub/deletepvc";
-
-/// Top folders that belong to the system, or to us; everything else in an argument is the user's.
-const STANDARD_FOLDERS: [&str; 28] = [
-    "app",
-    "bin",
-    "boot",
-    "dev",
-    "etc",
-    "gcs",
-    "home",
-    "kfp-launcher",
-    "kfp-workspace",
-    "lib",
-    "lib32",
-    "lib64",
-    "libx32",
-    "media",
-    "minio",
-    "mnt",
-    "oci",
-    "opt",
-    "proc",
-    "root",
-    "run",
-    "s3",
-    "sbin",
-    "srv",
-    "sys",
-    "tmp",
-    "usr",
-    "var",
-];
 
 /// What a step is built from.
 pub struct Request<'a> {
@@ -146,17 +121,6 @@ pub struct Step {
     pub uses_workspace: bool,
 }
 
-/// A folder of the host that a run asked for (`plugins_input."ferroflow.io/mounts"`).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HostMount {
-    /// Absolute path on the host.
-    pub host_path: String,
-    /// Absolute path in the pod.
-    pub mount_path: String,
-    /// Steps may not write it.
-    pub is_read_only: bool,
-}
-
 /// Builds a step; the error is what the user reads about the failed task.
 pub fn build(request: &Request<'_>) -> Result<Step, String> {
     let Request {
@@ -183,7 +147,10 @@ pub fn build(request: &Request<'_>) -> Result<Step, String> {
         "{run_folder}/{}/{execution}",
         artifacts::key::component(&task.name)
     );
-    let executor_input = executor_input(task, component, &attempt_folder);
+    let mut executor_input = executor_input(task, component, &attempt_folder);
+    let mut platform = platform.clone();
+    let settings = leaf_settings(container, &executor_input, names);
+    let settings = task_config::pass_on(component, &mut executor_input, &mut platform, settings)?;
     let scope = placeholder::Scope {
         executor_input: &executor_input,
         names,
@@ -213,15 +180,11 @@ pub fn build(request: &Request<'_>) -> Result<Step, String> {
     } else {
         Vec::new()
     };
-    let mut env: Vec<(String, String)> = Vec::new();
-    for variable in &container.env {
-        env.retain(|(name, _)| *name != variable.name);
-        env.push((
-            variable.name.clone(),
-            placeholder::resolve(&variable.value, scope),
-        ));
-    }
-    let (limits, requests) = resources(container, scope);
+    let LeafSettings {
+        env,
+        limits,
+        requests,
+    } = settings;
     let step_folder = format!("{attempt_folder}/.step");
     let paths = |uri: &str| artifacts::uri::local_path(uri);
     let launcher = launcher::Step {
@@ -269,13 +232,19 @@ pub fn build(request: &Request<'_>) -> Result<Step, String> {
         run_folder,
         attempt_folder,
         executor_input,
-        platform: platform.clone(),
+        platform,
         platform_config: pipeline.platform_config().clone(),
         host_mounts: host_mounts(&run.plugins_input)?,
     })
 }
 
 impl Step {
+    /// False when the step works on folders that its outputs do not name: the run's own shared ones and workspace, which
+    /// a later run would miss, and the host's, which may have changed.
+    pub fn is_reusable(&self) -> bool {
+        self.shared_paths.is_empty() && self.host_mounts.is_empty() && !self.uses_workspace
+    }
+
     /// Key under which this step's result may be reused: everything that decides what it produces, nothing that does not
     /// (environment, resources, labels).
     pub fn fingerprint(&self, cache_key: &str) -> String {
@@ -391,6 +360,38 @@ fn executor_output_file() -> String {
     format!("{LAUNCHER_FOLDER}/outputs/executor_output.json")
 }
 
+/// What a container asks of its pod by itself.
+struct LeafSettings {
+    env: Vec<(String, String)>,
+    limits: BTreeMap<String, String>,
+    requests: BTreeMap<String, String>,
+}
+
+fn leaf_settings(
+    container: &Container,
+    executor_input: &Value,
+    names: &placeholder::Names,
+) -> LeafSettings {
+    let scope = placeholder::Scope {
+        executor_input,
+        names,
+    };
+    let mut env: Vec<(String, String)> = Vec::new();
+    for variable in &container.env {
+        env.retain(|(name, _)| *name != variable.name);
+        env.push((
+            variable.name.clone(),
+            placeholder::resolve(&variable.value, scope),
+        ));
+    }
+    let (limits, requests) = resources(container, scope);
+    LeafSettings {
+        env,
+        limits,
+        requests,
+    }
+}
+
 fn executor_input(task: &Task, component: &Component, folder: &str) -> Value {
     let declared = &component.input_definitions;
     let runtime = |list: &[crate::artifact::Artifact]| json!({"artifacts": list.iter().map(crate::artifact::Artifact::to_runtime).collect::<Vec<_>>()});
@@ -428,162 +429,9 @@ fn executor_input(task: &Task, component: &Component, folder: &str) -> Value {
     })
 }
 
-fn resources(
-    container: &Container,
-    scope: placeholder::Scope<'_>,
-) -> (BTreeMap<String, String>, BTreeMap<String, String>) {
-    let settings = &container.resources;
-    let text = |key: &str| {
-        settings
-            .get(key)
-            .and_then(Value::as_str)
-            .filter(|text| !text.is_empty())
-            .map(|text| placeholder::resolve(text, scope))
-            .filter(|text| !text.is_empty())
-    };
-    let number = |key: &str| {
-        settings
-            .get(key)
-            .and_then(Value::as_f64)
-            .filter(|number| *number > 0.0)
-    };
-    // The deprecated doubles count cores and gigabytes.
-    let cores = |key: &str| {
-        number(key)
-            .and_then(serde_json::Number::from_f64)
-            .map(|cores| numbers::plain(&cores))
-    };
-    let bytes = |key: &str| {
-        number(key)
-            .and_then(|gigabytes| serde_json::Number::from_f64((gigabytes * 1e9).round()))
-            .map(|bytes| numbers::plain(&bytes))
-    };
-    let mut limits = BTreeMap::new();
-    let mut requests = BTreeMap::new();
-    for (name, limit, request) in [
-        (
-            "cpu",
-            text("resourceCpuLimit").or_else(|| cores("cpuLimit")),
-            text("resourceCpuRequest").or_else(|| cores("cpuRequest")),
-        ),
-        (
-            "memory",
-            text("resourceMemoryLimit").or_else(|| bytes("memoryLimit")),
-            text("resourceMemoryRequest").or_else(|| bytes("memoryRequest")),
-        ),
-    ] {
-        limits.extend(limit.map(|limit| (name.to_owned(), limit)));
-        requests.extend(request.map(|request| (name.to_owned(), request)));
-    }
-    if let Some(accelerator) = settings.get("accelerator") {
-        let field = |new: &str, old: &str| {
-            let found = accelerator
-                .get(new)
-                .filter(|value| !value.is_null() && *value != "")
-                .or_else(|| accelerator.get(old))?;
-            let text = placeholder::resolve(&crate::ir::parameter::text(found), scope);
-            (!text.is_empty()).then_some(text)
-        };
-        if let Some(count) = field("resourceCount", "count").filter(|count| count != "0") {
-            let kind = field("resourceType", "type").unwrap_or_else(|| "nvidia.com/gpu".to_owned());
-            // Names of card models are not names of resources.
-            let kind = if kind.contains('/') {
-                kind
-            } else {
-                "nvidia.com/gpu".to_owned()
-            };
-            limits.insert(kind, count);
-        }
-    }
-    (limits, requests)
-}
-
-/// The first component of every absolute path in the arguments, unless it is a folder of the system.
-fn shared_paths(args: &[String]) -> Vec<String> {
-    let mut found: Vec<String> = Vec::new();
-    for argument in args {
-        let path = argument
-            .split_once('=')
-            .map_or(argument.as_str(), |(_, value)| value);
-        let Some(below) = path.strip_prefix('/') else {
-            continue;
-        };
-        let top = below.split('/').next().unwrap_or_default();
-        let is_plain = !top.is_empty()
-            && top
-                .chars()
-                .all(|letter| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_' | '.'))
-            && !top.starts_with('.');
-        let path = format!("/{top}");
-        if is_plain && !STANDARD_FOLDERS.contains(&top) && !found.contains(&path) {
-            found.push(path);
-        }
-    }
-    found
-}
-
-fn mentions_workspace(
-    command: &[String],
-    args: &[String],
-    env: &[(String, String)],
-    executor_input: &Value,
-    pipeline: &Pipeline,
-) -> bool {
-    if pipeline
-        .platform_config()
-        .get("workspace")
-        .is_none_or(Value::is_null)
-    {
-        return false;
-    }
-    let has =
-        |text: &str| text.contains(placeholder::WORKSPACE_PATH) || text.contains("_kfp_workspace");
-    command.iter().chain(args).any(|text| has(text))
-        || env.iter().any(|(_, text)| has(text))
-        || has(&executor_input.to_string())
-}
-
-/// Reads `plugins_input."ferroflow.io/mounts"`: `{"mounts": [{"hostPath": "/home/me/data", "mountPath": "/data/raw", "readOnly": true}]}`.
-pub fn host_mounts(plugins: &Map<String, Value>) -> Result<Vec<HostMount>, String> {
-    let mounts = plugins
-        .get("ferroflow.io/mounts")
-        .and_then(|plugin| plugin.get("mounts"))
-        .and_then(Value::as_array);
-    mounts
-        .into_iter()
-        .flatten()
-        .map(|mount| {
-            let path = |field: &str| {
-                let text = mount.get(field).and_then(Value::as_str).unwrap_or_default();
-                let is_clean = text.starts_with('/') && text.len() > 1 && !text.split('/').any(|part| part == "..");
-                if is_clean { Ok(text.to_owned()) } else { Err(format!("plugins_input.ferroflow.io/mounts: {field} must be an absolute path, is {text:?}")) }
-            };
-            Ok(HostMount { host_path: path("hostPath")?, mount_path: path("mountPath")?, is_read_only: mount.get("readOnly").and_then(Value::as_bool).unwrap_or(true) })
-        })
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn shared_paths_are_the_top_folders_that_are_not_the_systems() {
-        let args = [
-            "--input",
-            "/data/raw",
-            "--out=/models/llm",
-            "/usr/share/x",
-            "/data/processed",
-            "relative/x",
-            "/",
-            "/tmp/x",
-            "--n",
-            "3",
-        ]
-        .map(str::to_owned);
-        assert_eq!(shared_paths(&args), ["/data", "/models"]);
-    }
 
     #[test]
     fn pod_names_follow_from_run_task_and_attempt_and_are_valid() {
@@ -593,34 +441,5 @@ mod tests {
         assert_ne!(name, pod_name("r", "t", "Train_Model on GPU", 1));
         assert!(pod_name("r", "t", "模型", 0).starts_with("step-"));
         assert!(pod_name("r", "t", &"x".repeat(200), 0).len() <= 63);
-    }
-
-    #[test]
-    fn host_mounts_must_be_absolute_and_stay_where_they_point() {
-        let plugins = |mount: Value| {
-            json!({"ferroflow.io/mounts": {"mounts": [mount]}})
-                .as_object()
-                .unwrap()
-                .clone()
-        };
-        let read = host_mounts(&plugins(
-            json!({"hostPath": "/d", "mountPath": "/data/raw"}),
-        ))
-        .unwrap();
-        assert_eq!(
-            read,
-            [HostMount {
-                host_path: "/d".into(),
-                mount_path: "/data/raw".into(),
-                is_read_only: true
-            }]
-        );
-        for bad in [
-            json!({"hostPath": "d", "mountPath": "/x"}),
-            json!({"hostPath": "/d/../etc", "mountPath": "/x"}),
-            json!({"hostPath": "/d"}),
-        ] {
-            assert!(host_mounts(&plugins(bad)).is_err());
-        }
     }
 }
