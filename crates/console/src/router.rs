@@ -58,6 +58,7 @@ pub async fn router(config: Config) -> Result<axum::Router, Error> {
         let handler = any(move |request: Request| async move { absent::answer(part, &request) });
         router = router
             .route(part.prefix, handler.clone())
+            .route(&format!("{}/", part.prefix), handler.clone())
             .route(&format!("{}/{{*path}}", part.prefix), handler);
     }
     Ok(router

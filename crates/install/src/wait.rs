@@ -1,24 +1,24 @@
-//! Waits for Deployments by watching them, and says what each still waits for.
+//! Waits for a component by watching its pods, and says what it still waits for.
 
 use futures::StreamExt;
-use k8s_openapi::api::apps::v1::Deployment;
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::ListParams;
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client};
 
 use crate::Error;
 
-/// How far one Deployment is.
+/// How far one component is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Progress {
     /// It waits for this.
     Waiting(String),
-    /// Every replica is ready.
+    /// A pod of it is ready.
     Ready,
 }
 
-/// Watches the Deployment until it is ready; `report` hears of every change on the way.
+/// Watches the pods labelled `app=<name>` until one is ready whose containers all started at `since` or later: after a
+/// crash of everything the API still holds what was true before. `report` hears of every change on the way.
 ///
 /// # Errors
 /// [`Error::NotReady`] when the watch ends before that.
@@ -26,38 +26,27 @@ pub async fn until_ready(
     client: &Client,
     namespace: &str,
     name: &str,
+    since: Timestamp,
     report: &dyn Fn(Progress),
 ) -> Result<(), Error> {
-    let api = Api::<Deployment>::namespaced(client.clone(), namespace);
+    let api = Api::<Pod>::namespaced(client.clone(), namespace);
     let selected = watcher::Config::default()
-        .fields(&format!("metadata.name={name}"))
+        .labels(&format!("app={name}"))
         .streaming_lists();
     let mut events = std::pin::pin!(kube::runtime::watcher(api, selected));
     while let Some(event) = events.next().await {
-        let deployment = match event {
-            Ok(Event::Apply(deployment) | Event::InitApply(deployment)) => deployment,
-            Ok(Event::Delete(_)) => {
-                return Err(Error::NotReady {
-                    component: name.to_owned(),
-                    cause: "it was deleted".to_owned(),
-                });
+        match event {
+            Ok(Event::Apply(pod) | Event::InitApply(pod)) => {
+                let progress = judge(&pod, since);
+                let is_ready = progress == Progress::Ready;
+                report(progress);
+                if is_ready {
+                    return Ok(());
+                }
             }
-            Ok(Event::Init | Event::InitDone) => continue,
+            Ok(Event::Delete(_) | Event::Init | Event::InitDone) => {}
             // The watcher backs off and lists again by itself.
-            Err(error) => {
-                report(Progress::Waiting(format!("watching failed: {error}")));
-                continue;
-            }
-        };
-        match judge(&deployment) {
-            Progress::Ready => {
-                report(Progress::Ready);
-                return Ok(());
-            }
-            Progress::Waiting(what) => {
-                let cause = pod_cause(client, namespace, name).await.unwrap_or(what);
-                report(Progress::Waiting(cause));
-            }
+            Err(error) => report(Progress::Waiting(format!("watching failed: {error}"))),
         }
     }
     Err(Error::NotReady {
@@ -66,55 +55,45 @@ pub async fn until_ready(
     })
 }
 
-/// What the Deployment's own status says.
-pub fn judge(deployment: &Deployment) -> Progress {
-    let wanted = deployment
-        .spec
-        .as_ref()
-        .and_then(|spec| spec.replicas)
-        .unwrap_or(1);
-    let Some(status) = &deployment.status else {
-        return Progress::Waiting("its controller".to_owned());
+/// What the pod's own status says.
+pub fn judge(pod: &Pod, since: Timestamp) -> Progress {
+    let waiting = |text: &str| Progress::Waiting(text.to_owned());
+    let Some(status) = &pod.status else {
+        return waiting("its pod");
     };
-    if status.observed_generation.unwrap_or_default()
-        < deployment.metadata.generation.unwrap_or_default()
+    let conditions = || status.conditions.iter().flatten();
+    let containers = || status.container_statuses.iter().flatten();
+    if let Some(unscheduled) = conditions()
+        .find(|condition| condition.type_ == "PodScheduled" && condition.status == "False")
     {
-        return Progress::Waiting("its controller".to_owned());
+        return waiting(unscheduled.message.as_deref().unwrap_or("a node"));
     }
-    let ready = status.ready_replicas.unwrap_or_default();
-    let updated = status.updated_replicas.unwrap_or_default();
-    if ready >= wanted && updated >= wanted {
-        Progress::Ready
-    } else {
-        Progress::Waiting(format!("{ready} of {wanted} pods ready"))
+    let troubled = containers().find_map(|container| {
+        let state = container.state.as_ref()?.waiting.as_ref()?;
+        let reason = state.reason.as_deref().unwrap_or_default();
+        let message = state.message.as_deref().unwrap_or_default();
+        (reason != "ContainerCreating").then(|| format!("{reason} {message}"))
+    });
+    if let Some(trouble) = troubled {
+        return Progress::Waiting(trouble);
     }
-}
-
-/// What the Deployment's pods wait for, in the words of their status.
-async fn pod_cause(client: &Client, namespace: &str, name: &str) -> Option<String> {
-    let pods = Api::<Pod>::namespaced(client.clone(), namespace)
-        .list(&ListParams::default().labels(&format!("app={name}")))
-        .await
-        .ok()?;
-    pods.items.iter().find_map(|pod| {
-        let status = pod.status.as_ref()?;
-        let waiting = status
-            .container_statuses
-            .iter()
-            .flatten()
-            .find_map(|container| {
-                let waiting = container.state.as_ref()?.waiting.as_ref()?;
-                let reason = waiting.reason.clone().unwrap_or_default();
-                (reason != "ContainerCreating")
-                    .then(|| [reason, waiting.message.clone().unwrap_or_default()].join(" "))
-            });
-        waiting.or_else(|| {
-            let condition = status.conditions.iter().flatten().find(|condition| {
-                condition.type_ == "PodScheduled" && condition.status == "False"
-            })?;
-            condition.message.clone()
-        })
-    })
+    let is_fresh = containers().all(|container| {
+        let running = container
+            .state
+            .as_ref()
+            .and_then(|state| state.running.as_ref());
+        let started = running.and_then(|running| running.started_at.as_ref());
+        // Kubernetes writes whole seconds.
+        started.is_some_and(|started| started.0.as_second() >= since.as_second())
+    });
+    let is_ready = conditions()
+        .any(|condition| condition.type_ == "Ready" && condition.status == "True")
+        && pod.metadata.deletion_timestamp.is_none();
+    match (is_fresh, is_ready) {
+        (true, true) => Progress::Ready,
+        (true, false) => waiting("its pod to answer"),
+        (false, _) => waiting("its pod to start"),
+    }
 }
 
 #[cfg(test)]
@@ -123,29 +102,47 @@ mod tests {
 
     use super::*;
 
-    fn deployment(status: serde_json::Value) -> Deployment {
-        let object = json!({ "metadata": { "generation": 2 }, "spec": { "replicas": 1, "selector": {}, "template": {} }, "status": status });
-        serde_json::from_value(object).expect("a valid Deployment")
+    fn pod(ready: &str, started: &str) -> Pod {
+        let object = json!({ "status": {
+            "conditions": [{ "type": "Ready", "status": ready }],
+            "containerStatuses": [{ "name": "c", "image": "i", "imageID": "", "ready": true, "restartCount": 0, "state": { "running": { "startedAt": started } } }],
+        } });
+        serde_json::from_value(object).expect("a valid Pod")
+    }
+
+    fn since() -> Timestamp {
+        "2026-01-01T00:00:10.7Z".parse().expect("a moment")
     }
 
     #[test]
-    fn a_status_of_an_older_generation_does_not_count() {
-        let old = deployment(
-            json!({ "observedGeneration": 1, "readyReplicas": 1, "updatedReplicas": 1 }),
-        );
-        assert_eq!(judge(&old), Progress::Waiting("its controller".to_owned()));
-    }
-
-    #[test]
-    fn all_replicas_must_be_ready_and_new() {
-        let half = deployment(json!({ "observedGeneration": 2, "readyReplicas": 1 }));
+    fn a_pod_that_was_ready_before_the_start_does_not_count() {
+        let old = pod("True", "2026-01-01T00:00:09Z");
         assert_eq!(
-            judge(&half),
-            Progress::Waiting("1 of 1 pods ready".to_owned())
+            judge(&old, since()),
+            Progress::Waiting("its pod to start".to_owned())
         );
-        let whole = deployment(
-            json!({ "observedGeneration": 2, "readyReplicas": 1, "updatedReplicas": 1 }),
+        assert_eq!(
+            judge(&pod("True", "2026-01-01T00:00:10Z"), since()),
+            Progress::Ready
         );
-        assert_eq!(judge(&whole), Progress::Ready);
+    }
+
+    #[test]
+    fn a_started_pod_must_answer_too() {
+        let half = pod("False", "2026-01-01T00:00:12Z");
+        assert_eq!(
+            judge(&half, since()),
+            Progress::Waiting("its pod to answer".to_owned())
+        );
+    }
+
+    #[test]
+    fn the_cause_of_a_pending_pod_is_the_schedulers() {
+        let object = json!({ "status": { "conditions": [{ "type": "PodScheduled", "status": "False", "message": "no room" }] } });
+        let pending: Pod = serde_json::from_value(object).expect("a valid Pod");
+        assert_eq!(
+            judge(&pending, since()),
+            Progress::Waiting("no room".to_owned())
+        );
     }
 }

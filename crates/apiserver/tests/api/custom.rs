@@ -1,3 +1,5 @@
+//! What a client sees of custom: given objects, when a request comes, then this answer.
+
 use std::time::Duration;
 
 use serde_json::{Value, json};

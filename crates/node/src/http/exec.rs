@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use axum::extract::ws::{
-    CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code, rejection::WebSocketUpgradeRejection,
+    CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code,
+    rejection::WebSocketUpgradeRejection,
 };
 use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
@@ -299,7 +300,10 @@ async fn receive(mut stream: SplitStream<WebSocket>, mut stdin: Option<ExecInput
 
 /// Clients take a close without a code for a broken connection.
 fn normal_close() -> Message {
-    Message::Close(Some(CloseFrame { code: close_code::NORMAL, reason: "".into() }))
+    Message::Close(Some(CloseFrame {
+        code: close_code::NORMAL,
+        reason: "".into(),
+    }))
 }
 
 #[cfg(test)]

@@ -190,6 +190,10 @@ mod tests {
             size_bytes: 0,
             created_at: jiff::Timestamp::UNIX_EPOCH,
             is_root: false,
+            arguments: Vec::new(),
+            env: Vec::new(),
+            working_dir: None,
+            user: None,
         }
     }
 

@@ -3,6 +3,7 @@
 
 pub mod catalog;
 pub mod name;
+pub mod oci;
 pub mod python;
 pub mod store;
 
@@ -249,6 +250,10 @@ impl Images {
                     path: content.clone(),
                 };
                 prepared.entrypoint = folder.entrypoint.clone();
+                prepared.arguments = folder.arguments.clone();
+                prepared.env = folder.env.clone();
+                prepared.working_dir = folder.working_dir.clone();
+                prepared.user = folder.user.clone();
             }
             Source::Folder {
                 image: folder,

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::name::{ImageName, InvalidName};
+use super::oci;
 
 /// The folder images of this node.
 #[derive(Debug, Clone)]
@@ -44,6 +45,18 @@ pub struct FolderImage {
     /// It is a whole root file system, not a folder of programs.
     #[serde(default)]
     pub is_root: bool,
+    /// Arguments of the entrypoint when a container names none.
+    #[serde(default)]
+    pub arguments: Vec<String>,
+    /// Variables the image sets.
+    #[serde(default)]
+    pub env: Vec<(String, String)>,
+    /// Where its programs start.
+    #[serde(default)]
+    pub working_dir: Option<PathBuf>,
+    /// Who they run as.
+    #[serde(default)]
+    pub user: Option<String>,
 }
 
 /// What `add` needs to know.
@@ -70,6 +83,9 @@ pub enum Error {
     /// There is no such folder.
     #[error("{} is not a folder", .0.display())]
     NotAFolder(PathBuf),
+    /// It is an archive, but not of an image that can be read.
+    #[error("reading the image archive")]
+    Oci(#[from] oci::Error),
     /// Reading or writing failed.
     #[error("using {}", path.display())]
     Io {
@@ -118,6 +134,9 @@ impl FolderImages {
     /// Copies a folder into the store under a name, which from now on means this copy.
     pub fn add(&self, new: &NewImage) -> Result<(ImageName, FolderImage), Error> {
         let name = ImageName::parse(&new.name)?;
+        if new.folder.is_file() || new.folder.join("oci-layout").is_file() {
+            return self.add_archive(name, new);
+        }
         if !new.folder.is_dir() {
             return Err(Error::NotAFolder(new.folder.clone()));
         }
@@ -167,6 +186,69 @@ impl FolderImages {
             size_bytes: copy.size_bytes,
             created_at: Timestamp::now(),
             is_root: false,
+            arguments: Vec::new(),
+            env: Vec::new(),
+            working_dir: None,
+            user: None,
+        };
+        self.change(|index| {
+            index.insert(name.to_string(), image.clone());
+        })?;
+        Ok((name, image))
+    }
+
+    /// Unpacks an OCI archive or layout into the store under a name.
+    fn add_archive(
+        &self,
+        name: ImageName,
+        new: &NewImage,
+    ) -> Result<(ImageName, FolderImage), Error> {
+        let source = new.folder.canonicalize().map_err(at(&new.folder))?;
+        let unique = uuid::Uuid::new_v4();
+        let content = self.folder.join("content");
+        let adding = content.join(format!("adding-{unique}"));
+        let scratch = content.join(format!("reading-{unique}"));
+        fs::create_dir_all(&scratch).map_err(at(&scratch))?;
+        let unpacked = oci::unpack(&source, &adding, &scratch);
+        let _ = fs::remove_dir_all(&scratch);
+        let unpacked = match unpacked {
+            Ok(unpacked) => unpacked,
+            Err(error) => {
+                let _ = fs::remove_dir_all(&adding);
+                return Err(error.into());
+            }
+        };
+        let target = self.content(unpacked.digest.trim_start_matches("sha256:"));
+        if target.exists() {
+            fs::remove_dir_all(&adding).map_err(at(&adding))?;
+        } else {
+            fs::rename(&adding, &target).map_err(at(&target))?;
+        }
+        let oci::Settings {
+            entrypoint,
+            arguments,
+            env,
+            working_dir,
+            user,
+        } = unpacked.settings;
+        let is_own = !new.entrypoint.is_empty();
+        let image = FolderImage {
+            digest: unpacked.digest,
+            source,
+            requirements: Vec::new(),
+            python: None,
+            entrypoint: if is_own {
+                new.entrypoint.clone()
+            } else {
+                entrypoint
+            },
+            size_bytes: unpacked.size_bytes,
+            created_at: Timestamp::now(),
+            is_root: true,
+            arguments: if is_own { Vec::new() } else { arguments },
+            env,
+            working_dir,
+            user,
         };
         self.change(|index| {
             index.insert(name.to_string(), image.clone());

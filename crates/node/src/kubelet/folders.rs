@@ -129,12 +129,14 @@ impl PodFolder {
         fs::rename(&next, self.path.join("_record.json"))
     }
 
-    /// Removes everything but the logs and the record.
-    pub fn strip(&self) -> io::Result<()> {
-        for part in ["_shim", "_volumes", "_runs"] {
-            crate::shim::remove(&self.path.join(part))?;
+    /// Removes everything but the logs and the record; and the volumes, where the pod will run again.
+    pub fn strip(&self, keep_volumes: bool) -> io::Result<()> {
+        crate::shim::remove(&self.shim())?;
+        crate::shim::remove(&self.path.join("_runs"))?;
+        if keep_volumes {
+            return Ok(());
         }
-        Ok(())
+        crate::shim::remove(&self.volumes())
     }
 
     /// Removes it whole.
@@ -169,7 +171,9 @@ mod tests {
         fs::create_dir_all(folder.volumes()).expect("made");
         fs::create_dir_all(folder.log("c", 0).parent().expect("a parent")).expect("made");
         fs::write(folder.log("c", 0), "x").expect("written");
-        folder.strip().expect("stripped");
+        folder.strip(true).expect("stripped");
+        assert!(folder.volumes().exists());
+        folder.strip(false).expect("stripped");
         assert!(!folder.volumes().exists() && folder.log("c", 0).exists());
         folder.remove().expect("removed");
         assert!(!folder.path().exists());

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 /// The program that is executed again as holder and shim.
 const PROGRAM: &str = env!("CARGO_BIN_EXE_node-shim-test");
 /// Nothing that a test waits for takes longer, whatever else the machine does.
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
+const LONGEST_WAIT: Duration = Duration::from_secs(180);
 
 /// The platform.
 pub struct Home {
@@ -87,6 +87,12 @@ impl Home {
             host_listeners: HostListeners::default(),
         };
         let mut config = Config::new("here", self.data.path(), PROGRAM);
+        // Packages come from a folder, so that no test needs the internet.
+        let wheels = self.data.path().join("wheels");
+        config.settings = vec![
+            ("PIP_NO_INDEX".into(), "1".into()),
+            ("PIP_FIND_LINKS".into(), wheels.display().to_string()),
+        ];
         config.host_paths = vec![self.data.path().join("shared")];
         let node = Node::start(config, dependencies).await?;
         self.server.backend().register_kubelet(
@@ -104,6 +110,13 @@ impl Home {
 
     pub fn data(&self) -> &Path {
         self.data.path()
+    }
+
+    /// Stops the node in order, as `kfctl down` does, without ending the test.
+    pub async fn drain_node(&mut self) -> Result<()> {
+        let node = self.node.take().expect("a node");
+        node.drain().await;
+        Ok(node.stop(false).await?)
     }
 
     /// Ends everything, the holder included.
@@ -187,7 +200,7 @@ impl Home {
             if wanted(&last) {
                 return Ok(last);
             }
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            tokio::time::sleep(Duration::from_millis(2)).await;
         }
         let events = self.events(name).await?;
         bail!(
@@ -218,7 +231,7 @@ impl Home {
             {
                 return Ok(());
             }
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            tokio::time::sleep(Duration::from_millis(2)).await;
         }
         bail!("the node does not know pod {name}")
     }
@@ -229,7 +242,7 @@ impl Home {
             if self.pods().get_opt(name).await?.is_none() {
                 return Ok(());
             }
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            tokio::time::sleep(Duration::from_millis(2)).await;
         }
         bail!("pod {name} is still there")
     }

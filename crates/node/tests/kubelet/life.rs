@@ -156,3 +156,58 @@ async fn a_pod_lives_on_while_no_server_runs_and_is_found_again() -> Result<()> 
     assert_eq!(home.log("lasting").await?, "up\ndown\n");
     home.end().await
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pods_end_with_the_node_and_those_that_restart_come_back_with_their_volumes() -> Result<()>
+{
+    let mut home = Home::start().await?;
+    let mut container =
+        shell("echo run >> /v/runs; cat /v/runs; trap 'exit 0' TERM; while :; do sleep 0.05; done");
+    container["volumeMounts"] = json!([{"name": "v", "mountPath": "/v"}]);
+    let volumes = json!([{"name": "v", "emptyDir": {}}]);
+    home.run(
+        "stays",
+        json!({"containers": [container], "volumes": volumes}),
+    )
+    .await?;
+    home.run("step", once("while :; do sleep 0.05; done"))
+        .await?;
+    let is_ready = |pod: &serde_json::Value| pod["status"]["containerStatuses"][0]["ready"] == true;
+    for name in ["stays", "step"] {
+        home.until(name, "ready", is_ready).await?;
+    }
+    while home.log("stays").await?.is_empty() {
+        tokio::task::yield_now().await;
+    }
+    home.drain_node().await?;
+    let step = home.until_phase("step", "Failed").await?;
+    assert_eq!(step["status"]["reason"], "Terminated");
+    home.until("stays", "ended", |pod| !is_ready(pod)).await?;
+    home.start_node().await?;
+    home.until("stays", "back", |pod| {
+        is_ready(pod) && pod["status"]["containerStatuses"][0]["restartCount"] == 1
+    })
+    .await?;
+    while home.log("stays").await? != "run\nrun\n" {
+        tokio::task::yield_now().await;
+    }
+    home.end().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_deleted_while_no_server_ran_is_cleared_away() -> Result<()> {
+    let mut home = Home::start().await?;
+    home.run("orphan", once("while :; do sleep 0.05; done"))
+        .await?;
+    let pod = home.until_phase("orphan", "Running").await?;
+    let folder = home.folder(&pod);
+    home.lose_node().await;
+    home.delete("orphan", 0).await?;
+    home.until_gone("orphan").await?;
+    assert!(folder.exists());
+    home.start_node().await?;
+    while folder.exists() {
+        tokio::task::yield_now().await;
+    }
+    home.end().await
+}

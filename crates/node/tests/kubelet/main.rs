@@ -3,7 +3,10 @@
 
 mod home;
 
+mod archives;
 mod components;
 mod health;
 mod inside;
 mod life;
+mod owner;
+mod packages;

@@ -31,8 +31,8 @@ const SILENT: [&str; 8] = [
 /// Index options that are followed by a value.
 const INDEX: [&str; 4] = ["--index-url", "-i", "--extra-index-url", "--trusted-host"];
 
-/// The installs at the start of a container's command, in order. Empty when there are none, or when one of them
-/// cannot be prepared outside of the pod.
+/// The installs at the start of a container's command, in order, up to the first that cannot be prepared outside of the
+/// pod.
 pub fn installs(command: &[String]) -> Vec<Install> {
     let Some(script) = command.iter().find(|part| part.contains("pip install ")) else {
         return Vec::new();
@@ -46,7 +46,8 @@ pub fn installs(command: &[String]) -> Vec<Install> {
         match read(&line) {
             Line::Other => {}
             Line::Install(install) => found.push(install),
-            Line::Unpreparable => return Vec::new(),
+            // What follows may build on what only the pod can do.
+            Line::Unpreparable => break,
         }
     }
     found
@@ -257,6 +258,12 @@ mod tests {
         ] {
             assert_eq!(installs(&component(list)), [], "{list}");
         }
+    }
+
+    #[test]
+    fn what_comes_before_an_install_that_only_the_pod_can_do_is_prepared() {
+        let both = format!("{SDK} && python3 -m pip install ./local && python3 -m pip install six");
+        assert_eq!(installs(&component(&both)).len(), 1);
     }
 
     #[test]

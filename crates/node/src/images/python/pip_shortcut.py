@@ -9,7 +9,7 @@ def _is_satisfied(arguments):
         return False
     harmless = (
         "PIP_DISABLE_PIP_VERSION_CHECK", "PIP_CERT", "PIP_DEFAULT_TIMEOUT", "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL",
-        "PIP_FIND_LINKS", "PIP_TRUSTED_HOST", "PIP_NO_CACHE_DIR", "PIP_ROOT_USER_ACTION", "PIP_NO_INPUT", "PIP_QUIET",
+        "PIP_FIND_LINKS", "PIP_NO_INDEX", "PIP_TRUSTED_HOST", "PIP_NO_CACHE_DIR", "PIP_ROOT_USER_ACTION", "PIP_NO_INPUT", "PIP_QUIET",
         "PIP_NO_WARN_SCRIPT_LOCATION", "PIP_PROXY", "PIP_RETRIES",
     )
     for name in _os.environ:

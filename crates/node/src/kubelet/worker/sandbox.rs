@@ -385,17 +385,11 @@ impl Worker {
 
     /// Ends what is left when no container runs any more; logs and the record stay.
     pub(super) async fn tear_down(&mut self) {
-        // A pod that will run again after the node does keeps its place.
-        if self.is_draining
+        // A pod that only stops with the node runs again after it, and finds its volumes as they were.
+        let runs_again = self.is_draining
             && !self.is_gone
             && self.record.verdict.is_none()
-            && self.pod.metadata.deletion_timestamp.is_none()
-        {
-            self.record
-                .containers
-                .values_mut()
-                .for_each(|own| own.is_stopping = false);
-        }
+            && self.pod.metadata.deletion_timestamp.is_none();
         if let Some(Sandbox::Processes(pod)) = self.sandbox.take()
             && let Err(error) = pod.shutdown().await
         {
@@ -407,7 +401,7 @@ impl Worker {
         }
         self.release_address().await;
         let folder = self.folder.clone();
-        let stripped = tokio::task::spawn_blocking(move || folder.strip()).await;
+        let stripped = tokio::task::spawn_blocking(move || folder.strip(runs_again)).await;
         if let Ok(Err(error)) = stripped {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
