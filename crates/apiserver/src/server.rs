@@ -25,6 +25,9 @@ use crate::{aggregation, bootstrap, expiry};
 
 /// Streams that one HTTP/2 connection may hold: an informer-heavy client opens hundreds of watches.
 const STREAMS_PER_CONNECTION: u32 = 2_000;
+/// How long an HTTP/1.1 connection may wait for its next request; shorter than this, clients with a pool would meet
+/// connections that close under them.
+const IDLE: Duration = Duration::from_secs(600);
 /// How long a client may take to finish the TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
@@ -327,7 +330,7 @@ async fn connection(
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(Duration::from_secs(60));
+        .header_read_timeout(IDLE);
     builder
         .http2()
         .timer(TokioTimer::new())

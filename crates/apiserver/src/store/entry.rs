@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use serde::Deserialize;
@@ -20,6 +20,7 @@ pub struct Entry {
     pub bytes: Bytes,
     labels: OnceLock<Labels>,
     fields: OnceLock<Vec<(String, String)>>,
+    decoded: OnceLock<Arc<Value>>,
 }
 
 impl Entry {
@@ -30,12 +31,18 @@ impl Entry {
             bytes,
             labels: OnceLock::new(),
             fields: OnceLock::new(),
+            decoded: OnceLock::new(),
         }
     }
 
     /// The object, decoded.
     pub fn value(&self) -> Value {
         serde_json::from_slice(&self.bytes).unwrap_or(Value::Null)
+    }
+
+    /// The object, decoded once and kept; for small objects that many requests look at.
+    pub fn kept_value(&self) -> &Arc<Value> {
+        self.decoded.get_or_init(|| Arc::new(self.value()))
     }
 
     /// The object's labels.
