@@ -17,7 +17,7 @@ fn layer(entries: &[Entry<'_>]) -> Vec<u8> {
         header.set_mode(0o644);
         header.set_mtime(1);
         // Written raw: a hostile image does not use the checks of our own library.
-        let mut named = |header: &mut tar::Header, path: &str| {
+        let named = |header: &mut tar::Header, path: &str| {
             header.as_old_mut().name[..path.len()].copy_from_slice(path.as_bytes());
         };
         let content: &[u8] = match entry {

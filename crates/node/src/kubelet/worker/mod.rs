@@ -27,7 +27,7 @@ use super::plan::{Action, plan};
 use super::record::{
     Finished, PodRecord, State, Verdict, app_containers, init_containers, run_id, seconds_after,
 };
-use crate::probes::{self, Outcome, Prober};
+use crate::probes::{self, Outcome};
 use crate::shim::{ContainerPhase, ContainerRecord as ShimRecord};
 use crate::volumes::Mounted;
 use sandbox::Sandbox;
