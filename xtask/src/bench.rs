@@ -7,7 +7,7 @@ use crate::{paths, setup, step};
 /// Options of `cargo xtask bench`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Only these groups: platform, pipelines, api (default: all).
+    /// Only these groups: platform, pipelines, crates (default: all).
     groups: Vec<String>,
 }
 
@@ -20,10 +20,18 @@ pub fn run(args: &Args) -> Result<()> {
         "build kfctl (release)",
         &mut step::cargo(&["build", "--release", "--package", "kfctl"]),
     )?;
-    if wants("api") {
+    if wants("crates") {
         step::run(
-            "API server",
-            &mut step::cargo(&["bench", "--package", "apiserver"]),
+            "crates",
+            &mut step::cargo(&[
+                "bench",
+                "--package",
+                "objects",
+                "--package",
+                "node",
+                "--package",
+                "pipelines",
+            ]),
         )?;
     }
     for group in ["platform", "pipelines"] {

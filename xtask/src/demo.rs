@@ -56,7 +56,7 @@ pub fn run(args: &Args) -> Result<()> {
                 .arg(requirements),
         )?;
     }
-    let corpus = paths::root().join("docs");
+    let corpus = paths::root().join("crates/objects");
     step::run(
         "run the guide's pipeline",
         call(&["run"])

@@ -14,9 +14,9 @@ use crate::paths;
 const ORDER: &[&str] = &[
     "objects",
     "apiserver",
+    "control",
     "workloads",
     "node",
-    "control",
     "artifacts",
     "launcher",
     "pipelines",

@@ -23,7 +23,7 @@ async fn main() -> anyhow::Result<()> {
     let kubeconfig = folder.join("kubeconfig");
     std::fs::write(
         &kubeconfig,
-        server.kubeconfig(&format!("https://{address}")),
+        server.kubeconfig(&format!("https://{address}"))?,
     )?;
     println!(
         "ready after {} ms: export KUBECONFIG={}",

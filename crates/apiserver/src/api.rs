@@ -212,6 +212,13 @@ impl Api {
         let resources: Vec<_> = self.builtins.iter().cloned().chain(custom).collect();
         let registry = Registry::new(resources, previous.generation + 1);
         self.registry.store(Arc::new(registry));
+        // Watches of what is no longer served end.
+        for collection in previous
+            .all()
+            .filter_map(|resource| resource.collection.as_ref())
+        {
+            collection.ring.wake();
+        }
         for crd in definitions
             .iter()
             .filter(|crd| objects::meta::is_being_deleted(crd))

@@ -73,9 +73,6 @@ impl ApiError {
             store::Error::Expired { revision, oldest } => {
                 Status::too_old_resource_version(revision, oldest).into()
             }
-            store::Error::Future { revision, current } => {
-                Status::resource_version_too_large(revision, current).into()
-            }
             store::Error::Closed => Status::unavailable("the API server is shutting down").into(),
             store::Error::Database(_) | store::Error::Open { .. } | store::Error::Thread(_) => {
                 Self::internal(chain(&err))
@@ -95,9 +92,6 @@ impl From<store::Error> for ApiError {
             }
             store::Error::Expired { revision, oldest } => {
                 Status::too_old_resource_version(revision, oldest).into()
-            }
-            store::Error::Future { revision, current } => {
-                Status::resource_version_too_large(revision, current).into()
             }
             store::Error::Closed => Status::unavailable("the API server is shutting down").into(),
             store::Error::Database(_) | store::Error::Open { .. } | store::Error::Thread(_) => {

@@ -1,4 +1,4 @@
-//! Events live for an hour, and a namespace holds so many: they are the write-rate danger of a small machine.
+//! What goes by itself. Events live for an hour, and a namespace holds so many: they are the write-rate danger of a small machine.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,13 +14,14 @@ const LIFE: jiff::SignedDuration = jiff::SignedDuration::from_secs(3600);
 const PER_NAMESPACE: usize = 2_000;
 const EVERY: Duration = Duration::from_secs(60);
 
-/// Removes old events until the server stops.
+/// Removes old events and snapshots until the server stops.
 pub async fn run(api: Arc<Api>) {
     loop {
         tokio::select! {
             () = api.shutdown.cancelled() => return,
             () = tokio::time::sleep(EVERY) => {}
         }
+        api.store.forget_old_snapshots();
         let collection = api.builtin("", "events").stored().clone();
         let snapshot = api.store.snapshot();
         let events: Vec<(Arc<str>, u64, i64)> = range(snapshot.map(collection.id), "", "")

@@ -133,8 +133,18 @@ impl ApiServer {
     }
 
     /// A kubeconfig for the owner, for a server at this URL.
-    pub fn kubeconfig(&self, url: &str) -> String {
-        tls::kubeconfig(url, self.api.keys.ca_certificate(), self.admin_token())
+    ///
+    /// # Errors
+    /// When the owner's certificate cannot be made.
+    pub fn kubeconfig(&self, url: &str) -> Result<String, Error> {
+        let owner = User::admin();
+        let groups: Vec<&str> = owner.groups.iter().map(String::as_str).collect();
+        let identity = self.api.keys.client_certificate(&owner.name, &groups)?;
+        Ok(tls::kubeconfig(
+            url,
+            self.api.keys.ca_certificate(),
+            &identity,
+        ))
     }
 
     /// A new token for an identity of this program itself; it ends with the process.

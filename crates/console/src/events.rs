@@ -161,7 +161,11 @@ async fn pipelines(
         .expect("the path is ours and valid");
     let response = upstream::pass(door.config.clone(), PIPELINES, person, request, path).await;
     let mut lines = Lines::of(response).await?;
-    if sender.send(json!({ "topic": name, "type": "START" })).await.is_err() {
+    if sender
+        .send(json!({ "topic": name, "type": "START" }))
+        .await
+        .is_err()
+    {
         return Ok(());
     }
     let mut kind = String::new();

@@ -78,7 +78,10 @@ pub fn judge(pod: &Pod, since: Timestamp) -> Progress {
         return Progress::Waiting(trouble);
     }
     let is_fresh = containers().all(|container| {
-        let running = container.state.as_ref().and_then(|state| state.running.as_ref());
+        let running = container
+            .state
+            .as_ref()
+            .and_then(|state| state.running.as_ref());
         let started = running.and_then(|running| running.started_at.as_ref());
         // Kubernetes writes whole seconds.
         started.is_some_and(|started| started.0.as_second() >= since.as_second())
@@ -114,20 +117,32 @@ mod tests {
     #[test]
     fn a_pod_that_was_ready_before_the_start_does_not_count() {
         let old = pod("True", "2026-01-01T00:00:09Z");
-        assert_eq!(judge(&old, since()), Progress::Waiting("its pod to start".to_owned()));
-        assert_eq!(judge(&pod("True", "2026-01-01T00:00:10Z"), since()), Progress::Ready);
+        assert_eq!(
+            judge(&old, since()),
+            Progress::Waiting("its pod to start".to_owned())
+        );
+        assert_eq!(
+            judge(&pod("True", "2026-01-01T00:00:10Z"), since()),
+            Progress::Ready
+        );
     }
 
     #[test]
     fn a_started_pod_must_answer_too() {
         let half = pod("False", "2026-01-01T00:00:12Z");
-        assert_eq!(judge(&half, since()), Progress::Waiting("its pod to answer".to_owned()));
+        assert_eq!(
+            judge(&half, since()),
+            Progress::Waiting("its pod to answer".to_owned())
+        );
     }
 
     #[test]
     fn the_cause_of_a_pending_pod_is_the_schedulers() {
         let object = json!({ "status": { "conditions": [{ "type": "PodScheduled", "status": "False", "message": "no room" }] } });
         let pending: Pod = serde_json::from_value(object).expect("a valid Pod");
-        assert_eq!(judge(&pending, since()), Progress::Waiting("no room".to_owned()));
+        assert_eq!(
+            judge(&pending, since()),
+            Progress::Waiting("no room".to_owned())
+        );
     }
 }

@@ -29,19 +29,26 @@ pub async fn document(config: &Config, data: &DataFolder, args: &Run) -> Result<
     let file = &args.file;
     match file.extension().and_then(|extension| extension.to_str()) {
         Some("py") => {
-            let compiled = tempfile::Builder::new().suffix(".yaml").tempfile().context("make a temporary file")?;
+            let compiled = tempfile::Builder::new()
+                .suffix(".yaml")
+                .tempfile()
+                .context("make a temporary file")?;
             compile(config, data, args, compiled.path()).await?;
             read(compiled.path())
         }
         Some("yaml" | "yml" | "json") => read(file),
-        _ => bail!("{}: a pipeline is a .py, .yaml or .json file", file.display()),
+        _ => bail!(
+            "{}: a pipeline is a .py, .yaml or .json file",
+            file.display()
+        ),
     }
 }
 
 /// One document, or two of which the second is the platform's.
 fn read(file: &Path) -> Result<Value> {
     let text = std::fs::read_to_string(file).with_context(|| format!("read {}", file.display()))?;
-    let mut documents = objects::yaml::parse_all(&text).with_context(|| format!("read {}", file.display()))?;
+    let mut documents =
+        objects::yaml::parse_all(&text).with_context(|| format!("read {}", file.display()))?;
     match documents.len() {
         1 => Ok(documents.remove(0)),
         2 => {
@@ -49,7 +56,10 @@ fn read(file: &Path) -> Result<Value> {
             Ok(json!({ "pipeline_spec": documents.remove(0), "platform_spec": platform }))
         }
         0 => bail!("{} is empty", file.display()),
-        count => bail!("{} holds {count} documents; a pipeline has one, and at most one more for the platform", file.display()),
+        count => bail!(
+            "{} holds {count} documents; a pipeline has one, and at most one more for the platform",
+            file.display()
+        ),
     }
 }
 
@@ -75,7 +85,11 @@ async fn compile(config: &Config, data: &DataFolder, args: &Run, output: &Path) 
     let done = command.output().await.context("start Python")?;
     if !done.status.success() {
         let said = String::from_utf8_lossy(&done.stderr);
-        bail!("{} does not compile:\n{}", args.file.display(), said.trim_end());
+        bail!(
+            "{} does not compile:\n{}",
+            args.file.display(),
+            said.trim_end()
+        );
     }
     Ok(())
 }
@@ -87,7 +101,9 @@ async fn environment(config: &Config, data: &DataFolder) -> Result<(PathBuf, Pat
     bar.enable_steady_tick(std::time::Duration::from_millis(80));
     let told = bar.clone();
     let requirements = [SDK.to_owned(), SDK_KUBERNETES.to_owned()];
-    let python = images.python_with(&requirements, &move |line| told.set_message(line)).await;
+    let python = images
+        .python_with(&requirements, &move |line| told.set_message(line))
+        .await;
     bar.finish_and_clear();
     python.with_context(|| format!("prepare a Python with {SDK}"))
 }
@@ -97,7 +113,8 @@ fn write_module(data: &DataFolder) -> Result<PathBuf> {
     for name in Module::iter() {
         let path = folder.join(name.as_ref());
         if let Some(parent) = path.parent() {
-            std::fs::create_dir_all(parent).with_context(|| format!("create {}", parent.display()))?;
+            std::fs::create_dir_all(parent)
+                .with_context(|| format!("create {}", parent.display()))?;
         }
         let file = Module::get(&name).expect("it was just listed");
         std::fs::write(&path, file.data).with_context(|| format!("write {}", path.display()))?;

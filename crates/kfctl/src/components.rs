@@ -22,18 +22,36 @@ const TOKEN_FOLDER: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 /// Every component, by the subcommand that the installed Deployments name.
 pub fn table() -> Table {
     Table::default()
-        .with("controller pipelines", |pod| async { pipelines(pod).await.map_err(Into::<node::builtin::Failure>::into) })
-        .with("controller console", |pod| async { console(pod).await.map_err(Into::<node::builtin::Failure>::into) })
+        .with("controller pipelines", |pod| async {
+            pipelines(pod)
+                .await
+                .map_err(Into::<node::builtin::Failure>::into)
+        })
+        .with("controller console", |pod| async {
+            console(pod)
+                .await
+                .map_err(Into::<node::builtin::Failure>::into)
+        })
 }
 
 async fn pipelines(pod: PodContext) -> Result<()> {
-    let folder = |path: &str| pod.volume(path).map(std::path::Path::to_owned).with_context(|| format!("the pod has no volume at {path}"));
-    let listener = pod.listen(PIPELINES_PORT).await.with_context(|| format!("listen on port {PIPELINES_PORT}"))?;
+    let folder = |path: &str| {
+        pod.volume(path)
+            .map(std::path::Path::to_owned)
+            .with_context(|| format!("the pod has no volume at {path}"))
+    };
+    let listener = pod
+        .listen(PIPELINES_PORT)
+        .await
+        .with_context(|| format!("listen on port {PIPELINES_PORT}"))?;
     let connections = stream::unfold(listener, |mut listener| async {
         loop {
             match listener.accept().await {
                 Ok((stream, peer)) => {
-                    let connection = pipelines::serve::Connection { io: Box::new(stream), is_trusted: is_the_node(peer) };
+                    let connection = pipelines::serve::Connection {
+                        io: Box::new(stream),
+                        is_trusted: is_the_node(peer),
+                    };
                     return Some((connection, listener));
                 }
                 Err(error) => {
@@ -51,7 +69,9 @@ async fn pipelines(pod: PodContext) -> Result<()> {
         Box::pin(connections),
     );
     config.namespace.clone_from(&pod.namespace);
-    pipelines::serve::serve(config, pod.shutdown.clone()).await.context("serve pipelines")
+    pipelines::serve::serve(config, pod.shutdown.clone())
+        .await
+        .context("serve pipelines")
 }
 
 /// Only the server itself connects from the node's own address: the API server's proxy, which says who asks.
@@ -61,7 +81,10 @@ fn is_the_node(peer: Peer) -> bool {
 }
 
 async fn console(pod: PodContext) -> Result<()> {
-    let token = pod.volume(TOKEN_FOLDER).with_context(|| format!("the pod has no volume at {TOKEN_FOLDER}"))?.join("token");
+    let token = pod
+        .volume(TOKEN_FOLDER)
+        .with_context(|| format!("the pod has no volume at {TOKEN_FOLDER}"))?
+        .join("token");
     let dialing = pod.clone();
     let config = console::Config {
         client: pod.client.clone(),
@@ -74,10 +97,22 @@ async fn console(pod: PodContext) -> Result<()> {
         owner: pod.env("FERROFLOW_OWNER").map(str::to_owned),
         version: version::FERROFLOW.to_owned(),
     };
-    let router = console::router(config).await.context("open the front door")?;
-    let router = router.layer(from_fn(|ConnectInfo(peer): ConnectInfo<Peer>, mut request: axum::extract::Request, next: Next| async move {
-        request.extensions_mut().insert(console::peer::Connection { peer: peer.address, is_from_host: peer.is_from_host });
-        Ok::<_, Infallible>(next.run(request).await)
-    }));
-    pod.serve(CONSOLE_PORT, router).await.context("serve the console")
+    let router = console::router(config)
+        .await
+        .context("open the front door")?;
+    let router =
+        router.layer(from_fn(
+            |ConnectInfo(peer): ConnectInfo<Peer>,
+             mut request: axum::extract::Request,
+             next: Next| async move {
+                request.extensions_mut().insert(console::peer::Connection {
+                    peer: peer.address,
+                    is_from_host: peer.is_from_host,
+                });
+                Ok::<_, Infallible>(next.run(request).await)
+            },
+        ));
+    pod.serve(CONSOLE_PORT, router)
+        .await
+        .context("serve the console")
 }

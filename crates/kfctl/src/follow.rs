@@ -29,9 +29,14 @@ pub async fn until_finished(kfp: &Kfp, run_id: &str) -> Result<Run> {
     loop {
         let run = kfp.run(run_id).await?;
         for step in run.steps().filter(|step| step.state == "RUNNING") {
-            followed
-                .entry(step.task_id.clone())
-                .or_insert_with(|| tokio::spawn(follow_log(kfp.clone(), run_id.to_owned(), step.task_id.clone(), last_lines.clone())));
+            followed.entry(step.task_id.clone()).or_insert_with(|| {
+                tokio::spawn(follow_log(
+                    kfp.clone(),
+                    run_id.to_owned(),
+                    step.task_id.clone(),
+                    last_lines.clone(),
+                ))
+            });
         }
         view.show(&run, &last_lines);
         if run.is_finished() {
@@ -77,24 +82,41 @@ async fn changed(kfp: &Kfp, run_id: &str, view: &mut View, run: &Run, last_lines
 
 fn differs(now: &Run, before: &Run) -> bool {
     let states = |run: &Run| -> Vec<(String, String, String)> {
-        run.tasks.iter().map(|task| (task.task_id.clone(), task.state.clone(), task.status_metadata.message.clone())).collect()
+        run.tasks
+            .iter()
+            .map(|task| {
+                (
+                    task.task_id.clone(),
+                    task.state.clone(),
+                    task.status_metadata.message.clone(),
+                )
+            })
+            .collect()
     };
     now.state != before.state || states(now) != states(before)
 }
 
 async fn follow_log(kfp: Kfp, run_id: String, task_id: String, last_lines: LastLines) {
-    let Ok(log) = kfp.log(&run_id, &task_id, true).await else { return };
+    let Ok(log) = kfp.log(&run_id, &task_id, true).await else {
+        return;
+    };
     let mut lines = Box::pin(log).lines();
     while let Ok(Some(line)) = lines.try_next().await {
         if !line.trim().is_empty() {
-            last_lines.lock().unwrap_or_else(PoisonError::into_inner).insert(task_id.clone(), line);
+            last_lines
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .insert(task_id.clone(), line);
         }
     }
 }
 
 async fn conclude(kfp: &Kfp, run: &Run) -> Result<()> {
     let duration = text::between(&run.created_at, &run.finished_at);
-    println!("\n{} after {duration}", paint(&run.state, &run.state.to_lowercase()));
+    println!(
+        "\n{} after {duration}",
+        paint(&run.state, &run.state.to_lowercase())
+    );
     if run.state == "SUCCEEDED" {
         return Ok(());
     }
@@ -102,12 +124,22 @@ async fn conclude(kfp: &Kfp, run: &Run) -> Result<()> {
         println!("{}", error.message);
     }
     for step in run.steps().filter(|step| step.state == "FAILED") {
-        println!("\n{} {}", console_term::style("failed step").red().bold(), step.display_name);
+        println!(
+            "\n{} {}",
+            console_term::style("failed step").red().bold(),
+            step.display_name
+        );
         if !step.status_metadata.message.is_empty() {
             println!("{}", step.status_metadata.message);
         }
-        let Ok(log) = kfp.log(&run.run_id, &step.task_id, false).await else { continue };
-        let lines: Vec<String> = Box::pin(log).lines().try_collect().await.unwrap_or_default();
+        let Ok(log) = kfp.log(&run.run_id, &step.task_id, false).await else {
+            continue;
+        };
+        let lines: Vec<String> = Box::pin(log)
+            .lines()
+            .try_collect()
+            .await
+            .unwrap_or_default();
         for line in lines.iter().skip(lines.len().saturating_sub(TAIL)) {
             println!("  {} {line}", console_term::style("│").dim());
         }
@@ -117,16 +149,26 @@ async fn conclude(kfp: &Kfp, run: &Run) -> Result<()> {
 
 /// On a terminal a bar a task; elsewhere a line for each change of state.
 enum View {
-    Live { list: MultiProgress, bars: BTreeMap<String, ProgressBar> },
-    Lines { said: BTreeMap<String, String> },
+    Live {
+        list: MultiProgress,
+        bars: BTreeMap<String, ProgressBar>,
+    },
+    Lines {
+        said: BTreeMap<String, String>,
+    },
 }
 
 impl View {
     fn new() -> Self {
         if std::io::stdout().is_terminal() {
-            Self::Live { list: MultiProgress::new(), bars: BTreeMap::new() }
+            Self::Live {
+                list: MultiProgress::new(),
+                bars: BTreeMap::new(),
+            }
         } else {
-            Self::Lines { said: BTreeMap::new() }
+            Self::Lines {
+                said: BTreeMap::new(),
+            }
         }
     }
 
@@ -143,18 +185,29 @@ impl View {
                 Self::Live { list, bars } => {
                     let bar = bars.entry(task.task_id.clone()).or_insert_with(|| {
                         let bar = list.add(ProgressBar::new_spinner());
-                        bar.set_style(ProgressStyle::with_template("{prefix} {wide_msg}").expect("the template is ours and valid"));
+                        bar.set_style(
+                            ProgressStyle::with_template("{prefix} {wide_msg}")
+                                .expect("the template is ours and valid"),
+                        );
                         bar
                     });
                     let name = format!("{}{}", "  ".repeat(depth), task.display_name);
-                    bar.set_prefix(format!("{} {name:<24} {:<10} {duration:>6}", mark(&task.state), task.state.to_lowercase()));
+                    bar.set_prefix(format!(
+                        "{} {name:<24} {:<10} {duration:>6}",
+                        mark(&task.state),
+                        task.state.to_lowercase()
+                    ));
                     bar.set_message(console_term::style(message).dim().to_string());
                     bar.tick();
                 }
                 Self::Lines { said } => {
                     let state = format!("{} {}", task.state, task.status_metadata.message);
                     if said.get(&task.task_id) != Some(&state) {
-                        println!("{:<24} {:<10} {duration:>6}  {message}", task.display_name, task.state.to_lowercase());
+                        println!(
+                            "{:<24} {:<10} {duration:>6}  {message}",
+                            task.display_name,
+                            task.state.to_lowercase()
+                        );
                         said.insert(task.task_id.clone(), state);
                     }
                 }
@@ -172,14 +225,24 @@ impl View {
 /// Every task below the root with its depth, parents before children, in order of start.
 fn tree(run: &Run) -> Vec<(usize, &Task)> {
     fn below<'a>(run: &'a Run, parent: &str, depth: usize, into: &mut Vec<(usize, &'a Task)>) {
-        let mut children: Vec<&Task> = run.tasks.iter().filter(|task| task.parent_task_id == parent && task.task_id != parent).collect();
-        children.sort_by(|left, right| (&left.start_time, &left.name).cmp(&(&right.start_time, &right.name)));
+        let mut children: Vec<&Task> = run
+            .tasks
+            .iter()
+            .filter(|task| task.parent_task_id == parent && task.task_id != parent)
+            .collect();
+        children.sort_by(|left, right| {
+            (&left.start_time, &left.name).cmp(&(&right.start_time, &right.name))
+        });
         for child in children {
             into.push((depth, child));
             below(run, &child.task_id, depth + 1, into);
         }
     }
-    let root = run.tasks.iter().find(|task| task.r#type == "ROOT").map_or("", |task| task.task_id.as_str());
+    let root = run
+        .tasks
+        .iter()
+        .find(|task| task.r#type == "ROOT")
+        .map_or("", |task| task.task_id.as_str());
     let mut list = Vec::new();
     below(run, root, 0, &mut list);
     list
@@ -214,16 +277,31 @@ mod tests {
     use super::*;
 
     fn task(id: &str, parent: &str, kind: &str, start: &str) -> Task {
-        Task { task_id: id.into(), name: id.into(), parent_task_id: parent.into(), r#type: kind.into(), start_time: start.into(), ..Task::default() }
+        Task {
+            task_id: id.into(),
+            name: id.into(),
+            parent_task_id: parent.into(),
+            r#type: kind.into(),
+            start_time: start.into(),
+            ..Task::default()
+        }
     }
 
     #[test]
     fn the_tree_lists_children_below_their_parent_in_order_of_start() {
         let run = Run {
-            tasks: vec![task("b", "root", "RUNTIME", "2"), task("loop", "root", "LOOP", "1"), task("i", "loop", "RUNTIME", "3"), task("root", "", "ROOT", "0")],
+            tasks: vec![
+                task("b", "root", "RUNTIME", "2"),
+                task("loop", "root", "LOOP", "1"),
+                task("i", "loop", "RUNTIME", "3"),
+                task("root", "", "ROOT", "0"),
+            ],
             ..Run::default()
         };
-        let shown: Vec<(usize, &str)> = tree(&run).into_iter().map(|(depth, task)| (depth, task.task_id.as_str())).collect();
+        let shown: Vec<(usize, &str)> = tree(&run)
+            .into_iter()
+            .map(|(depth, task)| (depth, task.task_id.as_str()))
+            .collect();
         assert_eq!(shown, [(0, "loop"), (1, "i"), (0, "b")]);
     }
 }

@@ -21,34 +21,57 @@ pub async fn install(
 ) -> Result<()> {
     let mut objects = install::kustomize::render("one-machine", &install::sources::read)?;
     install::kustomize::set_image(&mut objects, IMAGE_NAME, version::IMAGE);
-    let deployments: Vec<(String, String)> = objects.iter().filter(|object| object["kind"] == "Deployment").map(name).collect();
+    let deployments: Vec<(String, String)> = objects
+        .iter()
+        .filter(|object| object["kind"] == "Deployment")
+        .map(name)
+        .collect();
     for (_, deployment) in &deployments {
         board.starting(deployment, "waiting for its pod");
     }
     if install::record::installed(admin).await?.as_deref() != Some(version::FERROFLOW) {
         for object in &objects {
             let outcome = install::apply::apply(installer, object).await?;
-            tracing::info!(object = install::apply::describe(object), ?outcome, "installed");
+            tracing::info!(
+                object = install::apply::describe(object),
+                ?outcome,
+                "installed"
+            );
         }
         install::record::write(admin, version::FERROFLOW).await?;
     }
-    try_join_all(deployments.iter().map(|(namespace, deployment)| wait(admin, board, namespace, deployment, console_port, since))).await?;
+    try_join_all(deployments.iter().map(|(namespace, deployment)| {
+        wait(admin, board, namespace, deployment, console_port, since)
+    }))
+    .await?;
     Ok(())
 }
 
-async fn wait(admin: &kube::Client, board: &Board, namespace: &str, name: &str, console_port: u16,
+async fn wait(
+    admin: &kube::Client,
+    board: &Board,
+    namespace: &str,
+    name: &str,
+    console_port: u16,
     since: Timestamp,
 ) -> Result<()> {
     use k8s_openapi::api::apps::v1::Deployment;
     // What the user deleted stays deleted, and is not waited for.
     let api = kube::Api::<Deployment>::namespaced(admin.clone(), namespace);
-    if api.get_opt(name).await.with_context(|| format!("look for {name}"))?.is_none() {
+    if api
+        .get_opt(name)
+        .await
+        .with_context(|| format!("look for {name}"))?
+        .is_none()
+    {
         board.ready(name, "deleted by you; kept so");
         return Ok(());
     }
     let report = |progress| match progress {
         install::wait::Progress::Waiting(what) => board.starting(name, what),
-        install::wait::Progress::Ready if name == "dashboard" => board.ready(name, format!("http://127.0.0.1:{console_port}")),
+        install::wait::Progress::Ready if name == "dashboard" => {
+            board.ready(name, format!("http://127.0.0.1:{console_port}"))
+        }
         install::wait::Progress::Ready => board.ready(name, ""),
     };
     install::wait::until_ready(admin, namespace, name, since, &report).await?;
@@ -57,5 +80,8 @@ async fn wait(admin: &kube::Client, board: &Board, namespace: &str, name: &str, 
 
 fn name(object: &Value) -> (String, String) {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    (text(&object["metadata"]["namespace"]), text(&object["metadata"]["name"]))
+    (
+        text(&object["metadata"]["namespace"]),
+        text(&object["metadata"]["name"]),
+    )
 }

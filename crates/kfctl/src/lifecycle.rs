@@ -18,7 +18,10 @@ pub fn watch_signals(stop: CancellationToken) -> std::io::Result<()> {
                 stop.cancel();
             } else {
                 // Pods live on in their shims and are found again at the next start.
-                #[allow(clippy::disallowed_methods, reason = "the second signal is the wish to end without draining")]
+                #[allow(
+                    clippy::disallowed_methods,
+                    reason = "the second signal is the wish to end without draining"
+                )]
                 std::process::exit(130);
             }
         }

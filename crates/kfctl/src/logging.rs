@@ -19,10 +19,16 @@ pub fn start(data: &DataFolder) -> Result<()> {
         .mode(0o600)
         .open(data.log())
         .with_context(|| format!("open {}", data.log().display()))?;
-    let filter = EnvFilter::try_from_env("FERROFLOW_LOG").unwrap_or_else(|_| EnvFilter::new("info,kube=warn,hyper=warn"));
+    let filter = EnvFilter::try_from_env("FERROFLOW_LOG")
+        .unwrap_or_else(|_| EnvFilter::new("info,kube=warn,hyper=warn"));
     let own = tracing_subscriber::fmt::layer()
         .with_ansi(false)
         .with_writer(std::sync::Mutex::new(file))
         .with_filter(filter_fn(|_| !node::builtin::is_in_pod()));
-    tracing_subscriber::registry().with(filter).with(own).with(node::builtin::LogLayer).try_init().context("start logging")
+    tracing_subscriber::registry()
+        .with(filter)
+        .with(own)
+        .with(node::builtin::LogLayer)
+        .try_init()
+        .context("start logging")
 }

@@ -46,19 +46,26 @@ pub async fn run(options: Options, board: Board, stop: CancellationToken) -> Res
         api_port: api_listener.local_addr()?.port(),
         console_port: console_listener.local_addr()?.port(),
         version: version::FERROFLOW.to_owned(),
-        started: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        started: jiff::Timestamp::now()
+            .strftime("%Y-%m-%dT%H:%M:%SZ")
+            .to_string(),
     };
     let closed = CancellationToken::new();
-    let control = Arc::new(Control { board: board.clone(), stop: stop.clone() });
+    let control = Arc::new(Control {
+        board: board.clone(),
+        stop: stop.clone(),
+    });
     let control = control::serve(&data, control, closed.clone())?;
     data.write_record(&record)?;
 
     board.starting("api server", "opening the database");
     let dialer: Arc<OnceLock<Dialer>> = Arc::default();
-    let isolation = isolation(&config, &data).await?;
+    let isolation = isolation(&config, &data)
+        .await
+        .inspect_err(|refusal| board.failed("node", format!("{refusal:#}")))?;
     let server = open_api(&config, &data, isolation, dialer.clone()).await?;
     let url = format!("https://127.0.0.1:{}", record.api_port);
-    write_secret(&data.kubeconfig(), &server.kubeconfig(&url))?;
+    write_secret(&data.kubeconfig(), &server.kubeconfig(&url)?)?;
     let api = tokio::spawn(serve_api(server.clone(), api_listener, closed.clone()));
     board.ready("api server", url);
 
@@ -70,7 +77,9 @@ pub async fn run(options: Options, board: Board, stop: CancellationToken) -> Res
     board.starting("node", "making the pod network");
     let node = start_node(&config, &data, &server, isolation, console_listener).await?;
     let _ = dialer.set(node.dialer());
-    server.backend().register_kubelet(node.name(), kubelet_service(&node));
+    server
+        .backend()
+        .register_kubelet(node.name(), kubelet_service(&node));
     let pods_api = serve_pods(&server, &node, closed.clone()).await?;
     board.ready("node", node.name().to_owned());
 
@@ -103,7 +112,14 @@ async fn run_until_stopped(
     let install = async {
         if !bare {
             let installer = server.client(&server.issue(User::installer()));
-            installation::install(&installer, &server.admin_client(), board, console_port, since).await?;
+            installation::install(
+                &installer,
+                &server.admin_client(),
+                board,
+                console_port,
+                since,
+            )
+            .await?;
         }
         board.finish();
         anyhow::Ok(())
@@ -134,14 +150,22 @@ async fn isolation(config: &Config, data: &DataFolder) -> Result<Isolation> {
     match node_config::probe(data).await {
         Ok(()) => Ok(Isolation::Sandbox),
         Err(refusal) if config.node.allow_host_processes => {
-            tracing::warn!(refusal = format!("{refusal:#}"), "pods run as plain processes of this machine");
+            tracing::warn!(
+                refusal = format!("{refusal:#}"),
+                "pods run as plain processes of this machine"
+            );
             Ok(Isolation::HostProcess)
         }
         Err(refusal) => bail!("{refusal:#}; or run pods unconfined with --allow-host-processes"),
     }
 }
 
-async fn open_api(config: &Config, data: &DataFolder, isolation: Isolation, dialer: Arc<OnceLock<Dialer>>) -> Result<ApiServer> {
+async fn open_api(
+    config: &Config,
+    data: &DataFolder,
+    isolation: Isolation,
+    dialer: Arc<OnceLock<Dialer>>,
+) -> Result<ApiServer> {
     let gateway = node::net::Layout::default().gateway;
     let advertise = match isolation {
         Isolation::Sandbox => SocketAddr::from((gateway, API_PORT_FOR_PODS)),
@@ -150,7 +174,9 @@ async fn open_api(config: &Config, data: &DataFolder, isolation: Isolation, dial
     let backend = Backend::new(Arc::new(move |namespace: &str, host: &str, port| {
         let (dialer, namespace, host) = (dialer.clone(), namespace.to_owned(), host.to_owned());
         Box::pin(async move {
-            let dialer = dialer.get().ok_or_else(|| std::io::Error::other("the node is not up yet"))?;
+            let dialer = dialer
+                .get()
+                .ok_or_else(|| std::io::Error::other("the node is not up yet"))?;
             let stream = dialer.dial(&namespace, &host, port).await?;
             Ok(Box::new(stream) as Box<dyn Stream>)
         })
@@ -159,25 +185,54 @@ async fn open_api(config: &Config, data: &DataFolder, isolation: Isolation, dial
         Durability::Normal => apiserver::store::Durability::Normal,
         Durability::Full => apiserver::store::Durability::Full,
     };
-    let settings = apiserver::Config { durability, backend, advertise, ..apiserver::Config::at(data.path()) };
-    ApiServer::open(settings).await.context("open the API server")
+    let settings = apiserver::Config {
+        durability,
+        backend,
+        advertise,
+        ..apiserver::Config::at(data.path())
+    };
+    ApiServer::open(settings)
+        .await
+        .context("open the API server")
 }
 
 async fn serve_api(server: ApiServer, listener: TcpListener, closed: CancellationToken) {
     if let Err(error) = server.serve(listener, closed).await {
-        tracing::error!(error = &error as &dyn std::error::Error, "the API server ended");
+        tracing::error!(
+            error = &error as &dyn std::error::Error,
+            "the API server ended"
+        );
     }
 }
 
 /// Pods reach the API server inside the node's network.
-async fn serve_pods(server: &ApiServer, node: &Node, closed: CancellationToken) -> Result<Option<tokio::task::JoinHandle<()>>> {
-    let Some(network) = node.network() else { return Ok(None) };
+async fn serve_pods(
+    server: &ApiServer,
+    node: &Node,
+    closed: CancellationToken,
+) -> Result<Option<tokio::task::JoinHandle<()>>> {
+    let Some(network) = node.network() else {
+        return Ok(None);
+    };
     let address = std::net::SocketAddrV4::new(network.layout().gateway, API_PORT_FOR_PODS);
-    let listener = network.listen(address).await.context("listen for pods that call the API server")?.into_std()?;
-    Ok(Some(tokio::spawn(serve_api(server.clone(), listener, closed))))
+    let listener = network
+        .listen(address)
+        .await
+        .context("listen for pods that call the API server")?
+        .into_std()?;
+    Ok(Some(tokio::spawn(serve_api(
+        server.clone(),
+        listener,
+        closed,
+    ))))
 }
 
-fn spawn_controllers(config: &Config, data: &DataFolder, server: &ApiServer, stop: CancellationToken) -> tokio::task::JoinHandle<Result<(), workloads::Error>> {
+fn spawn_controllers(
+    config: &Config,
+    data: &DataFolder,
+    server: &ApiServer,
+    stop: CancellationToken,
+) -> tokio::task::JoinHandle<Result<(), workloads::Error>> {
     let settings = workloads::Config {
         gpu_fallback: config.node.gpu_fallback == GpuFallback::Cpu,
         memory_fallback: config.node.memory_fallback == MemoryFallback::Clamp,
@@ -196,7 +251,13 @@ fn spawn_controllers(config: &Config, data: &DataFolder, server: &ApiServer, sto
     tokio::spawn(workloads::run(clients, settings, stop))
 }
 
-async fn start_node(config: &Config, data: &DataFolder, server: &ApiServer, isolation: Isolation, console: TcpListener) -> Result<Node> {
+async fn start_node(
+    config: &Config,
+    data: &DataFolder,
+    server: &ApiServer,
+    isolation: Isolation,
+    console: TcpListener,
+) -> Result<Node> {
     let mut settings = node_config::of(config, data)?;
     settings.isolation = isolation;
     // The node does what kube-proxy does too, as itself.
@@ -209,7 +270,9 @@ async fn start_node(config: &Config, data: &DataFolder, server: &ApiServer, isol
         components: components::table(),
         host_listeners: builtin::HostListeners::new(HashMap::from([(CONSOLE_HOST_PORT, console)])),
     };
-    Node::start(settings, dependencies).await.context("start the node")
+    Node::start(settings, dependencies)
+        .await
+        .context("start the node")
 }
 
 fn kubelet_service(node: &Node) -> apiserver::backend::KubeletService {

@@ -12,26 +12,40 @@ const NAME: &str = "ferroflow";
 pub fn merge(ours: &Path) -> Result<PathBuf> {
     let theirs = path();
     let own = read(ours)?.with_context(|| format!("read {}", ours.display()))?;
-    let merged = merged(read(&theirs)?.unwrap_or_else(|| json!({ "apiVersion": "v1", "kind": "Config" })), &own)?;
+    let merged = merged(
+        read(&theirs)?.unwrap_or_else(|| json!({ "apiVersion": "v1", "kind": "Config" })),
+        &own,
+    )?;
     if let Some(folder) = theirs.parent() {
         std::fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
     }
     let text = objects::yaml::write(&merged);
     let temporary = theirs.with_extension("ferroflow-new");
     std::fs::write(&temporary, text).with_context(|| format!("write {}", temporary.display()))?;
-    std::fs::set_permissions(&temporary, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+    std::fs::set_permissions(
+        &temporary,
+        std::os::unix::fs::PermissionsExt::from_mode(0o600),
+    )?;
     std::fs::rename(&temporary, &theirs).with_context(|| format!("write {}", theirs.display()))?;
     Ok(theirs)
 }
 
 fn path() -> PathBuf {
-    let first = std::env::var_os("KUBECONFIG").and_then(|list| std::env::split_paths(&list).find(|path| !path.as_os_str().is_empty()));
-    first.unwrap_or_else(|| std::env::var_os("HOME").map(PathBuf::from).unwrap_or_default().join(".kube/config"))
+    let first = std::env::var_os("KUBECONFIG")
+        .and_then(|list| std::env::split_paths(&list).find(|path| !path.as_os_str().is_empty()));
+    first.unwrap_or_else(|| {
+        std::env::var_os("HOME")
+            .map(PathBuf::from)
+            .unwrap_or_default()
+            .join(".kube/config")
+    })
 }
 
 fn read(path: &Path) -> Result<Option<Value>> {
     match std::fs::read_to_string(path) {
-        Ok(text) => objects::yaml::parse(&text).map(Some).with_context(|| format!("read {}", path.display())),
+        Ok(text) => objects::yaml::parse(&text)
+            .map(Some)
+            .with_context(|| format!("read {}", path.display())),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error).with_context(|| format!("read {}", path.display())),
     }
@@ -42,7 +56,9 @@ fn merged(mut theirs: Value, ours: &Value) -> Result<Value> {
         theirs = json!({ "apiVersion": "v1", "kind": "Config" });
     }
     for list in ["clusters", "users", "contexts"] {
-        let Some(own) = ours[list].as_array().and_then(|entries| entries.first()) else { bail!("our own kubeconfig has no {list}") };
+        let Some(own) = ours[list].as_array().and_then(|entries| entries.first()) else {
+            bail!("our own kubeconfig has no {list}")
+        };
         let mut own = own.clone();
         own["name"] = NAME.into();
         if list == "contexts" {
@@ -52,11 +68,17 @@ fn merged(mut theirs: Value, ours: &Value) -> Result<Value> {
         if theirs[list].is_null() {
             theirs[list] = json!([]);
         }
-        let Some(entries) = theirs[list].as_array_mut() else { bail!("{list} in your kubeconfig is no list") };
+        let Some(entries) = theirs[list].as_array_mut() else {
+            bail!("{list} in your kubeconfig is no list")
+        };
         entries.retain(|entry| entry["name"] != NAME);
         entries.push(own);
     }
-    if theirs["current-context"].as_str().unwrap_or_default().is_empty() {
+    if theirs["current-context"]
+        .as_str()
+        .unwrap_or_default()
+        .is_empty()
+    {
         theirs["current-context"] = NAME.into();
     }
     Ok(theirs)
@@ -76,7 +98,10 @@ mod tests {
         let merged = merged(theirs, &ours()).expect("both are valid");
         assert_eq!(merged["current-context"], "work");
         assert_eq!(merged["clusters"][0]["name"], "work");
-        assert_eq!(merged["contexts"][1], json!({ "name": "ferroflow", "context": { "cluster": "ferroflow", "user": "ferroflow" } }));
+        assert_eq!(
+            merged["contexts"][1],
+            json!({ "name": "ferroflow", "context": { "cluster": "ferroflow", "user": "ferroflow" } })
+        );
         assert_eq!(merged["preferences"]["colors"], true);
     }
 

@@ -10,7 +10,7 @@ use http::Method;
 use objects::Status;
 use tracing::Instrument as _;
 
-use super::accept::Accept;
+use super::accept::{Accept, Shape};
 use super::path::{ResourcePath, Target, parse};
 use super::query::Query;
 use super::{body, reply};
@@ -142,6 +142,10 @@ async fn resource(
         (None, true) => Accept::default(),
         (None, false) => return Ok(reply::not_acceptable()),
     };
+    if resource.collection.is_none() && accept.shape != Shape::Object {
+        // A review is a question and an answer; it has neither rows nor metadata.
+        return Ok(reply::not_acceptable());
+    }
     let mut call = Call {
         api: api.clone(),
         user,

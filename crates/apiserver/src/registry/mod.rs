@@ -63,13 +63,6 @@ impl Registry {
             .find_map(|version| self.find(group, version, plural))
     }
 
-    /// The resource that serves `kind`.
-    pub fn find_kind(&self, group: &str, version: &str, kind: &str) -> Option<&Arc<Resource>> {
-        self.by_path.values().find(|resource| {
-            resource.group == group && resource.version == version && resource.kind == kind
-        })
-    }
-
     /// Groups and their versions, the preferred version first.
     pub fn groups(&self) -> impl Iterator<Item = (&str, &[String])> {
         self.groups

@@ -61,7 +61,9 @@ pub async fn builtin(store: &Store) -> Result<Vec<Arc<Resource>>, crate::store::
                 conversion,
                 columns: crate::table::of_builtin(builtin.group, builtin.kind)
                     .map_or(Columns::Default, Columns::Builtin),
-                deprecation: None,
+                deprecation: (builtin.kind == "Endpoints").then(|| {
+                    "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice".into()
+                }),
                 origin: Origin::Builtin(builtin),
                 selectable: rules
                     .selectable_field_names()

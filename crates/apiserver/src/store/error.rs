@@ -31,14 +31,6 @@ pub enum Error {
         /// The oldest one that can be served.
         oldest: u64,
     },
-    /// The revision has not been reached yet.
-    #[error("Too large resource version: {revision}, current: {current}")]
-    Future {
-        /// The revision asked for.
-        revision: u64,
-        /// The present one.
-        current: u64,
-    },
     /// The writer has ended.
     #[error("the object store is shut down")]
     Closed,

@@ -193,6 +193,11 @@ impl Store {
         self.state.kept.keep(snapshot);
     }
 
+    /// Lets go of snapshots that no list will ask for any more.
+    pub fn forget_old_snapshots(&self) {
+        self.state.kept.forget_old();
+    }
+
     /// The state of a collection at `revision`: a kept snapshot, or the present one with newer events undone.
     pub async fn at(&self, collection: &Collection, revision: u64) -> Result<Map, Error> {
         if let Some(kept) = self.state.kept.find(revision) {

@@ -150,6 +150,11 @@ impl Ring {
         self.newest.send_replace(newest);
     }
 
+    /// Wakes every watcher although nothing happened to an object: what it watches may be gone.
+    pub fn wake(&self) {
+        self.newest.send_modify(|_| ());
+    }
+
     /// Wakes when events are added.
     pub fn subscribe(&self) -> watch::Receiver<u64> {
         self.newest.subscribe()

@@ -54,10 +54,15 @@ pub(super) struct Kept(Mutex<BTreeMap<u64, (Instant, Arc<Snapshot>)>>);
 
 impl Kept {
     pub(super) fn keep(&self, snapshot: &Arc<Snapshot>) {
+        self.forget_old();
         let mut kept = self.0.lock().expect("no holder of this lock panics");
-        kept.retain(|_, (since, _)| since.elapsed() < KEEP);
         kept.entry(snapshot.revision)
             .or_insert_with(|| (Instant::now(), snapshot.clone()));
+    }
+
+    pub(super) fn forget_old(&self) {
+        let mut kept = self.0.lock().expect("no holder of this lock panics");
+        kept.retain(|_, (since, _)| since.elapsed() < KEEP);
     }
 
     pub(super) fn find(&self, revision: u64) -> Option<Arc<Snapshot>> {

@@ -120,6 +120,7 @@ async fn view(call: &Call) -> Result<(Map, u64, String), ApiError> {
                     token.start,
                 ))
             }
+            Ok(_) if token.is_old() => Err(expired_page(token.start)),
             Ok(revision) => match call.api.store.at(collection, revision).await {
                 Ok(map) => Ok((map, revision, token.start)),
                 Err(_) => Err(expired_page(token.start)),

@@ -5,6 +5,7 @@ pub mod create;
 pub mod delete;
 pub mod deletecollection;
 pub mod get;
+mod keep;
 pub mod list;
 mod manager;
 mod pages;

@@ -4,6 +4,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
+/// How long a list may be paged through consistently; as long as upstream keeps history.
+const LIFE_SECONDS: i64 = 300;
+
 /// The content of a continue token.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Token {
@@ -12,6 +15,9 @@ pub(super) struct Token {
     pub(super) rv: i64,
     /// The key that the next page begins with.
     pub(super) start: String,
+    /// When the page before was made, in seconds since 1970.
+    #[serde(default)]
+    t: i64,
 }
 
 impl Token {
@@ -20,7 +26,13 @@ impl Token {
             v: "meta.k8s.io/v1".into(),
             rv: revision,
             start,
+            t: jiff::Timestamp::now().as_second(),
         }
+    }
+
+    /// Whether the list of this token is too old to be shown as it was.
+    pub(super) fn is_old(&self) -> bool {
+        jiff::Timestamp::now().as_second() - self.t > LIFE_SECONDS
     }
 
     pub(super) fn encode(&self) -> String {

@@ -65,6 +65,7 @@ pub async fn run(call: &Call) -> Result<Reply, ApiError> {
             version: call.accept.version,
             columns_sent: false,
         },
+        generation: call.registry.generation,
     };
     let body = axum::body::Body::from_stream(watcher.stream(start, Instant::now() + timeout));
     let response = http::Response::builder()
@@ -137,6 +138,8 @@ struct Watcher {
     prefix: String,
     sends_bookmarks: bool,
     encoder: Encoder,
+    /// Of the registry in which the resource was last seen.
+    generation: u64,
 }
 
 impl Watcher {
@@ -191,7 +194,7 @@ impl Watcher {
                     continue;
                 }
                 cursor = cursor.max(published);
-                let is_over = Instant::now() >= deadline || shutdown.is_cancelled();
+                let is_over = Instant::now() >= deadline || shutdown.is_cancelled() || !self.is_served();
                 if self.sends_bookmarks && (is_over || bookmarked.elapsed() >= BOOKMARK_EVERY) {
                     bookmarked = Instant::now();
                     yield Ok(self.bookmark(cursor, false));
@@ -207,6 +210,19 @@ impl Watcher {
                 }
             }
         }
+    }
+
+    /// Whether the resource still exists; a CRD may be removed under its watchers.
+    fn is_served(&mut self) -> bool {
+        let registry = self.api.registry.load();
+        if registry.generation == self.generation {
+            return true;
+        }
+        self.generation = registry.generation;
+        let resource = &self.resource;
+        registry
+            .find(&resource.group, &resource.version, &resource.plural)
+            .is_some()
     }
 
     /// The present state as additions, in chunks.

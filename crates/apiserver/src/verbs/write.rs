@@ -4,10 +4,11 @@
 use objects::apply::{FieldSet, Write};
 use objects::field::FieldErrorKind;
 use objects::{FieldError, meta};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::Call;
 use super::call::FieldValidation;
+use super::keep::{carry, carry_root, check_preconditions, only_status, place};
 use super::patch;
 use crate::admission;
 use crate::error::ApiError;
@@ -203,10 +204,11 @@ pub fn prepare_create(
         }
         Origin::Custom(_) => {}
     }
-    default(resource, rules, &mut object);
     warn_of_inaction(call, &object);
     let lookup = call.api.lookup();
     admit(call, Pass::Mutating, &mut object, None, &lookup)?;
+    // What admission added has defaults too.
+    default(resource, rules, &mut object);
     resource.schema().prune(&mut object);
     let mut errors = kinds::validate_metadata(rules, &object, resource.namespaced);
     errors.extend(by_schema_and_rules(resource, &object, None, || {
@@ -323,80 +325,6 @@ fn default(resource: &Resource, rules: &dyn Strategy, object: &mut Value) {
     rules.default(object);
 }
 
-/// Name and namespace of the path and of the object must agree; what the object leaves out is filled in.
-fn place(call: &Call, object: &mut Value) -> Result<(), ApiError> {
-    if call.resource.namespaced {
-        let own = meta::namespace(object);
-        if own.is_empty() {
-            meta::set(object, "namespace", call.namespace.clone());
-        } else if own != call.namespace {
-            return Err(ApiError::bad_request(
-                "the namespace of the provided object does not match the namespace sent on the request",
-            ));
-        }
-    } else if meta::remove(object, "namespace").is_some_and(|given| given != "" && !given.is_null())
-    {
-        return Err(ApiError::bad_request(
-            "namespace may not be set on an object that lives in no namespace",
-        ));
-    }
-    if !call.name.is_empty() {
-        let own = meta::name(object);
-        if own.is_empty() {
-            meta::set(object, "name", call.name.clone());
-        } else if own != call.name {
-            return Err(ApiError::bad_request(format!(
-                "the name of the object ({own}) does not match the name on the URL ({})",
-                call.name
-            )));
-        }
-    }
-    Ok(())
-}
-
-/// A uid or a revision that the client names must be the present one.
-fn check_preconditions(call: &Call, old: &Value, new: &Value) -> Result<(), ApiError> {
-    let (given, present) = (meta::uid(new), meta::uid(old));
-    if !given.is_empty() && given != present {
-        let why = format!(
-            "Precondition failed: UID in precondition: {given}, UID in object meta: {present}"
-        );
-        return Err(call.conflict(&call.name, &why));
-    }
-    let given = meta::resource_version(new);
-    if !given.is_empty() && given != "0" && given != meta::resource_version(old) {
-        return Err(call.conflict(&call.name, objects::status::MODIFIED));
-    }
-    Ok(())
-}
-
-fn carry(new: &mut Value, old: &Value, field: &str) {
-    match old["metadata"].get(field) {
-        Some(value) => meta::set(new, field, value.clone()),
-        None => {
-            meta::remove(new, field);
-        }
-    }
-}
-
-fn carry_root(new: &mut Value, old: &Value, field: &str) {
-    let Some(root) = new.as_object_mut() else {
-        return;
-    };
-    match old.get(field) {
-        Some(value) => root.insert(field.into(), value.clone()),
-        None => root.remove(field),
-    };
-}
-
-/// A custom resource's status write changes the status and who manages it, nothing else.
-fn only_status(new: &mut Value, old: &Value) {
-    let mut kept = old.clone();
-    carry_root(&mut kept, new, "status");
-    carry(&mut kept, new, "managedFields");
-    *new = kept;
-}
-
 fn counts_generations(resource: &Resource, rules: &dyn Strategy) -> bool {
     matches!(resource.origin, Origin::Custom(_)) || rules.has_generation()
 }
@@ -493,22 +421,40 @@ pub(super) fn reset_fields(call: &Call) -> Option<FieldSet> {
 
 /// Whether two states differ in nothing but the times of managed fields.
 fn is_same(old: &Value, new: &Value) -> bool {
-    if old == new {
-        return true;
-    }
-    let without_times = |object: &Value| {
-        let mut object = object.clone();
-        if let Some(entries) = object
-            .pointer_mut("/metadata/managedFields")
-            .and_then(Value::as_array_mut)
-        {
-            for entry in entries {
-                entry.as_object_mut().map(|entry| entry.remove("time"));
-            }
-        }
-        object
+    let (Some(old), Some(new)) = (old.as_object(), new.as_object()) else {
+        return old == new;
     };
-    without_times(old) == without_times(new)
+    let without = |fields: &Map<String, Value>, left_out: &str, other: &Map<String, Value>| {
+        fields.len() == other.len()
+            && fields
+                .iter()
+                .all(|(key, value)| key == left_out || other.get(key) == Some(value))
+    };
+    if !without(old, "metadata", new) {
+        return false;
+    }
+    let (Some(old), Some(new)) = (old["metadata"].as_object(), new["metadata"].as_object()) else {
+        return false;
+    };
+    let managed = |fields: &Map<String, Value>| {
+        fields
+            .get("managedFields")
+            .and_then(Value::as_array)
+            .cloned()
+    };
+    without(old, "managedFields", new)
+        && match (managed(old), managed(new)) {
+            (Some(old), Some(new)) => {
+                old.len() == new.len()
+                    && old.iter().zip(&new).all(|(old, new)| {
+                        match (old.as_object(), new.as_object()) {
+                            (Some(old), Some(new)) => without(old, "time", new),
+                            _ => old == new,
+                        }
+                    })
+            }
+            (old, new) => old == new,
+        }
 }
 
 /// Lets admission see a write: first it may change it, later it may only refuse.

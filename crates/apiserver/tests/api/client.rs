@@ -134,7 +134,10 @@ async fn over_tls_a_kubeconfig_is_all_a_client_needs() {
         let (api, shutdown) = (server.api.clone(), shutdown.clone());
         async move { api.serve(listener, shutdown).await }
     });
-    let text = server.api.kubeconfig(&format!("https://{address}"));
+    let text = server
+        .api
+        .kubeconfig(&format!("https://{address}"))
+        .expect("the owner gets a certificate");
     let kubeconfig = kube::config::Kubeconfig::from_yaml(&text).unwrap();
     let config = kube::Config::from_custom_kubeconfig(kubeconfig, &Default::default())
         .await

@@ -1,3 +1,5 @@
+//! What a client sees of custom: given objects, when a request comes, then this answer.
+
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -180,6 +182,25 @@ async fn removing_a_definition_removes_its_objects_first() {
         .expect(200);
     until(|| async { server.get(&path).await.code == 404 }).await;
     until(|| async { server.get(WIDGETS).await.code == 404 }).await;
+}
+
+#[tokio::test]
+async fn a_watch_ends_with_the_definition_of_what_it_watches() {
+    use futures::StreamExt as _;
+    let server = with_widgets().await;
+    let request = http::Request::get(format!("{WIDGETS}?watch=1"))
+        .header("authorization", format!("Bearer {}", server.token))
+        .body(axum::body::Body::empty())
+        .unwrap();
+    let mut events = server.send(request).await.into_body().into_data_stream();
+    server
+        .delete(&format!("{DEFINITIONS}/widgets.example.com"), None)
+        .await
+        .expect(200);
+    let ended = tokio::time::timeout(Duration::from_secs(20), async {
+        while events.next().await.is_some() {}
+    });
+    ended.await.expect("the watch ends");
 }
 
 /// Waits for a condition.

@@ -1,3 +1,5 @@
+//! What a client sees of list: given objects, when a request comes, then this answer.
+
 use serde_json::{Value, json};
 
 use crate::server::{CONFIG_MAPS, PODS, Server, config_map, pod, service_account};

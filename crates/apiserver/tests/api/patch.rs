@@ -1,3 +1,5 @@
+//! What a client sees of patch: given objects, when a request comes, then this answer.
+
 use serde_json::json;
 
 use crate::server::{CONFIG_MAPS, DEPLOYMENTS, Server, config_map, deployment};

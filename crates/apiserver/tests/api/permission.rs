@@ -1,3 +1,5 @@
+//! What a client sees of permission: given objects, when a request comes, then this answer.
+
 use axum::body::Body;
 use http::Method;
 use serde_json::json;

@@ -1,4 +1,5 @@
 //! The rules of kinds, identity and admission, through the whole server: what a client sees of them.
+//! One file because it is one table of rules, tried against one server.
 
 use apiserver::authn::User;
 use apiserver::{ApiServer, Config};

@@ -1,3 +1,5 @@
+//! What a client sees of services: given objects, when a request comes, then this answer.
+
 use serde_json::{Value, json};
 
 use crate::server::Server;

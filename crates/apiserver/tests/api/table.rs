@@ -1,3 +1,5 @@
+//! What a client sees of table: given objects, when a request comes, then this answer.
+
 use axum::body::Body;
 use http::Method;
 use serde_json::{Value, json};
@@ -93,4 +95,17 @@ async fn what_cannot_be_produced_is_said() {
         .await;
     assert_eq!(answer.body["reason"], "NotAcceptable");
     answer.expect(406);
+}
+
+#[tokio::test]
+async fn a_review_has_no_table() {
+    let server = Server::start().await;
+    let accept = [("accept", "application/json;as=Table;v=v1;g=meta.k8s.io")];
+    let review = json!({"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview",
+        "spec": {"resourceAttributes": {"verb": "get", "resource": "pods"}}});
+    let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+    server
+        .request(Method::POST, path, &accept, Body::from(review.to_string()))
+        .await
+        .expect(406);
 }

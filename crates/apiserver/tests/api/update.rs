@@ -1,3 +1,5 @@
+//! What a client sees of update: given objects, when a request comes, then this answer.
+
 use serde_json::json;
 
 use crate::server::{CONFIG_MAPS, DEPLOYMENTS, PODS, Server, deployment, pod, service_account};

@@ -1,3 +1,5 @@
+//! What a client sees of watch: given objects, when a request comes, then this answer.
+
 use std::time::Duration;
 
 use axum::body::Body;

@@ -10,5 +10,7 @@ pub fn run(controller: Controller) -> Result<()> {
         Controller::Pipelines => "pipelines",
         Controller::Console => "console",
     };
-    bail!("this version runs the component {name} only inside `kfctl up`, as the built-in pod that its Deployment makes")
+    bail!(
+        "this version runs the component {name} only inside `kfctl up`, as the built-in pod that its Deployment makes"
+    )
 }

@@ -42,14 +42,23 @@ fn add(images: &node::images::Images, args: &ImageAdd) -> Result<()> {
         python: args.python.clone(),
         entrypoint,
     })?;
-    println!("{name}  {}  {} from {}", short(&image.digest), text::bytes(image.size_bytes), image.source.display());
+    println!(
+        "{name}  {}  {} from {}",
+        short(&image.digest),
+        text::bytes(image.size_bytes),
+        image.source.display()
+    );
     // The environment is made now, so that no pod has to wait for it.
     platform::block_on(async {
         let bar = indicatif::ProgressBar::new_spinner();
         bar.enable_steady_tick(std::time::Duration::from_millis(80));
         let told = bar.clone();
         let resolution = images.resolve(&name.to_string())?;
-        let prepared = images.prepare(&name.to_string(), &resolution, &[], &move |line| told.set_message(line)).await;
+        let prepared = images
+            .prepare(&name.to_string(), &resolution, &[], &move |line| {
+                told.set_message(line)
+            })
+            .await;
         bar.finish_and_clear();
         let prepared = prepared?;
         for note in prepared.notes {
@@ -62,20 +71,34 @@ fn add(images: &node::images::Images, args: &ImageAdd) -> Result<()> {
 fn list(images: &node::images::Images, output: Output) -> Result<()> {
     let all = images.folders().list()?;
     if output == Output::Json {
-        let rows: Vec<_> = all.iter().map(|(name, image)| serde_json::json!({ "name": name, "image": image })).collect();
+        let rows: Vec<_> = all
+            .iter()
+            .map(|(name, image)| serde_json::json!({ "name": name, "image": image }))
+            .collect();
         println!("{}", serde_json::to_string_pretty(&rows)?);
         return Ok(());
     }
     if all.is_empty() {
-        println!("no image yet; make one from a folder: kfctl image add NAME:latest FOLDER --requirements FILE");
+        println!(
+            "no image yet; make one from a folder: kfctl image add NAME:latest FOLDER --requirements FILE"
+        );
         return Ok(());
     }
     let mut table = Table::new();
-    table.load_style(NOTHING).set_header(["NAME", "DIGEST", "PYTHON", "PACKAGES", "SIZE", "AGE"]);
+    table
+        .load_style(NOTHING)
+        .set_header(["NAME", "DIGEST", "PYTHON", "PACKAGES", "SIZE", "AGE"]);
     for (name, image) in all {
         let python = image.python.clone().unwrap_or_else(|| "default".to_owned());
         let age = text::since(&image.created_at.to_string());
-        table.add_row([name, short(&image.digest), python, image.requirements.len().to_string(), text::bytes(image.size_bytes), age]);
+        table.add_row([
+            name,
+            short(&image.digest),
+            python,
+            image.requirements.len().to_string(),
+            text::bytes(image.size_bytes),
+            age,
+        ]);
     }
     println!("{table}");
     Ok(())
@@ -93,5 +116,9 @@ fn inspect(images: &node::images::Images, name: &str) -> Result<()> {
 
 /// The first twelve digits, as people compare them.
 fn short(digest: &str) -> String {
-    digest.trim_start_matches("sha256:").chars().take(12).collect()
+    digest
+        .trim_start_matches("sha256:")
+        .chars()
+        .take(12)
+        .collect()
 }

@@ -10,5 +10,6 @@ const LAUNCHER: &[u8] = include_bytes!(env!("FERROFLOW_LAUNCHER"));
 /// Writes the launcher into the folder.
 pub fn run(command: &Launcher) -> Result<()> {
     let Launcher::Install { folder } = command;
-    pipelines::launcher_file::install(folder, LAUNCHER).with_context(|| format!("put the launcher into {}", folder.display()))
+    pipelines::launcher_file::install(folder, LAUNCHER)
+        .with_context(|| format!("put the launcher into {}", folder.display()))
 }

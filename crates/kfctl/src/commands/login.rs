@@ -20,13 +20,22 @@ pub fn run(global: &Global, args: &Login) -> Result<()> {
             .get_opt(SECRET)
             .await
             .context("read the session key")?
-            .context("the console has not started yet; try again when `kfctl status` shows it ready")?;
-        let key = secret.data.unwrap_or_default().remove("key").context("the session key is empty")?;
+            .context(
+                "the console has not started yet; try again when `kfctl status` shows it ready",
+            )?;
+        let key = secret
+            .data
+            .unwrap_or_default()
+            .remove("key")
+            .context("the session key is empty")?;
         Ok(Key::new(&key.0).sign("owner", Purpose::Code, jiff::Timestamp::now()))
     })?;
     println!("http://127.0.0.1:{}/login?code={code}", record.console_port);
     if !args.quiet {
-        eprintln!("It works once, within {} minutes.", CODE_LIFE.as_secs() / 60);
+        eprintln!(
+            "It works once, within {} minutes.",
+            CODE_LIFE.as_secs() / 60
+        );
     }
     Ok(())
 }

@@ -17,7 +17,11 @@ pub fn run(global: &Global, args: &Run) -> Result<ExitCode> {
     let config = platform::config(global)?;
     let data = DataFolder::new(config.data_dir()?);
     data.require_living()?;
-    let mounts = args.mounts.iter().map(|mount| parse_mount(mount)).collect::<Result<Vec<_>>>()?;
+    let mounts = args
+        .mounts
+        .iter()
+        .map(|mount| parse_mount(mount))
+        .collect::<Result<Vec<_>>>()?;
     let parameters = parse_parameters(&args.parameters)?;
     platform::block_on(async {
         let document = compile::document(&config, &data, args).await?;
@@ -43,15 +47,25 @@ pub fn run(global: &Global, args: &Run) -> Result<ExitCode> {
             return Ok(ExitCode::SUCCESS);
         }
         let finished = follow::until_finished(&kfp, &submitted.run_id).await?;
-        Ok(if finished.state == "SUCCEEDED" { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        Ok(if finished.state == "SUCCEEDED" {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        })
     })
 }
 
 fn announce(data: &DataFolder, args: &Run, run: &kfp::Run) -> Result<()> {
     let record = data.require_living()?;
-    let url = format!("http://127.0.0.1:{}/#/runs/details/{}", record.console_port, run.run_id);
+    let url = format!(
+        "http://127.0.0.1:{}/#/runs/details/{}",
+        record.console_port, run.run_id
+    );
     match args.output {
-        Output::Json => println!("{}", json!({ "run_id": run.run_id, "display_name": run.display_name, "url": url })),
+        Output::Json => println!(
+            "{}",
+            json!({ "run_id": run.run_id, "display_name": run.display_name, "url": url })
+        ),
         Output::Table => {
             println!("run      {}  {}", run.display_name, run.run_id);
             println!("console  {url}");
@@ -66,16 +80,22 @@ fn announce(data: &DataFolder, args: &Run, run: &kfp::Run) -> Result<()> {
 fn default_name(document: &Value) -> String {
     let spec = document.get("pipeline_spec").unwrap_or(document);
     let name = spec["pipelineInfo"]["name"].as_str().unwrap_or("pipeline");
-    format!("{name} {}", jiff::Timestamp::now().strftime("%Y-%m-%d %H-%M-%S"))
+    format!(
+        "{name} {}",
+        jiff::Timestamp::now().strftime("%Y-%m-%d %H-%M-%S")
+    )
 }
 
 /// `HOST:POD`, as the run carries it.
 fn parse_mount(text: &str) -> Result<Value> {
-    let Some((host, pod)) = text.rsplit_once(':') else { bail!("--mount {text}: say HOST:POD, such as ~/texts:/data/raw") };
+    let Some((host, pod)) = text.rsplit_once(':') else {
+        bail!("--mount {text}: say HOST:POD, such as ~/texts:/data/raw")
+    };
     if !pod.starts_with('/') {
         bail!("--mount {text}: {pod} is not an absolute path");
     }
-    let host = std::fs::canonicalize(host).with_context(|| format!("--mount {text}: look at {host}"))?;
+    let host =
+        std::fs::canonicalize(host).with_context(|| format!("--mount {text}: look at {host}"))?;
     if !host.is_dir() {
         bail!("--mount {text}: {} is not a folder", host.display());
     }
@@ -95,7 +115,8 @@ fn allow(data: &DataFolder, mounts: &[Value]) -> Result<()> {
     if new.is_empty() {
         return Ok(());
     }
-    std::fs::write(&path, known + &new).with_context(|| format!("allow pods to mount the folders, in {}", path.display()))
+    std::fs::write(&path, known + &new)
+        .with_context(|| format!("allow pods to mount the folders, in {}", path.display()))
 }
 
 fn parse_parameters(texts: &[String]) -> Result<Vec<(String, String)>> {
@@ -115,14 +136,25 @@ fn typed(parameters: &[(String, String)], document: &Value) -> Result<Map<String
     let mut values = Map::new();
     for (name, text) in parameters {
         let Some(declaration) = declared.get(name) else {
-            let known: Vec<&str> = declared.as_object().into_iter().flat_map(Map::keys).map(String::as_str).collect();
-            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            let known: Vec<&str> = declared
+                .as_object()
+                .into_iter()
+                .flat_map(Map::keys)
+                .map(String::as_str)
+                .collect();
+            let known = if known.is_empty() {
+                "none".to_owned()
+            } else {
+                known.join(", ")
+            };
             bail!("--param {name}: the pipeline has no such parameter; it has: {known}");
         };
         let value = match declaration["parameterType"].as_str() {
             Some("STRING") | None => Value::String(text.clone()),
-            Some(kind) => serde_json::from_str(&text.replace("True", "true").replace("False", "false"))
-                .with_context(|| format!("--param {name}={text}: the pipeline wants {kind}"))?,
+            Some(kind) => {
+                serde_json::from_str(&text.replace("True", "true").replace("False", "false"))
+                    .with_context(|| format!("--param {name}={text}: the pipeline wants {kind}"))?
+            }
         };
         values.insert(name.clone(), value);
     }
@@ -152,14 +184,19 @@ mod tests {
 
     #[test]
     fn a_parameter_gets_the_type_that_the_pipeline_declares() {
-        let given = [("n", "3"), ("s", "3"), ("b", "True")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let given = [("n", "3"), ("s", "3"), ("b", "True")]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()));
         let values = typed(&given, &document()).expect("all three are declared");
-        assert_eq!(Value::Object(values), json!({ "n": 3, "s": "3", "b": true }));
+        assert_eq!(
+            Value::Object(values),
+            json!({ "n": 3, "s": "3", "b": true })
+        );
     }
 
     #[test]
     fn an_unknown_parameter_is_refused_with_those_there_are() {
-        let error = typed(&[("m".to_owned(), "1".to_owned())], &document()).expect_err("m is not declared");
+        let error =
+            typed(&[("m".to_owned(), "1".to_owned())], &document()).expect_err("m is not declared");
         assert!(error.to_string().contains("b, n, s"), "{error}");
     }
 
@@ -168,12 +205,16 @@ mod tests {
         assert!(parse_mount("/tmp").is_err());
         assert!(parse_mount("/tmp:data").is_err());
         assert!(parse_mount("/no/such/folder:/data").is_err());
-        assert_eq!(parse_mount("/usr:/data/raw").expect("/usr is a folder")["mountPath"], "/data/raw");
+        assert_eq!(
+            parse_mount("/usr:/data/raw").expect("/usr is a folder")["mountPath"],
+            "/data/raw"
+        );
     }
 
     #[test]
     fn no_cache_means_no_task_may_be_cached() {
-        let mut document = json!({ "tasks": { "a": { "cachingOptions": { "enableCache": true } } } });
+        let mut document =
+            json!({ "tasks": { "a": { "cachingOptions": { "enableCache": true } } } });
         forbid_cache(&mut document);
         assert_eq!(document["tasks"]["a"]["cachingOptions"], json!({}));
     }

@@ -29,7 +29,11 @@ pub fn run(global: &Global, args: &Up) -> Result<()> {
     let data = DataFolder::new(config.data_dir()?);
     data.create()?;
     if let Some(record) = data.living()? {
-        println!("already running (process {}) on {}", record.pid, data.path().display());
+        println!(
+            "already running (process {}) on {}",
+            record.pid,
+            data.path().display()
+        );
         print_next(&data, &record);
         return Ok(());
     }
@@ -49,21 +53,41 @@ fn merged(mut config: Config, args: &Up) -> Config {
     config.api.durability = args.durability.unwrap_or(config.api.durability);
     config.node.gpu_fallback = args.gpu_fallback.unwrap_or(config.node.gpu_fallback);
     config.node.memory_fallback = args.memory_fallback.unwrap_or(config.node.memory_fallback);
-    config.node.host_paths.extend(args.allow_host_paths.iter().cloned());
+    config
+        .node
+        .host_paths
+        .extend(args.allow_host_paths.iter().cloned());
     config.node.allow_host_processes |= args.allow_host_processes;
     config
 }
 
 fn foreground(config: Config, data: DataFolder, args: &Up) -> Result<()> {
-    let Some(_lock) = data.lock()? else { bail!("another kfctl up began on {} at this moment", data.path().display()) };
+    let Some(_lock) = data.lock()? else {
+        bail!(
+            "another kfctl up began on {} at this moment",
+            data.path().display()
+        )
+    };
     logging::start(&data)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("start the runtime")?;
     runtime.block_on(async {
         let stop = CancellationToken::new();
         lifecycle::watch_signals(stop.clone()).context("listen for signals")?;
         let board = Board::new(&serve::PARTS);
         let shown = tokio::spawn(show(board.subscribe(), data.clone(), args.clone()));
-        let served = serve::run(serve::Options { config, data, bare: args.bare }, board, stop).await;
+        let served = serve::run(
+            serve::Options {
+                config,
+                data,
+                bare: args.bare,
+            },
+            board,
+            stop,
+        )
+        .await;
         shown.abort();
         if let Err(error) = &served {
             tracing::error!(error = format!("{error:#}"), "the platform stopped");
@@ -72,7 +96,11 @@ fn foreground(config: Config, data: DataFolder, args: &Up) -> Result<()> {
     })
 }
 
-async fn show(mut reports: tokio::sync::watch::Receiver<crate::readiness::Report>, data: DataFolder, args: Up) {
+async fn show(
+    mut reports: tokio::sync::watch::Receiver<crate::readiness::Report>,
+    data: DataFolder,
+    args: Up,
+) {
     if std::env::var_os(BACKGROUND).is_some() {
         return;
     }
@@ -101,9 +129,14 @@ fn detach(data: &DataFolder, args: &Up) -> Result<()> {
         .open(data.log())
         .with_context(|| format!("open {}", data.log().display()))?;
     let size = log.metadata().map_or(0, |metadata| metadata.len());
-    let mut command = Command::new(std::env::current_exe().context("find this program's own file")?);
+    let mut command =
+        Command::new(std::env::current_exe().context("find this program's own file")?);
     command
-        .args(std::env::args_os().skip(1).filter(|argument| argument != "--detach" && argument != "--export-kubeconfig"))
+        .args(
+            std::env::args_os()
+                .skip(1)
+                .filter(|argument| argument != "--detach" && argument != "--export-kubeconfig"),
+        )
         .env(BACKGROUND, "1")
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
@@ -112,12 +145,18 @@ fn detach(data: &DataFolder, args: &Up) -> Result<()> {
     unsafe {
         command.pre_exec(|| nix::unistd::setsid().map(drop).map_err(Into::into));
     }
-    let child = command.spawn().context("start the platform in the background")?;
+    let child = command
+        .spawn()
+        .context("start the platform in the background")?;
     platform::block_on(follow(data, Some((child, size)), args))
 }
 
 /// Shows the progress of a server in another process until it is ready.
-async fn follow(data: &DataFolder, mut child: Option<(std::process::Child, u64)>, args: &Up) -> Result<()> {
+async fn follow(
+    data: &DataFolder,
+    mut child: Option<(std::process::Child, u64)>,
+    args: &Up,
+) -> Result<()> {
     let client = control::Client::new(data.clone());
     let asked = Instant::now();
     let mut reports = loop {
@@ -132,7 +171,11 @@ async fn follow(data: &DataFolder, mut child: Option<(std::process::Child, u64)>
             break Box::pin(reports);
         }
         if asked.elapsed() > PATIENCE {
-            bail!("the platform did not start within {} s; its log is {}", PATIENCE.as_secs(), data.log().display());
+            bail!(
+                "the platform did not start within {} s; its log is {}",
+                PATIENCE.as_secs(),
+                data.log().display()
+            );
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     };
@@ -154,13 +197,28 @@ async fn follow(data: &DataFolder, mut child: Option<(std::process::Child, u64)>
     greet(data, args)
 }
 
-fn why_it_ended(data: &DataFolder, log_start: u64, status: std::process::ExitStatus) -> anyhow::Error {
+fn why_it_ended(
+    data: &DataFolder,
+    log_start: u64,
+    status: std::process::ExitStatus,
+) -> anyhow::Error {
     let log = std::fs::read(data.log()).unwrap_or_default();
-    let new = String::from_utf8_lossy(log.get(usize::try_from(log_start).unwrap_or(0)..).unwrap_or_default()).into_owned();
-    let said = new.lines().rev().find_map(|line| console_term::strip_ansi_codes(line).strip_prefix("error: ").map(str::to_owned));
+    let new = String::from_utf8_lossy(
+        log.get(usize::try_from(log_start).unwrap_or(0)..)
+            .unwrap_or_default(),
+    )
+    .into_owned();
+    let said = new.lines().rev().find_map(|line| {
+        console_term::strip_ansi_codes(line)
+            .strip_prefix("error: ")
+            .map(str::to_owned)
+    });
     match said {
         Some(said) => anyhow!(said),
-        None => anyhow!("the platform ended with {status}; its log is {}", data.log().display()),
+        None => anyhow!(
+            "the platform ended with {status}; its log is {}",
+            data.log().display()
+        ),
     }
 }
 
@@ -181,5 +239,7 @@ fn print_next(data: &DataFolder, record: &Record) {
     println!("next     kfctl run FILE.py --follow   run a pipeline");
     println!("         kfctl status                 what runs");
     println!("         kfctl down                   stop");
-    println!("not in this version: Katib, KServe, training jobs, notebooks, recurring runs, the v1 API");
+    println!(
+        "not in this version: Katib, KServe, training jobs, notebooks, recurring runs, the v1 API"
+    );
 }

@@ -1,5 +1,6 @@
 //! The server's handle on one pod's shim. It holds no state but where the shim is: each request has a connection of its
 //! own, so a handle made by `adopt` after a crash is as good as the one `start` returned.
+//! One file because the two ends of one conversation (asking and hearing events) share its state.
 
 use std::fs::File;
 use std::io;
@@ -10,11 +11,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::unix::AsyncFd;
-use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::io::{AsyncRead, Interest};
 use tokio::net::UnixStream;
 use tokio::net::unix::pipe;
 
 use super::disk;
+use super::input::{ExecInput, Terminal};
 use super::protocol::{self, Inbox, Reply, Request};
 use super::spec::{ContainerPhase, ContainerRecord, ContainerSpec, ContainerUsage, ExecSpec};
 use crate::sandbox::passing;
@@ -500,143 +502,6 @@ impl std::fmt::Debug for Attached {
     }
 }
 
-/// Where a process reads its input from.
-#[derive(Debug)]
-pub enum ExecInput {
-    /// A pipe.
-    Pipe(pipe::Sender),
-    /// A terminal.
-    Terminal(Terminal),
-}
-
-impl ExecInput {
-    /// Tells the process its terminal's new size; nothing to do for a pipe.
-    pub fn resize(&self, columns: u16, rows: u16) -> io::Result<()> {
-        match self {
-            Self::Pipe(_) => Ok(()),
-            Self::Terminal(terminal) => terminal.resize(columns, rows),
-        }
-    }
-
-    /// A second handle that only resizes, for a task of its own.
-    pub fn resizer(&self) -> io::Result<Option<Terminal>> {
-        match self {
-            Self::Pipe(_) => Ok(None),
-            Self::Terminal(terminal) => terminal.try_clone().map(Some),
-        }
-    }
-}
-
-impl AsyncWrite for ExecInput {
-    fn poll_write(
-        self: std::pin::Pin<&mut Self>,
-        context: &mut std::task::Context<'_>,
-        bytes: &[u8],
-    ) -> std::task::Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Pipe(pipe) => std::pin::Pin::new(pipe).poll_write(context, bytes),
-            Self::Terminal(terminal) => terminal.poll_write(context, bytes),
-        }
-    }
-
-    fn poll_flush(
-        self: std::pin::Pin<&mut Self>,
-        _: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<io::Result<()>> {
-        std::task::Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(
-        self: std::pin::Pin<&mut Self>,
-        _: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<io::Result<()>> {
-        std::task::Poll::Ready(Ok(()))
-    }
-}
-
-/// The master side of a process's terminal.
-#[derive(Debug)]
-pub struct Terminal {
-    fd: AsyncFd<OwnedFd>,
-}
-
-impl Terminal {
-    fn new(fd: OwnedFd) -> io::Result<Self> {
-        passing::set_nonblocking(&fd)?;
-        // SAFETY: the descriptor is owned by the registration and nobody else closes it.
-        Ok(Self {
-            fd: unsafe { AsyncFd::register(fd) }?,
-        })
-    }
-
-    fn try_clone(&self) -> io::Result<Self> {
-        Self::new(self.fd.get_ref().try_clone()?)
-    }
-
-    /// Sets its size; the foreground processes get SIGWINCH.
-    pub fn resize(&self, columns: u16, rows: u16) -> io::Result<()> {
-        let size = libc::winsize {
-            ws_row: rows,
-            ws_col: columns,
-            ws_xpixel: 0,
-            ws_ypixel: 0,
-        };
-        // SAFETY: `size` outlives the call, which only reads it.
-        match unsafe { libc::ioctl(self.fd.get_ref().as_raw_fd(), libc::TIOCSWINSZ, &size) } {
-            0 => Ok(()),
-            _ => Err(io::Error::last_os_error()),
-        }
-    }
-
-    fn poll_write(
-        &self,
-        context: &mut std::task::Context<'_>,
-        bytes: &[u8],
-    ) -> std::task::Poll<io::Result<usize>> {
-        loop {
-            let mut ready = std::task::ready!(self.fd.poll_write_ready(context))?;
-            // SAFETY: the slice is valid for its length.
-            let written = ready.try_io(|fd| {
-                check(unsafe { libc::write(fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len()) })
-            });
-            if let Ok(result) = written {
-                return std::task::Poll::Ready(result);
-            }
-        }
-    }
-}
-
-impl AsyncRead for Terminal {
-    fn poll_read(
-        self: std::pin::Pin<&mut Self>,
-        context: &mut std::task::Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> std::task::Poll<io::Result<()>> {
-        loop {
-            let mut ready = std::task::ready!(self.fd.poll_read_ready(context))?;
-            let unfilled = buffer.initialize_unfilled();
-            // SAFETY: the slice is valid for its length.
-            let read = ready.try_io(|fd| {
-                check(unsafe {
-                    libc::read(fd.as_raw_fd(), unfilled.as_mut_ptr().cast(), unfilled.len())
-                })
-            });
-            match read {
-                Ok(Ok(count)) => {
-                    buffer.advance(count);
-                    return std::task::Poll::Ready(Ok(()));
-                }
-                // The last process closed the terminal: that is its end-of-file.
-                Ok(Err(error)) if error.raw_os_error() == Some(libc::EIO) => {
-                    return std::task::Poll::Ready(Ok(()));
-                }
-                Ok(Err(error)) => return std::task::Poll::Ready(Err(error)),
-                Err(_would_block) => {}
-            }
-        }
-    }
-}
-
 /// One connection to a shim.
 #[derive(Debug)]
 struct Connection {
@@ -715,12 +580,4 @@ fn pipe_pair(we_write: bool, theirs: &mut Vec<OwnedFd>) -> Result<OwnedFd, Error
 
 fn boxed_reader(fd: OwnedFd) -> io::Result<Box<dyn AsyncRead + Send + Unpin>> {
     Ok(Box::new(pipe::Receiver::from_owned_fd(fd)?))
-}
-
-fn check(result: isize) -> io::Result<usize> {
-    if result < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(result as usize)
-    }
 }

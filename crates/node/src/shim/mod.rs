@@ -7,6 +7,7 @@ mod spec;
 
 mod client;
 mod disk;
+mod input;
 mod launch;
 mod protocol;
 
@@ -16,9 +17,10 @@ mod monitor;
 mod requests;
 mod running;
 
-pub use client::{Attached, Error, Exec, ExecInput, Pod, Records};
+pub use client::{Attached, Error, Exec, ExecExit, Pod, Records};
 pub(crate) use disk::private_dir;
 pub use disk::{records, remove};
+pub use input::{ExecInput, Terminal};
 pub use launch::{Adopted, adopt, start};
 pub use monitor::main;
 pub use spec::{

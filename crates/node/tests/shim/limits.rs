@@ -80,3 +80,15 @@ pod_test! {
         assert!(usage[0].cpu_nanos > 10_000_000 && usage[0].memory_bytes > 1 << 20, "{usage:?}");
     }
 }
+
+pod_test! {
+    async fn a_probe_tells_what_pods_can_have_here() {
+        let data = tempfile::tempdir().expect("a temporary folder");
+        let ability = within(node::sandbox::probe(&crate::owner::program(), data.path())).await.expect("probed");
+        assert_eq!(ability.refusal, None);
+        assert_eq!(ability.overlay_refusal, None);
+        assert!(ability.to_string().contains("memory limits by"), "{ability}");
+        // Nothing of the trial is left.
+        assert_eq!(std::fs::read_dir(data.path()).expect("read").count(), 0);
+    }
+}

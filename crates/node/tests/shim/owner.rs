@@ -42,7 +42,6 @@ pub fn program() -> PathBuf {
 }
 
 fn run_as_ordinary_user(test: &str) {
-    static COPIES: OnceLock<tempfile::TempDir> = OnceLock::new();
     let copies = COPIES.get_or_init(|| {
         let dir = tempfile::Builder::new()
             .prefix("ordinary-")
@@ -54,6 +53,9 @@ fn run_as_ordinary_user(test: &str) {
             &dir.path().join("tests"),
         );
         copy(&program(), &dir.path().join("program"));
+        // Nothing static is dropped at the end.
+        // SAFETY: the function takes and returns nothing and does not unwind.
+        unsafe { libc::atexit(remove_copies) };
         dir
     });
     // A place of its own, private to the user as a data folder is.
@@ -83,6 +85,14 @@ fn run_as_ordinary_user(test: &str) {
         output.status.success() && said.contains("1 passed"),
         "as an ordinary user:\n{said}"
     );
+}
+
+static COPIES: OnceLock<tempfile::TempDir> = OnceLock::new();
+
+extern "C" fn remove_copies() {
+    if let Some(dir) = COPIES.get() {
+        let _ = fs::remove_dir_all(dir.path());
+    }
 }
 
 fn copy(from: &Path, to: &Path) {

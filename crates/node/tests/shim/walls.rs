@@ -217,6 +217,14 @@ pod_test! {
         let pod = TestPod::start().await;
         let record = pod.pod.start_container(pod.container("main", ["/proc/self/exe"])).await.expect("answered");
         assert_eq!(record.reason.as_deref(), Some("StartError"), "{record:?}");
+        // Nor as the interpreter of a script, which the kernel itself opens.
+        let scripts = pod.folder("scripts", "script", "#!/proc/self/exe\n");
+        let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(scripts.join("script"), executable).expect("chmod");
+        let mut spec = pod.container("script", ["/scripts/script"]);
+        spec.mounts.push(Mount::writable(&scripts, "/scripts"));
+        let record = pod.pod.start_container(spec).await.expect("answered");
+        assert_eq!(record.reason.as_deref(), Some("StartError"), "{record:?}");
         // The init is the host's program; its links lead nowhere.
         for (name, command) in [("exe", "cat /proc/1/exe"), ("fd", "ls -l /proc/1/fd/"), ("environ", "cat /proc/1/environ"), ("root", "ls /proc/1/root/")] {
             let (record, log) = pod.run(pod.container(name, ["/bin/sh", "-c", command])).await;

@@ -1,5 +1,6 @@
 //! A step: everything one attempt of a leaf task needs, with nothing left to resolve. Pure: the same task and attempt
 //! always give the same step, so that a step can be made again after a crash.
+//! One file because a step is one value built from many small readings of the document, each a few lines.
 
 use std::collections::BTreeMap;
 

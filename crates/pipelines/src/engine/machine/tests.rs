@@ -1,4 +1,5 @@
 //! The rules of a run, each on the smallest document that shows it. Steps are simulated: a test says how each ends.
+//! One file because every test plays the same machine with the same few words, which stand at its end.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,0 +1,60 @@
+// Calls to the server, and the one place where a refusal becomes words for people.
+
+/** A refused or failed call: what was tried, why it failed, what to do. */
+export class CallError extends Error {
+  constructor(
+    readonly status: number,
+    message: string,
+    readonly path: string,
+  ) {
+    super(message);
+    this.name = "CallError";
+  }
+
+  /** What the reader can do about it. */
+  get remedy(): string {
+    if (this.status === 0) return "See whether it still runs with `kfctl status`; start it with `kfctl up`.";
+    if (this.status === 401) return "Sign in again: run `kfctl login`.";
+    if (this.status === 403) return "Ask the owner of this installation for the right.";
+    if (this.status === 404) return "It may have been deleted. Go back to the list.";
+    if (this.status === 409) return "Choose another name.";
+    if (this.status >= 500) return "Read the service's log: `kubectl logs -n kubeflow deploy/ml-pipeline`.";
+    return "Change the input and try again.";
+  }
+}
+
+/** Calls the server and reads JSON; throws `CallError`. */
+export async function call<T>(path: string, options: RequestInit = {}): Promise<T> {
+  const response = await send(path, options);
+  const text = await response.text();
+  return (text ? JSON.parse(text) : {}) as T;
+}
+
+/** Calls the server and gives the body as it comes; throws `CallError`. */
+export async function send(path: string, options: RequestInit = {}): Promise<Response> {
+  let response: Response;
+  try {
+    response = await fetch(path, options);
+  } catch (error) {
+    if (error instanceof DOMException && error.name === "AbortError") throw error;
+    throw new CallError(0, "The server does not answer.", path);
+  }
+  if (!response.ok) throw new CallError(response.status, refusal(await response.text(), response), path);
+  return response;
+}
+
+/** Sends a JSON body. */
+export function post<T>(path: string, body: unknown = {}): Promise<T> {
+  return call<T>(path, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) });
+}
+
+function refusal(text: string, response: Response): string {
+  try {
+    const body = JSON.parse(text) as Record<string, unknown>;
+    const said = body.message ?? body.error_message ?? body.error;
+    if (typeof said === "string" && said) return said.charAt(0).toUpperCase() + said.slice(1);
+  } catch {
+    // Not JSON: the status says it.
+  }
+  return text.length > 0 && text.length < 300 && !text.startsWith("<") ? text : `The server answered ${response.status} ${response.statusText}`.trim();
+}

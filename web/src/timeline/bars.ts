@@ -1,0 +1,42 @@
+// From tasks to bars on a common scale.
+import { began, isOver, moment, type Task } from "../api/model";
+import { iterations } from "../graph/state";
+
+export interface Bar {
+  task: Task;
+  label: string;
+  /** Fractions of the whole, 0 to 1. */
+  waitFrom: number;
+  from: number | undefined;
+  to: number;
+  start: number | undefined;
+  end: number | undefined;
+}
+
+/** Bars in order of their beginning; the scale ends now while something runs. */
+export function bars(tasks: Task[], now: number): { bars: Bar[]; begin: number; end: number } {
+  const real = tasks.filter((task) => task.type === "RUNTIME" || task.type === "IMPORTER");
+  const begin = Math.min(...real.map((task) => moment(task.create_time) ?? began(task) ?? now), now);
+  const ends = real.map((task) => (isOver(task.state) ? moment(task.end_time) : now)).filter((at) => at !== undefined);
+  const end = Math.max(begin + 1000, ...ends);
+  const share = (at: number) => Math.min(1, Math.max(0, (at - begin) / (end - begin)));
+  const allEnds = real.map((task) => moment(task.end_time)).filter((at) => at !== undefined);
+  const made = real.map((task): Bar => {
+    const start = began(task);
+    // All tasks are made at the beginning; waiting that says something begins when the last one before it ended.
+    const ready = Math.max(moment(task.create_time) ?? begin, ...allEnds.filter((at) => start !== undefined && at <= start));
+    const stop = moment(task.end_time) ?? (isOver(task.state) ? start : now);
+    const at = iterations(task);
+    return {
+      task,
+      label: (task.display_name ?? task.name) + (at.length > 0 ? ` [${at.join(", ")}]` : ""),
+      waitFrom: share(ready),
+      from: start === undefined ? undefined : share(start),
+      to: share(stop ?? now),
+      start,
+      end: isOver(task.state) ? stop : undefined,
+    };
+  });
+  made.sort((a, b) => (a.from ?? 2) - (b.from ?? 2) || a.label.localeCompare(b.label));
+  return { bars: made, begin, end };
+}

@@ -1,0 +1,404 @@
+// Small parts that every page is made of. They know no API.
+import { Check, Circle, CircleDashed, Copy as CopyIcon, OctagonX, Pause, Recycle, SkipForward, X } from "lucide-react";
+import { type ReactNode, useCallback, useEffect, useId, useRef, useState, useSyncExternalStore } from "react";
+import { CallError } from "../api/client";
+import type { State } from "../api/model";
+import { absolute, ago, duration } from "../format";
+
+export type Tone = "succeeded" | "running" | "failed" | "attention" | "cached" | "waiting";
+
+const STATES: Record<State, { tone: Tone; word: string }> = {
+  PENDING: { tone: "waiting", word: "Waiting" },
+  RUNNING: { tone: "running", word: "Running" },
+  SUCCEEDED: { tone: "succeeded", word: "Succeeded" },
+  CACHED: { tone: "cached", word: "Cached" },
+  SKIPPED: { tone: "waiting", word: "Skipped" },
+  FAILED: { tone: "failed", word: "Failed" },
+  CANCELING: { tone: "attention", word: "Stopping" },
+  CANCELED: { tone: "attention", word: "Stopped" },
+  PAUSED: { tone: "attention", word: "Paused" },
+};
+
+export function toneOf(state: State | undefined): Tone {
+  return state ? STATES[state].tone : "waiting";
+}
+
+export function wordOf(state: State | undefined): string {
+  return state ? STATES[state].word : "Not started";
+}
+
+export function StateIcon({ state, size = 12 }: { state: State | undefined; size?: number }) {
+  const props = { size, strokeWidth: 2.5, "aria-hidden": true } as const;
+  switch (state) {
+    case "SUCCEEDED":
+      return <Check {...props} />;
+    case "FAILED":
+      return <X {...props} />;
+    case "CACHED":
+      return <Recycle {...props} />;
+    case "SKIPPED":
+      return <SkipForward {...props} />;
+    case "CANCELING":
+    case "CANCELED":
+      return <OctagonX {...props} />;
+    case "PAUSED":
+      return <Pause {...props} />;
+    case "RUNNING":
+      return <Circle {...props} fill="currentColor" className="pulse" size={size - 3} />;
+    default:
+      return <CircleDashed {...props} />;
+  }
+}
+
+/** A state with its word; `children` stand in for the word, which is then read out only. */
+export function StateChip({ state, children }: { state: State | undefined; children?: ReactNode }) {
+  return (
+    <span className={`chip ${toneOf(state)}`}>
+      <StateIcon state={state} />
+      {children ? (
+        <>
+          <span className="sr">{wordOf(state)}: </span>
+          {children}
+        </>
+      ) : (
+        wordOf(state)
+      )}
+    </span>
+  );
+}
+
+// One clock for everything that shows passing time; it runs only while something shows it.
+const tickers = new Set<() => void>();
+let ticking: ReturnType<typeof setInterval> | undefined;
+let now = Date.now();
+
+function onTick(listener: () => void) {
+  tickers.add(listener);
+  ticking ??= setInterval(() => {
+    now = Date.now();
+    for (const one of tickers) one();
+  }, 500);
+  now = Date.now();
+  return () => {
+    tickers.delete(listener);
+    if (tickers.size === 0) {
+      clearInterval(ticking);
+      ticking = undefined;
+    }
+  };
+}
+const never = () => () => undefined;
+
+/** The present time, which moves only while `moving`. */
+export function useNow(moving: boolean): number {
+  return useSyncExternalStore(moving ? onTick : never, () => now);
+}
+
+export function Since({ at }: { at: number | undefined }) {
+  const present = useNow(at !== undefined);
+  if (at === undefined) return <span className="mute">–</span>;
+  return (
+    <time dateTime={new Date(at).toISOString()} title={absolute(at)}>
+      {ago(at, present)}
+    </time>
+  );
+}
+
+export function Lasting({ start, end }: { start: number | undefined; end: number | undefined }) {
+  const present = useNow(start !== undefined && end === undefined);
+  if (start === undefined) return <span className="mute">–</span>;
+  return <span className="num">{duration((end ?? present) - start)}</span>;
+}
+
+export function Button({
+  children,
+  onClick,
+  href,
+  kind = "plain",
+  disabled,
+  type = "button",
+  label,
+}: {
+  children: ReactNode;
+  onClick?: () => void;
+  href?: string;
+  kind?: "plain" | "primary" | "danger" | "quiet";
+  disabled?: boolean;
+  type?: "button" | "submit";
+  label?: string;
+}) {
+  if (href) {
+    return (
+      <a className={`button ${kind}`} href={href} aria-label={label}>
+        {children}
+      </a>
+    );
+  }
+  return (
+    <button className={`button ${kind}`} type={type} onClick={onClick} disabled={disabled} aria-label={label} title={label}>
+      {children}
+    </button>
+  );
+}
+
+async function copy(text: string) {
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    // Without the clipboard's right (plain http from another machine) the old way still works.
+    const area = document.createElement("textarea");
+    area.value = text;
+    document.body.append(area);
+    area.select();
+    document.execCommand("copy");
+    area.remove();
+  }
+}
+
+export function CopyButton({ text, what }: { text: string; what: string }) {
+  const [copied, setCopied] = useState(false);
+  useEffect(() => {
+    if (!copied) return;
+    const timer = setTimeout(() => setCopied(false), 1600);
+    return () => clearTimeout(timer);
+  }, [copied]);
+  return (
+    <button type="button" className="icon" aria-label={`Copy ${what}`} title={`Copy ${what}`} onClick={() => void copy(text).then(() => setCopied(true))}>
+      {copied ? <Check size={14} aria-hidden /> : <CopyIcon size={14} aria-hidden />}
+      <span className="sr" aria-live="polite">
+        {copied ? "Copied" : ""}
+      </span>
+    </button>
+  );
+}
+
+export function Command({ text }: { text: string }) {
+  return (
+    <div className="command">
+      <code>{text}</code>
+      <CopyButton text={text} what="command" />
+    </div>
+  );
+}
+
+/** "Copy as": ways to say the same thing elsewhere. */
+export function CopyMenu({ items }: { items: { name: string; text: string }[] }) {
+  const [open, setOpen] = useState(false);
+  const [said, setSaid] = useState("");
+  const root = useRef<HTMLDivElement>(null);
+  const id = useId();
+  const close = useCallback(() => setOpen(false), []);
+  useEffect(() => {
+    if (!open) return;
+    root.current?.querySelector<HTMLElement>("[role=menuitem]")?.focus();
+    const outside = (event: MouseEvent) => {
+      if (!root.current?.contains(event.target as Node)) close();
+    };
+    document.addEventListener("mousedown", outside);
+    return () => document.removeEventListener("mousedown", outside);
+  }, [open, close]);
+  const onKeyDown = (event: React.KeyboardEvent) => {
+    if (event.key === "Escape") {
+      close();
+      root.current?.querySelector("button")?.focus();
+    }
+    if (event.key !== "ArrowDown" && event.key !== "ArrowUp") return;
+    event.preventDefault();
+    const all = [...(root.current?.querySelectorAll<HTMLElement>("[role=menuitem]") ?? [])];
+    const at = all.indexOf(document.activeElement as HTMLElement);
+    all[(at + (event.key === "ArrowDown" ? 1 : all.length - 1)) % all.length]?.focus();
+  };
+  return (
+    <div className="menu-root" ref={root} onKeyDown={onKeyDown}>
+      <button type="button" className="button quiet" aria-haspopup="menu" aria-expanded={open} aria-controls={open ? id : undefined} onClick={() => setOpen(!open)}>
+        {said || "Copy as ▾"}
+      </button>
+      {open && (
+        <div className="menu" role="menu" id={id} aria-label="Copy as">
+          {items.map((item) => (
+            <button
+              key={item.name}
+              type="button"
+              role="menuitem"
+              tabIndex={-1}
+              onClick={() => {
+                void copy(item.text).then(() => {
+                  setSaid("Copied");
+                  setTimeout(() => setSaid(""), 1600);
+                });
+                close();
+                root.current?.querySelector("button")?.focus();
+              }}
+            >
+              {item.name}
+            </button>
+          ))}
+        </div>
+      )}
+    </div>
+  );
+}
+
+export function Facts({ items }: { items: { name: string; value: ReactNode }[] }) {
+  return (
+    <dl className="facts">
+      {items.map((item) => (
+        <div key={item.name}>
+          <dt>{item.name}</dt>
+          <dd>{item.value}</dd>
+        </div>
+      ))}
+    </dl>
+  );
+}
+
+export function KeyValues({ items }: { items: { name: string; value: ReactNode }[] }) {
+  return (
+    <dl className="keyvalues">
+      {items.map((item) => (
+        <div key={item.name}>
+          <dt>{item.name}</dt>
+          <dd>{item.value}</dd>
+        </div>
+      ))}
+    </dl>
+  );
+}
+
+/** What is not there yet, and the one thing to do about it. */
+export function Empty({ title, children, command }: { title: string; children?: ReactNode; command?: string }) {
+  return (
+    <div className="empty">
+      <h2>{title}</h2>
+      <div className="mute">{children}</div>
+      {command && <Command text={command} />}
+    </div>
+  );
+}
+
+/** What failed, why, what to do. */
+export function Problem({ error, doing, retry }: { error: unknown; doing: string; retry?: () => void }) {
+  const message = error instanceof Error ? error.message : String(error);
+  return (
+    <div className="card failed" role="alert">
+      <h3>{doing} failed</h3>
+      <p>{message}</p>
+      {error instanceof CallError && <p className="mute">{error.remedy}</p>}
+      {retry && (
+        <Button onClick={retry} kind="plain">
+          Try again
+        </Button>
+      )}
+      {error instanceof CallError && (
+        <details>
+          <summary>Details</summary>
+          <code>
+            {error.status || "no answer"} {error.path}
+          </code>
+        </details>
+      )}
+    </div>
+  );
+}
+
+/** Grey lines in place of what is being read; shown only when that takes a while. */
+export function Loading({ what }: { what: string }) {
+  return (
+    <div className="skeleton" role="status">
+      <span className="sr">Reading {what}</span>
+      <i />
+      <i />
+      <i />
+    </div>
+  );
+}
+
+/** Tabs whose choice is part of the address. */
+export function Tabs({ tabs, chosen, choose, label }: { tabs: { id: string; name: ReactNode }[]; chosen: string; choose: (id: string) => void; label: string }) {
+  const onKeyDown = (event: React.KeyboardEvent<HTMLDivElement>) => {
+    const step = event.key === "ArrowRight" ? 1 : event.key === "ArrowLeft" ? -1 : 0;
+    if (!step) return;
+    event.preventDefault();
+    const at = tabs.findIndex((tab) => tab.id === chosen);
+    const next = tabs[(at + step + tabs.length) % tabs.length];
+    if (!next) return;
+    choose(next.id);
+    event.currentTarget.querySelector<HTMLElement>(`#tab-${next.id}`)?.focus();
+  };
+  return (
+    <div className="tabs" role="tablist" aria-label={label} onKeyDown={onKeyDown}>
+      {tabs.map((tab) => (
+        <button
+          key={tab.id}
+          id={`tab-${tab.id}`}
+          type="button"
+          role="tab"
+          aria-selected={tab.id === chosen}
+          aria-controls="tab-panel"
+          tabIndex={tab.id === chosen ? 0 : -1}
+          onClick={() => choose(tab.id)}
+        >
+          {tab.name}
+        </button>
+      ))}
+    </div>
+  );
+}
+
+/** Asks before something is lost. */
+export function Confirm({ title, children, action, run, close }: { title: string; children: ReactNode; action: string; run: () => void; close: () => void }) {
+  const dialog = useRef<HTMLDialogElement>(null);
+  const id = useId();
+  useEffect(() => dialog.current?.showModal(), []);
+  return (
+    <dialog ref={dialog} onClose={close} aria-labelledby={id}>
+      <h2 id={id}>{title}</h2>
+      <div className="mute">{children}</div>
+      <div className="row end">
+        <Button onClick={close}>Keep</Button>
+        <Button kind="danger" onClick={run}>
+          {action}
+        </Button>
+      </div>
+    </dialog>
+  );
+}
+
+/** Head of a page: where it is, what it is, what can be done. */
+export function Head({ crumbs, title, chip, actions, facts }: { crumbs?: { name: string; href?: string }[]; title: string; chip?: ReactNode; actions?: ReactNode; facts?: ReactNode }) {
+  return (
+    <header className="head">
+      <div className="head-row">
+        <div className="head-title">
+          {crumbs && (
+            <nav aria-label="Where this is" className="crumbs">
+              {crumbs.map((crumb, index) => (
+                <span key={crumb.name}>
+                  {index > 0 && <span aria-hidden> / </span>}
+                  {crumb.href ? <a href={crumb.href}>{crumb.name}</a> : crumb.name}
+                </span>
+              ))}
+            </nav>
+          )}
+          <div className="title-row">
+            <h1>{title}</h1>
+            {chip}
+          </div>
+        </div>
+        {actions && <div className="actions">{actions}</div>}
+      </div>
+      {facts}
+    </header>
+  );
+}
+
+/** The window's title and icon, which carry the state. */
+export function useTitle(title: string, tone?: Tone) {
+  useEffect(() => {
+    document.title = `${title} · Ferroflow`;
+    const colours: Record<Tone, string> = { succeeded: "#1a8f4c", running: "#1f6fe0", failed: "#cf2f3b", attention: "#a86a10", cached: "#0b8593", waiting: "#7a8391" };
+    const dot = tone ? `<circle cx="25" cy="25" r="7" fill="${colours[tone]}"/>` : "";
+    const icon = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><path d="M12 5h7L11 27H4zM22 5h7l-5 14h-7z" fill="#e8602c"/>${dot}</svg>`;
+    document.getElementById("favicon")?.setAttribute("href", `data:image/svg+xml,${encodeURIComponent(icon)}`);
+  }, [title, tone]);
+}
