@@ -7,10 +7,6 @@ use super::name::{ImageName, fits};
 use super::store::FolderImage;
 
 /// What stands for an image.
-#[allow(
-    clippy::large_enum_variant,
-    reason = "one lives per pod that starts, and is short-lived"
-)]
 #[derive(Debug, Clone, PartialEq)]
 pub enum Source {
     /// This very program, sandboxed.
