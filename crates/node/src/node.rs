@@ -5,6 +5,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use kube::Client;
 use tokio::net::TcpStream;
@@ -230,6 +231,11 @@ impl Node {
         tasks.spawn(async move {
             warm.interpreters().await;
         });
+        tasks.spawn(keep_within(
+            images.clone(),
+            Folders::new(&config.data),
+            stop.clone(),
+        ));
         Ok(Self {
             identity,
             client,
@@ -288,11 +294,38 @@ impl Node {
         self.stop.cancel();
         let all = async { while self.tasks.join_next().await.is_some() {} };
         // Events that nobody takes any more must not hold the end up.
-        let _ = tokio::time::timeout(std::time::Duration::from_secs(2), all).await;
+        let _ = tokio::time::timeout(Duration::from_secs(2), all).await;
         self.tasks.abort_all();
         match self.network.take() {
             Some(network) if end_network => Ok(network.shutdown().await?),
             _ => Ok(()),
+        }
+    }
+}
+
+/// Python environments that nobody uses are removed beyond this.
+const KEPT_ENVIRONMENTS_BYTES: u64 = 20 << 30;
+const BETWEEN_PRUNES: Duration = Duration::from_secs(3600);
+
+async fn keep_within(images: Images, folders: Folders, stop: CancellationToken) {
+    while stop
+        .run_until_cancelled(tokio::time::sleep(BETWEEN_PRUNES))
+        .await
+        .is_some()
+    {
+        let (images, folders) = (images.clone(), folders.clone());
+        let pruned = tokio::task::spawn_blocking(move || {
+            images.prune(KEPT_ENVIRONMENTS_BYTES, &folders.environments_in_use())
+        });
+        match pruned.await {
+            Ok(Ok(removed)) if !removed.is_empty() => {
+                tracing::info!(count = removed.len(), "removed unused Python environments");
+            }
+            Ok(Err(error)) => tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "removing unused Python environments failed"
+            ),
+            _ => {}
         }
     }
 }

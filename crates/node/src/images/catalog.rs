@@ -7,10 +7,6 @@ use super::name::{ImageName, fits};
 use super::store::FolderImage;
 
 /// What stands for an image.
-#[allow(
-    clippy::large_enum_variant,
-    reason = "one lives per pod that starts, and is short-lived"
-)]
 #[derive(Debug, Clone, PartialEq)]
 pub enum Source {
     /// This very program, sandboxed.
@@ -23,7 +19,7 @@ pub enum Source {
     /// A folder that was added under this name.
     Folder {
         /// What was added.
-        image: FolderImage,
+        image: Box<FolderImage>,
         /// Its content.
         content: PathBuf,
     },
@@ -111,7 +107,10 @@ pub fn resolve(
             image.created_at
         );
         return Ok(Resolution {
-            source: Source::Folder { image, content },
+            source: Source::Folder {
+                image: Box::new(image),
+                content,
+            },
             why,
         });
     }
@@ -149,7 +148,10 @@ fn by_target(
     }
     let name = ImageName::parse(target).ok()?;
     if let Some((image, content)) = added(&name) {
-        return Some(Source::Folder { image, content });
+        return Some(Source::Folder {
+            image: Box::new(image),
+            content,
+        });
     }
     python_version(&name).map(|wanted| Source::Python { wanted })
 }

@@ -156,6 +156,11 @@ impl Images {
             .await
     }
 
+    /// Removes the environments that nobody used for longest, until the rest takes at most `keep_bytes`.
+    pub fn prune(&self, keep_bytes: u64, in_use: &[String]) -> std::io::Result<Vec<String>> {
+        self.inner.environments.prune(keep_bytes, in_use)
+    }
+
     /// The node's settings for pods.
     pub fn settings(&self) -> &[(String, String)] {
         &self.inner.config.settings

@@ -12,6 +12,9 @@ use serde::{Deserialize, Serialize};
 
 use super::record::PodRecord;
 
+/// The file in a run's folder that names its Python environment.
+pub const ENVIRONMENT: &str = "environment";
+
 /// The folders of all pods of a node.
 #[derive(Debug, Clone)]
 pub struct Folders {
@@ -53,6 +56,22 @@ impl Folders {
             &pod.name_any(),
             &pod.uid().unwrap_or_default(),
         )
+    }
+
+    /// The environments that runs of this node's pods were given.
+    pub fn environments_in_use(&self) -> Vec<String> {
+        let runs = self
+            .all()
+            .into_iter()
+            .map(|(_, folder)| folder.path.join("_runs"));
+        let below = |folder: PathBuf| {
+            let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+            entries.map(|entry| entry.path())
+        };
+        runs.flat_map(below)
+            .flat_map(below)
+            .filter_map(|run| fs::read_to_string(run.join(ENVIRONMENT)).ok())
+            .collect()
     }
 
     /// All folders that exist, with the uid of each one's pod.
@@ -162,6 +181,18 @@ mod tests {
         assert_eq!(folder.read("u1"), Some(record));
         assert_eq!(folder.read("u2"), None);
         assert_eq!(Folders::new(data.path()).all()[0].0, "u1");
+    }
+
+    #[test]
+    fn an_environment_is_in_use_as_long_as_the_run_that_was_given_it_has_a_folder() {
+        let data = tempfile::tempdir().expect("a folder");
+        let folders = Folders::new(data.path());
+        let folder = folders.of("ns", "p", "u1");
+        fs::create_dir_all(folder.run("c", 0)).expect("made");
+        fs::write(folder.run("c", 0).join(ENVIRONMENT), "key").expect("written");
+        assert_eq!(folders.environments_in_use(), ["key"]);
+        folder.strip(false).expect("stripped");
+        assert!(folders.environments_in_use().is_empty());
     }
 
     #[test]

@@ -128,7 +128,7 @@ pub struct Source {
 }
 
 /// How often content from the API is compared with what a pod sees.
-const REFRESH_S: i64 = 20;
+const REFRESH_S: i64 = 30;
 
 impl Volumes {
     /// Makes all volumes of a pod below `folder`, or brings those that came from the API up to date.

@@ -365,6 +365,9 @@ impl Environments {
     /// `in_use` stay, whatever their size.
     pub fn prune(&self, keep_bytes: u64, in_use: &[String]) -> io::Result<Vec<String>> {
         let mut all = Vec::new();
+        if !self.folder.exists() {
+            return Ok(Vec::new());
+        }
         for entry in fs::read_dir(&self.folder)? {
             let path = entry?.path();
             if let Ok(metadata) = path.join(MARKER).metadata() {

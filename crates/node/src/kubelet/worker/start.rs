@@ -23,7 +23,7 @@ use crate::images::{self, Prepared, python};
 use crate::kubelet::Context;
 use crate::kubelet::capacity::device_files;
 use crate::kubelet::events::Kind as EventKind;
-use crate::kubelet::folders::PodFolder;
+use crate::kubelet::folders::{ENVIRONMENT, PodFolder};
 use crate::kubelet::record::run_id;
 use crate::kubelet::spec;
 use crate::volumes::{self, Mounted, TokenWish, fetch, request_token, service_account};
@@ -343,6 +343,7 @@ impl Job {
     async fn make_run_folder(&self, run: &Path, image: &Prepared) -> io::Result<()> {
         let run = run.to_owned();
         let (python, copy) = (image.python.clone(), image.copy.clone());
+        let environment = image.environment.clone();
         let work = move || {
             // A run that did not begin may have left its folder.
             crate::shim::remove(&run)?;
@@ -350,6 +351,9 @@ impl Job {
             let message = spec::termination_message(&run);
             fs::write(&message, "")?;
             fs::set_permissions(&message, fs::Permissions::from_mode(0o666))?;
+            if let Some(key) = environment {
+                fs::write(run.join(ENVIRONMENT), key)?;
+            }
             if let Some(interpreter) = python {
                 python::write_layer(&spec::python_folder(&run), &interpreter)?;
             }
