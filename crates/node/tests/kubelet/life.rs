@@ -146,10 +146,8 @@ async fn a_pod_lives_on_while_no_server_runs_and_is_found_again() -> Result<()> 
     home.lose_node().await;
     home.start_node().await?;
     home.until_known("lasting").await?;
-    assert_eq!(
-        home.exec("lasting", &["touch", "/tmp/end"]).await?,
-        (String::new(), "Success".into())
-    );
+    // The container may end before this command does, and take it along.
+    home.exec("lasting", &["touch", "/tmp/end"]).await?;
     let after = home.until_phase("lasting", "Succeeded").await?;
     assert_eq!(before["status"]["podIP"], after["status"]["podIP"]);
     assert_eq!(after["status"]["containerStatuses"][0]["restartCount"], 0);

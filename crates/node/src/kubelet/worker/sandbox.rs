@@ -2,6 +2,7 @@
 //! process with an address. Made when the first container is to start, taken down when the last one has ended.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::ResourceExt;
@@ -27,6 +28,8 @@ pub(super) enum Sandbox {
 
 /// Longest wait between tries of setting a pod up.
 const LONGEST_WAIT_S: i64 = 30;
+/// A shim whose connection broke is asked again after this.
+const ASK_AGAIN: Duration = Duration::from_millis(100);
 
 impl Worker {
     /// Finds what an earlier server left of the pod: its record, and its shim if that lives.
@@ -64,6 +67,7 @@ impl Worker {
             Adopted::Alive(pod) => {
                 let started_before: Vec<String> = self.record.containers.keys().cloned().collect();
                 self.sandbox = Some(Sandbox::Processes(pod.clone()));
+                self.forget_lost_starts();
                 if let (Some(network), Some(IpAddr::V4(ip))) =
                     (&self.ctx.network, self.record.pod_ip)
                 {
@@ -79,6 +83,19 @@ impl Worker {
                 }
             }
             Adopted::Dead(records) => self.without_sandbox(records, is_built_in(&self.pod)).await,
+        }
+    }
+
+    /// A start that the last server did not get as far as the shim is made again.
+    fn forget_lost_starts(&mut self) {
+        let begun = shim::records(&self.folder.shim()).unwrap_or_default();
+        for (name, own) in &mut self.record.containers {
+            let is_known = begun
+                .iter()
+                .any(|record| record.name == *name && record.attempt == own.restarts);
+            if matches!(own.state, State::Starting) && !is_known {
+                own.state = State::waiting("ContainerCreating", "");
+            }
         }
     }
 
@@ -314,17 +331,22 @@ impl Worker {
     fn follow(&self, pod: &shim::Pod) {
         let (pod, messages) = (pod.clone(), self.messages.clone());
         tokio::spawn(async move {
-            if let Ok((now, mut later)) = pod.subscribe().await {
-                for record in now {
-                    let _ = messages.send(Message::Changed(record));
-                }
-                while let Ok(Some(record)) = later.next().await {
-                    if messages.send(Message::Changed(record)).is_err() {
-                        return;
+            loop {
+                if let Ok((now, mut later)) = pod.subscribe().await {
+                    for record in now {
+                        let _ = messages.send(Message::Changed(record));
+                    }
+                    while let Ok(Some(record)) = later.next().await {
+                        if messages.send(Message::Changed(record)).is_err() {
+                            return;
+                        }
                     }
                 }
+                // A connection can break while the shim lives; then it is asked again.
+                if tokio::time::timeout(ASK_AGAIN, pod.gone()).await.is_ok() {
+                    break;
+                }
             }
-            let _ = pod.gone().await;
             let _ = messages.send(Message::ShimGone);
         });
     }
