@@ -179,6 +179,7 @@ def run_pod_with(platform, name, containers):
     return (status["phase"], status["containerStatuses"][0]["state"]["terminated"]["reason"]), status
 
 
+@pytest.mark.one_machine
 def test_a_gpu_that_is_not_there_is_said_with_the_remedy(tmp_path_factory):
     from conftest import Platform
 

@@ -12,6 +12,9 @@ import pytest
 from conftest import ROOT
 from kfp import dsl
 
+# Pipelines is installed on one machine alone.
+pytestmark = pytest.mark.one_machine
+
 GUIDE = ROOT / "examples/guide"
 
 

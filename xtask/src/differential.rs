@@ -56,9 +56,18 @@ fn compare(args: &Args, kfctl: &PathBuf, real: &PathBuf) -> Result<()> {
     };
     step::run(
         "start the embedded Kubernetes",
-        &mut call(&["up", "--bare", "--detach", "--port", "17878", "--api-port", "17443"]),
+        &mut call(&[
+            "up",
+            "--bare",
+            "--detach",
+            "--port",
+            "17878",
+            "--api-port",
+            "17443",
+        ]),
     )?;
-    let kubectl = std::env::join_paths(setup::kubectl_from(27)?).context("list the kubectl binaries")?;
+    let kubectl =
+        std::env::join_paths(setup::kubectl_from(27)?).context("list the kubectl binaries")?;
     let mut python = step::command(paths::venv_bin("python"));
     python
         .args(["-m", "differential", "--embedded"])

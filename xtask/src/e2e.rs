@@ -1,5 +1,8 @@
 //! The end-to-end suite: the built binary, real clients, a real browser.
 
+use std::path::Path;
+use std::process::Command;
+
 use anyhow::{Context, Result};
 
 use crate::{paths, setup, step, web};
@@ -18,6 +21,35 @@ pub struct Args {
     no_browser: bool,
 }
 
+/// Runs `tests/e2e` against the cluster of `kubeconfig`.
+pub fn on_a_cluster(kubeconfig: &Path, filter: Option<&str>) -> Result<()> {
+    let kubectl = std::env::join_paths(setup::kubectl()?).context("list the kubectl binaries")?;
+    let mut pytest = pytest();
+    pytest
+        .env("FERROFLOW_KUBECONFIG", kubeconfig)
+        .env("FERROFLOW_KUBECTL", &kubectl);
+    if let Some(filter) = filter {
+        pytest.args(["-k", filter]);
+    }
+    step::run("end-to-end tests on a real Kubernetes", &mut pytest)
+}
+
+fn pytest() -> Command {
+    let mut pytest = step::command(paths::venv_bin("python"));
+    pytest
+        .args([
+            "-m",
+            "pytest",
+            "-q",
+            "--timeout=300",
+            "-p",
+            "no:cacheprovider",
+            "tests/e2e",
+        ])
+        .env("PYTHONDONTWRITEBYTECODE", "1");
+    pytest
+}
+
 /// Builds the binary and runs `tests/e2e`, then the browser test.
 pub fn run(args: &Args) -> Result<()> {
     setup::python_environment()?;
@@ -34,18 +66,8 @@ pub fn run(args: &Args) -> Result<()> {
             paths::target().join("debug/kfctl")
         }
     };
-    let mut pytest = step::command(paths::venv_bin("python"));
+    let mut pytest = pytest();
     pytest
-        .args([
-            "-m",
-            "pytest",
-            "-q",
-            "--timeout=300",
-            "-p",
-            "no:cacheprovider",
-            "tests/e2e",
-        ])
-        .env("PYTHONDONTWRITEBYTECODE", "1")
         .env("FERROFLOW_KFCTL", &kfctl)
         .env("FERROFLOW_KUBECTL", &kubectl);
     if let Some(filter) = &args.filter {

@@ -17,7 +17,10 @@ const DEBIAN: &[(&str, &str)] = &[
 ];
 
 /// What a real Kubernetes consists of beside its own programs: the store, and what a node needs.
-const CLUSTER: &[(&str, &str)] = &[("etcd-server", "/usr/bin/etcd"), ("iproute2", "/usr/sbin/ip")];
+const CLUSTER: &[(&str, &str)] = &[
+    ("etcd-server", "/usr/bin/etcd"),
+    ("iproute2", "/usr/sbin/ip"),
+];
 const CLUSTER_NODE: &[(&str, &str)] = &[
     ("containerd", "/usr/bin/containerd"),
     ("runc", "/usr/sbin/runc"),
@@ -58,7 +61,11 @@ pub fn debian_packages() -> Result<()> {
 /// Debian packages of a real Kubernetes; with those of a node if it has one.
 pub fn cluster_packages(has_node: bool) -> Result<()> {
     install(CLUSTER)?;
-    if has_node { install(CLUSTER_NODE) } else { Ok(()) }
+    if has_node {
+        install(CLUSTER_NODE)
+    } else {
+        Ok(())
+    }
 }
 
 fn install(packages: &[(&str, &str)]) -> Result<()> {

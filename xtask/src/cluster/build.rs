@@ -65,10 +65,7 @@ pub fn everything(kubernetes: &str, parts: &[Part]) -> Result<Built> {
             )?,
             "kubernetes",
         ),
-        (
-            setup::kubectl()?.pop().context("find kubectl")?,
-            "kubectl",
-        ),
+        (setup::kubectl()?.pop().context("find kubectl")?, "kubectl"),
     ];
     if parts.contains(&Part::Kubelet) {
         built.push((module("the pause program", "pause", "pause", "")?, "pause"));
@@ -82,7 +79,9 @@ fn stamp(kubernetes: &str) -> String {
     let mut numbers = kubernetes.split('.');
     let (major, minor) = (numbers.next().unwrap_or("1"), numbers.next().unwrap_or("0"));
     let version = "k8s.io/component-base/version";
-    format!("-X {version}.gitVersion=v{kubernetes} -X {version}.gitMajor={major} -X {version}.gitMinor={minor}")
+    format!(
+        "-X {version}.gitVersion=v{kubernetes} -X {version}.gitMajor={major} -X {version}.gitMinor={minor}"
+    )
 }
 
 /// Builds the Go module in tests/cluster/`folder`, unless the cache has it from the same sources.
@@ -106,7 +105,9 @@ fn module(what: &str, folder: &str, name: &str, flags: &str) -> Result<PathBuf> 
         return Ok(program);
     }
     if !step::has("go") {
-        bail!("{what} is built from its Go module and this machine has no Go; install Go 1.26 or newer");
+        bail!(
+            "{what} is built from its Go module and this machine has no Go; install Go 1.26 or newer"
+        );
     }
     fs::create_dir_all(&programs).with_context(|| format!("create {}", programs.display()))?;
     let unfinished = programs.join(format!("{name}-{key}.{}", std::process::id()));

@@ -14,7 +14,7 @@ use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
 use super::place::{Place, Record};
-use super::{hold, network};
+use super::{hold, network, traces};
 use crate::step;
 
 /// How long one part may take to answer.
@@ -72,6 +72,7 @@ pub fn begin(place: &Place, mut record: Record) -> Result<()> {
         .arg(std::env::current_exe().context("find this program")?)
         .args(["cluster", "hold", "--dir"])
         .arg(place.root())
+        .env(traces::MARK, place.root())
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log)
@@ -102,7 +103,10 @@ fn first_process(place: &Place, outer: &mut Child) -> Result<Process> {
             return Ok(process);
         }
         if let Some(status) = outer.try_wait()? {
-            bail!("unshare ended with {status}: {}", last_line(&place.log("hold")));
+            bail!(
+                "unshare ended with {status}: {}",
+                last_line(&place.log("hold"))
+            );
         }
         if Instant::now() > deadline {
             bail!("unshare started nothing within 10 s");
@@ -140,7 +144,11 @@ fn follow(place: &Place, outer: &mut Child) -> Result<()> {
             );
         }
         if last.elapsed() > PATIENCE {
-            bail!("no part became ready within {} s; see {}", PATIENCE.as_secs(), place.log("hold").display());
+            bail!(
+                "no part became ready within {} s; see {}",
+                PATIENCE.as_secs(),
+                place.log("hold").display()
+            );
         }
         thread::sleep(Duration::from_millis(50));
     }
@@ -181,7 +189,7 @@ fn until(what: &str, holds: impl Fn() -> bool) -> Result<()> {
 }
 
 /// Every hierarchy of cgroups: one for each controller, or one for all.
-fn hierarchies() -> Result<Vec<PathBuf>> {
+pub fn hierarchies() -> Result<Vec<PathBuf>> {
     let root = Path::new("/sys/fs/cgroup");
     if root.join("cgroup.controllers").exists() {
         return Ok(vec![root.to_owned()]);
@@ -215,7 +223,9 @@ fn remove_cgroups(place: &Place) -> Result<()> {
     for hierarchy in hierarchies()? {
         let group = hierarchy.join(place.mark());
         if group.exists() {
-            until("the cluster's cgroups are empty", || remove_cgroup(&group).is_ok())?;
+            until("the cluster's cgroups are empty", || {
+                remove_cgroup(&group).is_ok()
+            })?;
         }
     }
     Ok(())

@@ -113,7 +113,12 @@ impl Authority {
         })
     }
 
-    fn sign(&self, user: &str, groups: &[&str], change: impl FnOnce(&mut CertificateParams)) -> Result<(String, String)> {
+    fn sign(
+        &self,
+        user: &str,
+        groups: &[&str],
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> Result<(String, String)> {
         let mut params = CertificateParams::default();
         params.use_authority_key_identifier_extension = true;
         params.key_usages = vec![

@@ -54,7 +54,11 @@ pub fn ctr(arguments: &[&str]) -> Result<String> {
         .args(arguments)
         .output()?;
     if !output.status.success() {
-        bail!("ctr {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim());
+        bail!(
+            "ctr {}: {}",
+            arguments.join(" "),
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

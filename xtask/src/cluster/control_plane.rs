@@ -61,9 +61,14 @@ pub fn controller_manager(inside: &Inside) -> Start {
     let mut command = inside.command(Part::ControllerManager);
     let kubeconfig = inside.key("kube-controller-manager.kubeconfig");
     command
-        .args(["kubeconfig", "authentication-kubeconfig", "authorization-kubeconfig"].map(
-            |name| format!("--{name}={kubeconfig}"),
-        ))
+        .args(
+            [
+                "kubeconfig",
+                "authentication-kubeconfig",
+                "authorization-kubeconfig",
+            ]
+            .map(|name| format!("--{name}={kubeconfig}")),
+        )
         .arg(format!(
             "--service-account-private-key-file={}",
             inside.key("tokens.key")
@@ -89,9 +94,14 @@ pub fn scheduler(inside: &Inside) -> Start {
     let mut command = inside.command(Part::Scheduler);
     let kubeconfig = inside.key("kube-scheduler.kubeconfig");
     command
-        .args(["kubeconfig", "authentication-kubeconfig", "authorization-kubeconfig"].map(
-            |name| format!("--{name}={kubeconfig}"),
-        ))
+        .args(
+            [
+                "kubeconfig",
+                "authentication-kubeconfig",
+                "authorization-kubeconfig",
+            ]
+            .map(|name| format!("--{name}={kubeconfig}")),
+        )
         .arg("--cert-dir=/run/kube-scheduler");
     Start {
         command,
@@ -102,7 +112,15 @@ pub fn scheduler(inside: &Inside) -> Start {
 fn leads(inside: &Inside) -> Result<()> {
     let path = "jsonpath={.spec.holderIdentity}";
     inside
-        .kubectl(&["-n", "kube-system", "get", "lease", "kube-scheduler", "-o", path])
+        .kubectl(&[
+            "-n",
+            "kube-system",
+            "get",
+            "lease",
+            "kube-scheduler",
+            "-o",
+            path,
+        ])
         .context("find the scheduler's lease")
         .map(drop)
 }

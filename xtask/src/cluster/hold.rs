@@ -96,7 +96,11 @@ fn start_all(place: &Place, record: Record, say: &mut dyn FnMut(&str) -> Result<
 /// nothing that they read.
 fn make_mounts(place: &Place) -> Result<()> {
     bind(place.root(), Path::new(INSIDE))?;
-    for (own, hidden) in [("run", "/run"), ("var-lib", "/var/lib"), ("var-log", "/var/log")] {
+    for (own, hidden) in [
+        ("run", "/run"),
+        ("var-lib", "/var/lib"),
+        ("var-log", "/var/log"),
+    ] {
         bind(&Path::new(INSIDE).join(own), Path::new(hidden))?;
     }
     kubelet::keep_from_kernel(&Path::new(INSIDE).join("sysctl"))?;
@@ -163,7 +167,10 @@ fn await_ready(
         match is_ready(inside) {
             Ok(()) => return Ok(()),
             Err(error) if Instant::now() > deadline => {
-                bail!("{name} was not ready within {} s: {error:#}", PATIENCE.as_secs());
+                bail!(
+                    "{name} was not ready within {} s: {error:#}",
+                    PATIENCE.as_secs()
+                );
             }
             Err(_) => thread::sleep(Duration::from_millis(100)),
         }
@@ -200,8 +207,8 @@ impl Inside {
 /// Whether something answers 200 to a plain HTTP request.
 pub fn answers(address: &str, path: &str) -> Result<()> {
     use std::io::Read;
-    let mut stream = std::net::TcpStream::connect(address)
-        .with_context(|| format!("reach {address}"))?;
+    let mut stream =
+        std::net::TcpStream::connect(address).with_context(|| format!("reach {address}"))?;
     stream.set_read_timeout(Some(Duration::from_secs(2)))?;
     write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
     let mut answer = String::new();
@@ -210,7 +217,10 @@ pub fn answers(address: &str, path: &str) -> Result<()> {
         return Ok(());
     }
     read.map(drop)?;
-    bail!("{address}{path} answers {}", answer.lines().next().unwrap_or("nothing"))
+    bail!(
+        "{address}{path} answers {}",
+        answer.lines().next().unwrap_or("nothing")
+    )
 }
 
 /// Writes one of the parts' own files.

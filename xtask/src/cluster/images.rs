@@ -18,13 +18,29 @@ pub const PAUSE: &str = "registry.k8s.io/pause:3.10";
 /// Gives the running cluster's node the image `name` with the contents of `folder`.
 pub fn add(place: &Place, name: &str, folder: &Path) -> Result<()> {
     let Some(process) = place.running()?.and_then(|record| record.process) else {
-        bail!("no cluster runs in {}; start one with cargo xtask cluster up", place.root().display());
+        bail!(
+            "no cluster runs in {}; start one with cargo xtask cluster up",
+            place.root().display()
+        );
     };
     let archive = place.root().join("images/added.tar");
     write_archive(&archive, name, folder, None)?;
     let output = Command::new("nsenter")
-        .args(["--target", &process.pid.to_string(), "--mount", "--net", "--pid", "--"])
-        .args(["ctr", "--address", containerd::SOCKET, "--namespace", "k8s.io"])
+        .args([
+            "--target",
+            &process.pid.to_string(),
+            "--mount",
+            "--net",
+            "--pid",
+            "--",
+        ])
+        .args([
+            "ctr",
+            "--address",
+            containerd::SOCKET,
+            "--namespace",
+            "k8s.io",
+        ])
         .args(["images", "import", "/mnt/images/added.tar"])
         .output()
         .context("start nsenter (Debian: util-linux)")?;
@@ -42,14 +58,20 @@ pub fn add(place: &Place, name: &str, folder: &Path) -> Result<()> {
 pub fn add_pause(inside: &Inside) -> Result<()> {
     let folder = inside.place.root().join("images/pause");
     fs::create_dir_all(&folder).context("create the pause image's folder")?;
-    fs::copy(inside.place.program("pause"), folder.join("pause")).context("copy the pause program")?;
+    fs::copy(inside.place.program("pause"), folder.join("pause"))
+        .context("copy the pause program")?;
     let archive = inside.place.root().join("images/pause.tar");
     write_archive(&archive, PAUSE, &folder, Some("/pause"))?;
     containerd::ctr(&["images", "import", &archive.display().to_string()]).map(drop)
 }
 
 /// Writes `folder` as a Docker archive of one layer.
-fn write_archive(archive: &Path, name: &str, folder: &Path, entrypoint: Option<&str>) -> Result<()> {
+fn write_archive(
+    archive: &Path,
+    name: &str,
+    folder: &Path,
+    entrypoint: Option<&str>,
+) -> Result<()> {
     let layer = archive.with_extension("layer");
     let mut builder = tar::Builder::new(
         File::create(&layer).with_context(|| format!("create {}", layer.display()))?,
@@ -110,7 +132,11 @@ fn full_name(name: &str) -> String {
         (false, false) => format!("docker.io/library/{name}"),
     };
     let last = name.rsplit('/').next().unwrap_or_default();
-    if last.contains(':') { name } else { name + ":latest" }
+    if last.contains(':') {
+        name
+    } else {
+        name + ":latest"
+    }
 }
 
 fn go_architecture() -> &'static str {
@@ -128,7 +154,10 @@ mod tests {
     fn a_bare_name_is_found_where_the_runtime_looks_for_it() {
         assert_eq!(full_name("alpine"), "docker.io/library/alpine:latest");
         assert_eq!(full_name("team/step:1"), "docker.io/team/step:1");
-        assert_eq!(full_name("registry.k8s.io/pause:3.10"), "registry.k8s.io/pause:3.10");
+        assert_eq!(
+            full_name("registry.k8s.io/pause:3.10"),
+            "registry.k8s.io/pause:3.10"
+        );
         assert_eq!(full_name("localhost:5000/x"), "localhost:5000/x:latest");
     }
 }

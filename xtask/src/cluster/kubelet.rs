@@ -10,7 +10,7 @@ use super::place::INSIDE;
 use super::{Part, containerd, network};
 
 /// Settings of the kernel that the kubelet wants for the whole machine, with the values it wants.
-const WHOLE_MACHINE: [(&str, &str); 6] = [
+pub const WHOLE_MACHINE: [(&str, &str); 6] = [
     ("vm/overcommit_memory", "1"),
     ("vm/panic_on_oom", "0"),
     ("kernel/panic", "10"),
@@ -82,7 +82,10 @@ pub fn start(inside: &Inside) -> Result<Start> {
 /// Names outside the cluster: none is answered, so that no test depends on one.
 fn resolver(inside: &Inside) -> Result<String> {
     let path = inside.place.root().join("resolv.conf");
-    write(&path, &format!("nameserver {}\n", inside.record.node_address))?;
+    write(
+        &path,
+        &format!("nameserver {}\n", inside.record.node_address),
+    )?;
     Ok(path.display().to_string())
 }
 
@@ -90,7 +93,10 @@ fn resolver(inside: &Inside) -> Result<String> {
 pub fn proxy(inside: &Inside) -> Result<Start> {
     let mut command = inside.command(Part::KubeProxy);
     command
-        .arg(format!("--kubeconfig={}", inside.key("kube-proxy.kubeconfig")))
+        .arg(format!(
+            "--kubeconfig={}",
+            inside.key("kube-proxy.kubeconfig")
+        ))
         .arg(format!("--hostname-override={NODE}"))
         .arg(format!("--cluster-cidr={}", network::PODS))
         .args(["--proxy-mode=iptables", "--conntrack-max-per-core=0"]);

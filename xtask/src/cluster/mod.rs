@@ -13,6 +13,7 @@ mod kubelet;
 mod network;
 mod parts;
 mod place;
+mod traces;
 
 use std::path::PathBuf;
 
@@ -21,6 +22,7 @@ use anyhow::{Result, bail};
 use crate::setup;
 pub use parts::{Optional, Part};
 pub use place::Place;
+pub use traces::Traces;
 
 /// Options of `cargo xtask cluster`.
 #[derive(clap::Args)]
@@ -76,6 +78,19 @@ pub struct Up {
 }
 
 impl Up {
+    /// The same with this version of Kubernetes, if one is given.
+    pub fn version(mut self, number: Option<&str>) -> Result<Self> {
+        if let Some(number) = number {
+            self.kubernetes = build::known_version(number).map_err(anyhow::Error::msg)?;
+        }
+        Ok(self)
+    }
+
+    /// Where it will be.
+    pub fn place(&self) -> Result<Place> {
+        self.place.place()
+    }
+
     /// The default cluster of `dir`, without `without`.
     pub fn new(dir: Option<PathBuf>, without: Vec<Optional>) -> Self {
         Self {

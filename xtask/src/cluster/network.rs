@@ -25,8 +25,16 @@ const INNER: &str = "eth0";
 pub fn join(place: &Place, record: &Record, process: u32) -> Result<()> {
     let outer = place.mark();
     let process = process.to_string();
-    ip(&["link", "add", &outer, "type", "veth", "peer", "name", INNER, "netns", &process])?;
-    ip(&["address", "add", &format!("{}/30", record.host_address), "dev", &outer])?;
+    ip(&[
+        "link", "add", &outer, "type", "veth", "peer", "name", INNER, "netns", &process,
+    ])?;
+    ip(&[
+        "address",
+        "add",
+        &format!("{}/30", record.host_address),
+        "dev",
+        &outer,
+    ])?;
     ip(&["link", "set", &outer, "up"])
 }
 
@@ -37,9 +45,8 @@ pub fn is_joined(place: &Place) -> bool {
 
 /// Sets up the inside, once the link is there.
 pub fn enter(record: &Record) -> Result<()> {
-    let has_link = || {
-        fs::read_to_string("/proc/net/dev").is_ok_and(|devices| devices.contains("eth0:"))
-    };
+    let has_link =
+        || fs::read_to_string("/proc/net/dev").is_ok_and(|devices| devices.contains("eth0:"));
     for _ in 0..500 {
         if has_link() {
             break;
@@ -50,9 +57,21 @@ pub fn enter(record: &Record) -> Result<()> {
         bail!("the link to this machine did not come within 10 s");
     }
     ip(&["link", "set", "lo", "up"])?;
-    ip(&["address", "add", &format!("{}/30", record.node_address), "dev", INNER])?;
+    ip(&[
+        "address",
+        "add",
+        &format!("{}/30", record.node_address),
+        "dev",
+        INNER,
+    ])?;
     ip(&["link", "set", INNER, "up"])?;
-    ip(&["route", "add", "default", "via", &record.host_address.to_string()])?;
+    ip(&[
+        "route",
+        "add",
+        "default",
+        "via",
+        &record.host_address.to_string(),
+    ])?;
     fs::write("/proc/sys/net/ipv4/ip_forward", "1").context("turn on forwarding in the cluster")
 }
 

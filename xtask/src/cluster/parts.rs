@@ -92,7 +92,10 @@ pub fn status(place: &Place) -> Result<()> {
     let children = children_of(first);
     let mut total_kib = 0;
     for part in &record.parts {
-        match children.iter().find(|child| child.name == clipped(part.program())) {
+        match children
+            .iter()
+            .find(|child| child.name == clipped(part.program()))
+        {
             Some(child) => {
                 total_kib += child.resident_kib;
                 println!("{:>6} MB  {}", child.resident_kib / 1024, part.program());
@@ -131,7 +134,9 @@ fn children_of(parent: u32) -> Vec<Child> {
             (field("PPid:")? == parent.to_string()).then_some(())?;
             Some(Child {
                 name: field("Name:")?,
-                resident_kib: field("VmRSS:").and_then(|kib| kib.parse().ok()).unwrap_or(0),
+                resident_kib: field("VmRSS:")
+                    .and_then(|kib| kib.parse().ok())
+                    .unwrap_or(0),
             })
         })
         .collect()

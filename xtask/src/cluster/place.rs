@@ -121,8 +121,7 @@ impl Place {
             "bin", "keys", "logs", "images", "etcd", "run", "var-lib", "var-log", "cni", "sysctl",
         ] {
             let folder = self.root.join(folder);
-            fs::create_dir_all(&folder)
-                .with_context(|| format!("create {}", folder.display()))?;
+            fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
         }
         for (program, name) in built.programs() {
             link_or_copy(program, &self.program(name))?;
@@ -170,8 +169,17 @@ impl Place {
     /// Forgets everything but the logs.
     pub fn forget(&self) -> Result<()> {
         for name in [
-            "cluster.json", "kubeconfig", "bin", "keys", "images", "etcd", "run", "var-lib", "var-log",
-            "cni", "sysctl",
+            "cluster.json",
+            "kubeconfig",
+            "bin",
+            "keys",
+            "images",
+            "etcd",
+            "run",
+            "var-lib",
+            "var-log",
+            "cni",
+            "sysctl",
         ] {
             let path = self.root.join(name);
             let removed = if path.is_dir() {
