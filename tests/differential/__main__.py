@@ -22,17 +22,25 @@ from .server import Server
 KNOWN = pathlib.Path(__file__).parent / "known.yaml"
 
 
-def run(server: Server, modules, kubectls) -> Server:
-    """Every script, in order, on one server."""
+def plays(modules, kubectls):
+    """Each script with its name and what it needs beside a server."""
     for module in modules:
-        server.script = module.__name__.rsplit(".", 1)[1]
-        if server.script.startswith("kubectl"):
+        name = module.__name__.rsplit(".", 1)[1]
+        if name.startswith("kubectl"):
             for binary in kubectls:
-                server.script = f"kubectl-{binary.rsplit('.', 1)[-1]}"
-                module.script(server, binary)
+                yield f"kubectl-{binary.rsplit('.', 1)[-1]}", module, (binary,)
         else:
-            module.script(server)
-    return server
+            yield name, module, ()
+
+
+def play(server: Server, name, module, arguments) -> list:
+    """One script on one server; answers its exchanges."""
+    server.script, server.exchanges = name, []
+    try:
+        module.script(server, *arguments)
+    except Exception as error:
+        raise RuntimeError(f"{name} on the {server.label} server, after {server.exchanges[-1].name if server.exchanges else 'nothing'}") from error
+    return server.exchanges
 
 
 def shown(value) -> str:
@@ -61,27 +69,36 @@ def main() -> int:
     mark = f"r{int(time.time()) % 1000:03}"
     servers = [Server("embedded", options.embedded, mark), Server("real", options.real, mark)]
     started = time.monotonic()
-    with ThreadPoolExecutor() as pool:
-        embedded, real = pool.map(lambda server: run(server, modules, kubectls), servers)
     known = yaml.safe_load(KNOWN.read_text()) or []
-    used, unknown, listed = set(), 0, 0
-    for ours, theirs in zip(embedded.exchanges, real.exchanges, strict=True):
-        for path, left, right in compare(ours, theirs):
-            hit = next((index for index, entry in enumerate(known) if is_known(entry, ours.name, path)), None)
-            if hit is not None:
-                used.add(hit)
-                listed += 1
-                if not options.all:
-                    continue
-            unknown += hit is None
-            print(f"{ours.name}: {ours.request}\n  {path}\n    embedded: {shown(left)}\n    real:     {shown(right)}")
-            if hit is not None:
-                print(f"    known:    {known[hit]['reason']}")
+    used, asked, unknown, listed = set(), 0, 0, 0
+    for name, module, arguments in plays(modules, kubectls):
+        try:
+            with ThreadPoolExecutor() as pool:
+                embedded, real = pool.map(lambda server: play(server, name, module, arguments), servers)
+        except RuntimeError as error:
+            print(f"{error}: {error.__cause__!r}", flush=True)
+            unknown += 1
+            continue
+        asked += len(embedded)
+        for ours, theirs in zip(embedded, real, strict=True):
+            for path, left, right in compare(ours, theirs):
+                hit = next((index for index, entry in enumerate(known) if is_known(entry, ours.name, path)), None)
+                if hit is None:
+                    unknown += 1
+                else:
+                    used.add(hit)
+                    listed += 1
+                    if not options.all:
+                        continue
+                print(f"{ours.name}: {ours.request}\n  {path}\n    embedded: {shown(left)}\n    real:     {shown(right)}", flush=True)
+                if hit is not None:
+                    print(f"    known:    {known[hit]['reason']}")
+        print(f"  {name}: {len(embedded)} exchanges, {time.monotonic() - started:.0f} s since the start", flush=True)
     stale = [entry for index, entry in enumerate(known) if index not in used and not options.only]
     for entry in stale:
         print(f"no longer differs: {entry['exchange']} {entry['path']}; take it out of known.yaml")
     seconds = time.monotonic() - started
-    print(f"{len(embedded.exchanges)} exchanges in {seconds:.0f} s: {unknown} differences that are not listed, {listed} that are, {len(stale)} stale entries")
+    print(f"{asked} exchanges in {seconds:.0f} s: {unknown} differences that are not listed, {listed} that are, {len(stale)} stale entries")
     return 1 if unknown or stale else 0
 
 

@@ -64,10 +64,22 @@ class Absent:
 ABSENT = Absent()
 
 
+def brief(answer) -> str:
+    """The code with the reason, where there is one."""
+    body = answer.get("body")
+    said = body.get("message") if isinstance(body, dict) else body
+    return f"{answer['code']} {said or answer.get('err') or ''}".strip()
+
+
 def compare(exchange, other):
     """The differences between two answers to the same request."""
     if exchange.name != other.name:
         raise AssertionError(f"the script went two ways: {exchange.name} here, {other.name} there")
-    for path, left, right in differences(masked(exchange.answer), masked(other.answer)):
+    left, right = masked(exchange.answer), masked(other.answer)
+    if left["code"] != right["code"]:
+        # What follows from that is not worth a line each.
+        yield "$.code", brief(left), brief(right)
+        return
+    for path, left, right in differences(left, right):
         if not any(fnmatch.fnmatchcase(path, f"$.{pattern}*".replace("[", "[[]")) for pattern in exchange.ignored):
             yield path, left, right

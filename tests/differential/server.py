@@ -93,7 +93,10 @@ class Server:
 
     def ask(self, name: str, method: str, path: str, body=None, *, ignore=(), **options):
         """One exchange; answers the parsed body."""
-        response = self._send(method, path, body, **options)
+        try:
+            response = self._send(method, path, body, **options)
+        except requests.ConnectionError:
+            return self.keep(name, f"{method} {path}", {"code": 0, "body": "the connection was closed without an answer"}, ignore) or {}
         answer = {"code": response.status_code, "type": response.headers.get("Content-Type")}
         if WARNINGS in response.headers:
             answer["warnings"] = response.headers[WARNINGS]
