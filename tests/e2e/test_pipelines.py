@@ -5,11 +5,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import kfp
 import pytest
-from conftest import ROOT
+from conftest import ROOT, until
 from kfp import dsl
 
 GUIDE = ROOT / "examples/guide"
@@ -216,14 +215,3 @@ def test_a_missing_image_is_said_with_the_remedy(platform, tmp_path):
     submitted = json.loads(platform.kfctl("run", package, "--output", "json").stdout)
     step = until(lambda: next((task for task in tasks(platform, submitted["run_id"]) if "kfctl image add" in task.get("status_metadata", {}).get("message", "")), None))
     assert "no-such-image" in step["status_metadata"]["message"]
-
-
-def until(condition, seconds=60):
-    """Waits for a condition and answers what it gave."""
-    deadline = time.monotonic() + seconds
-    while True:
-        value = condition()
-        if value:
-            return value
-        assert time.monotonic() < deadline, "the condition did not come true"
-        time.sleep(0.1)

@@ -148,7 +148,7 @@ async fn create(
         Err(error) if write::is_namespace_terminating(&error) => Ok(None),
         Err(error) if write::is_already_exists(&error) => Ok(None),
         Err(error) => {
-            let message = format!("Error creating job: {}", control::informer::chain(&error));
+            let message = format!("Error creating job: {}", objects::chain(&error));
             context.recorder.warning(cron, "FailedCreate", message);
             Err(error)
         }

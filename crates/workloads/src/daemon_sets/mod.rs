@@ -252,7 +252,7 @@ async fn create(
         }
         Err(error) if write::is_namespace_terminating(&error) => Ok(()),
         Err(error) => {
-            let message = format!("Error creating: {}", control::informer::chain(&error));
+            let message = format!("Error creating: {}", objects::chain(&error));
             context.recorder.warning(set, "FailedCreate", message);
             Err(error)
         }

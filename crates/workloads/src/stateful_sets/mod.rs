@@ -292,7 +292,7 @@ async fn create(
                 "create Pod {}-{number} in StatefulSet {} failed error: {}",
                 set.name_any(),
                 set.name_any(),
-                control::informer::chain(&error)
+                objects::chain(&error)
             );
             context.recorder.warning(set, "FailedCreate", message);
             Err(error)
