@@ -88,22 +88,6 @@ print('bounded')
     assert run_pod(platform, "bounded", script) == ("Succeeded", "bounded\n")
 
 
-def test_too_much_memory_is_an_honest_oom_kill(platform):
-    resources = {"limits": {"memory": "64Mi"}}
-    containers = [{"name": "main", "image": "python:3.11", "command": ["python3", "-c", "x = bytearray(400 << 20); import time; time.sleep(30)"], "resources": resources}]
-    phase, _ = run_pod_with(platform, "greedy", containers)
-    assert phase == ("Failed", "OOMKilled")
-
-
-def run_pod_with(platform, name, containers):
-    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": {"restartPolicy": "Never", "containers": containers}}
-    platform.kubectl("apply", "-f", "-", stdin=json.dumps(pod))
-    platform.kubectl("wait", "pod", name, "--for=jsonpath={.status.phase}=Failed", "--timeout=60s")
-    status = json.loads(platform.kubectl("get", "pod", name, "-o", "json"))["status"]
-    platform.kubectl("delete", "pod", name, "--wait=false")
-    return (status["phase"], status["containerStatuses"][0]["state"]["terminated"]["reason"]), status
-
-
 def test_a_gpu_that_is_not_there_is_said_with_the_remedy(tmp_path_factory):
     from conftest import Platform
 
