@@ -76,7 +76,7 @@ def compare(exchange, other):
     if exchange.name != other.name:
         raise AssertionError(f"the script went two ways: {exchange.name} here, {other.name} there")
     left, right = masked(exchange.answer), masked(other.answer)
-    if left["code"] != right["code"]:
+    if left.get("code") != right.get("code"):
         # What follows from that is not worth a line each.
         yield "$.code", brief(left), brief(right)
         return

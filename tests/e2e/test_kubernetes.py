@@ -4,6 +4,8 @@ import json
 import os
 import time
 
+import pytest
+
 
 def test_the_python_client_creates_watches_and_deletes(platform):
     from kubernetes import client, config, watch

@@ -61,7 +61,8 @@ impl Part {
             parts.push(Self::Scheduler);
         }
         if has(Optional::Kubelet) {
-            parts.extend([Self::Containerd, Self::Dns, Self::KubeProxy, Self::Kubelet]);
+            // The proxy looks the node up, and guesses its address where there is none.
+            parts.extend([Self::Containerd, Self::Dns, Self::Kubelet, Self::KubeProxy]);
         }
         parts
     }
@@ -166,7 +167,8 @@ mod tests {
     }
 
     #[test]
-    fn the_kubelet_starts_last_so_that_a_ready_node_means_a_ready_cluster() {
-        assert_eq!(Part::chosen(false, &[]).last(), Some(&Part::Kubelet));
+    fn the_proxy_starts_after_the_kubelet_whose_node_it_looks_up() {
+        let parts = Part::chosen(false, &[]);
+        assert!(parts.ends_with(&[Part::Kubelet, Part::KubeProxy]));
     }
 }
