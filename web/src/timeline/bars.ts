@@ -20,11 +20,10 @@ export function bars(tasks: Task[], now: number): { bars: Bar[]; begin: number; 
   const ends = real.map((task) => (isOver(task.state) ? moment(task.end_time) : now)).filter((at) => at !== undefined);
   const end = Math.max(begin + 1000, ...ends);
   const share = (at: number) => Math.min(1, Math.max(0, (at - begin) / (end - begin)));
-  const allEnds = real.map((task) => moment(task.end_time)).filter((at) => at !== undefined);
   const made = real.map((task): Bar => {
     const start = began(task);
-    // All tasks are made at the beginning; waiting that says something begins when the last one before it ended.
-    const ready = Math.max(moment(task.create_time) ?? begin, ...allEnds.filter((at) => start !== undefined && at <= start));
+    // A task is created when its turn comes: from then on it waits for its pod.
+    const ready = moment(task.create_time) ?? start ?? now;
     const stop = moment(task.end_time) ?? (isOver(task.state) ? start : now);
     const at = iterations(task);
     return {

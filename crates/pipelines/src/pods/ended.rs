@@ -27,7 +27,12 @@ pub async fn write_step(stores: &Stores, step: &Step) -> Result<(), String> {
     store
         .write(&key, Bytes::from(text))
         .await
-        .map_err(|problem| format!("the artifact volume cannot be written: {}", chain(&problem)))?;
+        .map_err(|problem| {
+            format!(
+                "the artifact volume cannot be written: {}",
+                objects::chain(&problem)
+            )
+        })?;
     if let artifacts::Store::Local(local) = store
         && let Ok((_, folder)) = stores.resolve(&step.run_folder)
     {
@@ -160,13 +165,6 @@ fn last_lines(content: &[u8]) -> Vec<String> {
         .filter(|line| !line.trim().is_empty())
         .collect();
     lines[lines.len().saturating_sub(TAIL_LINES)..].to_vec()
-}
-
-fn chain(problem: &dyn std::error::Error) -> String {
-    problem.source().map_or_else(
-        || problem.to_string(),
-        |cause| format!("{problem}: {cause}"),
-    )
 }
 
 #[cfg(test)]
