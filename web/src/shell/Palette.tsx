@@ -111,8 +111,9 @@ export function Palette({ session, namespaces, close, help, signOut }: Props) {
   const groups = [
     { name: "Pages", entries: pages.filter((entry) => fits(entry, words)).filter((entry) => !isIdle || !entry.id.startsWith("absent")) },
     { name: "Steps of this run", entries: steps.filter((entry) => fits(entry, words)).slice(0, 12) },
-    { name: "Runs", entries: found },
-    { name: "Pipelines", entries: foundPipelines },
+    // What is still there from the search before is left out, or Enter would open it.
+    { name: "Runs", entries: found.filter((entry) => fits(entry, words)) },
+    { name: "Pipelines", entries: foundPipelines.filter((entry) => fits(entry, words)) },
     { name: "Actions", entries: actions.filter((entry) => fits(entry, words)).filter((entry) => !isIdle || !entry.id.startsWith("ns-")) },
   ].filter((group) => group.entries.length > 0);
   return (
