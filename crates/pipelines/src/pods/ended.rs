@@ -9,6 +9,7 @@ use kube::api::LogParams;
 
 use crate::engine::Outcome;
 use crate::engine::step::Step;
+use crate::stamped_log::unstamp;
 
 /// Longest log that is kept whole; of a longer one the first part is.
 const LOG_LIMIT_BYTES: usize = 64 * 1024 * 1024;
@@ -114,7 +115,7 @@ pub fn failure(cause: Option<&str>, exit_code: Option<i32>, tail: &[String]) -> 
     message
 }
 
-/// Keeps a pod's log under a URI; gives its last lines.
+/// Keeps a pod's log, each line with its time, under a URI; gives its last lines.
 pub async fn keep_log(
     pods: &Api<Pod>,
     pod: &str,
@@ -123,6 +124,7 @@ pub async fn keep_log(
 ) -> (Option<String>, Vec<String>) {
     let options = LogParams {
         container: Some("main".to_owned()),
+        timestamps: true,
         ..LogParams::default()
     };
     let Ok(stream) = pods.log_stream(pod, &options).await else {
@@ -157,11 +159,12 @@ pub async fn keep_log(
 
 fn last_lines(content: &[u8]) -> Vec<String> {
     let end = String::from_utf8_lossy(&content[content.len().saturating_sub(8192)..]).into_owned();
-    let lines: Vec<&str> = end.lines().filter(|line| !line.trim().is_empty()).collect();
-    lines[lines.len().saturating_sub(TAIL_LINES)..]
-        .iter()
-        .map(|line| (*line).to_owned())
-        .collect()
+    let lines: Vec<String> = end
+        .lines()
+        .map(|line| String::from_utf8_lossy(&unstamp(line.as_bytes())).into_owned())
+        .filter(|line| !line.trim().is_empty())
+        .collect();
+    lines[lines.len().saturating_sub(TAIL_LINES)..].to_vec()
 }
 
 #[cfg(test)]
