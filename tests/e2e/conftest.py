@@ -49,12 +49,18 @@ class Platform:
     def kubeconfig(self) -> pathlib.Path:
         return self.folder / "kubeconfig"
 
-    def kfctl(self, *arguments, check=True, timeout=240, **options) -> subprocess.CompletedProcess:
+    def kfctl(self, *arguments, **options) -> subprocess.CompletedProcess:
         """Runs kfctl on this platform's folder."""
         env = {**os.environ, "FERROFLOW_DATA_DIR": str(self.folder), "NO_COLOR": "1"}
-        done = subprocess.run([str(KFCTL), *map(str, arguments)], capture_output=True, text=True, env=env, timeout=timeout, **options)
+        return self.run_kfctl(KFCTL, arguments, env, **options)
+
+    @staticmethod
+    def run_kfctl(binary, arguments, env, check=True, timeout=240, **options) -> subprocess.CompletedProcess:
+        """Runs a kfctl in an environment; fails with all that it said unless told not to."""
+        words = list(map(str, arguments))
+        done = subprocess.run([str(binary), *words], capture_output=True, text=True, env=env, timeout=timeout, **options)
         if check and done.returncode != 0:
-            raise AssertionError(f"kfctl {' '.join(map(str, arguments))} ended with {done.returncode}\n{done.stdout}\n{done.stderr}")
+            raise AssertionError(f"kfctl {' '.join(words)} ended with {done.returncode}\n{done.stdout}\n{done.stderr}")
         return done
 
     def up(self) -> str:
