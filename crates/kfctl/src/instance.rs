@@ -53,7 +53,14 @@ impl DataFolder {
                 "cannot write to {}: {error}; choose another folder with --data-dir or make this one yours",
                 self.0.display()
             ),
-            _ => anyhow::anyhow!("cannot create {}: {error}", self.0.display()),
+            ErrorKind::AlreadyExists | ErrorKind::NotADirectory => anyhow::anyhow!(
+                "{} is not a folder; choose another one with --data-dir",
+                self.0.display()
+            ),
+            _ => anyhow::anyhow!(
+                "cannot create {}: {error}; choose another folder with --data-dir",
+                self.0.display()
+            ),
         };
         fs::DirBuilder::new()
             .recursive(true)
@@ -111,7 +118,15 @@ impl DataFolder {
 
     /// The record of the living server, if there is one.
     pub fn living(&self) -> Result<Option<Record>> {
-        if !self.run().join("lock").exists() || self.lock()?.is_some() {
+        match self.run().join("lock").try_exists() {
+            Ok(true) => {}
+            Ok(false) => return Ok(None),
+            Err(error) if error.kind() == ErrorKind::NotADirectory => return Ok(None),
+            Err(error) => {
+                return Err(error).with_context(|| format!("look into {}", self.0.display()));
+            }
+        }
+        if self.lock()?.is_some() {
             return Ok(None);
         }
         match fs::read(self.record_file()) {

@@ -7,7 +7,7 @@ use futures::{AsyncBufReadExt, TryStreamExt};
 
 use crate::cli::{Global, Logs};
 use crate::kfp::{Kfp, Task};
-use crate::platform;
+use crate::{platform, text};
 
 /// Prints the log of one step, or of all in order of start.
 pub fn run(global: &Global, args: &Logs) -> Result<()> {
@@ -15,17 +15,25 @@ pub fn run(global: &Global, args: &Logs) -> Result<()> {
     platform::block_on(async {
         let kfp = Kfp::new(platform::client(&data).await?);
         let run = kfp.find(&args.run).await?;
-        let mut steps: Vec<&Task> = match &args.step {
-            None => run.steps().collect(),
-            Some(name) => run
-                .steps()
+        let mut all: Vec<&Task> = run.steps().collect();
+        all.sort_by_key(|step| (!text::is_moment(&step.start_time), &step.start_time));
+        let steps: Vec<&Task> = match &args.step {
+            // What has not begun has nothing to say; with --follow it will.
+            None => all
+                .iter()
+                .copied()
+                .filter(|step| args.follow || text::is_moment(&step.start_time))
+                .collect(),
+            Some(name) => all
+                .iter()
+                .copied()
                 .filter(|task| {
                     task.name == *name || task.display_name == *name || task.task_id == *name
                 })
                 .collect(),
         };
         if steps.is_empty() {
-            let known: Vec<&str> = run.steps().map(|task| task.name.as_str()).collect();
+            let known: Vec<&str> = all.iter().map(|task| task.name.as_str()).collect();
             match &args.step {
                 Some(name) => bail!(
                     "run {} has no step {name:?}; it has: {}",
@@ -35,7 +43,6 @@ pub fn run(global: &Global, args: &Logs) -> Result<()> {
                 None => bail!("run {} has not started a step yet", run.display_name),
             }
         }
-        steps.sort_by(|left, right| left.start_time.cmp(&right.start_time));
         let several = steps.len() > 1;
         for step in steps {
             let prefix = if several {
