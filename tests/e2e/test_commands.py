@@ -343,9 +343,9 @@ def test_export_kubeconfig_adds_a_context_and_touches_nothing_else(fresh, tmp_pa
         assert done.returncode == 0 and "context  ferroflow added to" in done.stdout, done
         seen = json.loads(subprocess.run(["kubectl", "config", "view", "--raw", "-o", "json"], capture_output=True, env=env, check=True).stdout)
         assert seen["current-context"] == "work" and seen["preferences"] == {"colors": True}
-        assert [entry["name"] for entry in seen["contexts"]] == ["work", "ferroflow"]
-        assert seen["users"][0] == {"name": "work", "user": {"token": "secret"}}
-        assert seen["contexts"][0]["context"]["namespace"] == "team"
+        contexts = {entry["name"]: entry["context"] for entry in seen["contexts"]}
+        assert set(contexts) == {"work", "ferroflow"} and contexts["work"]["namespace"] == "team"
+        assert {"name": "work", "user": {"token": "secret"}} in seen["users"]
         asked = subprocess.run(["kubectl", "--context", "ferroflow", "get", "namespaces", "-o", "name"], capture_output=True, text=True, env=env)
         assert "namespace/default" in asked.stdout, asked.stderr
         fresh.down()
@@ -447,7 +447,7 @@ def test_every_command_has_help_with_an_example(platform):
         assert "Example" in shown and f"kfctl {command}" in shown.split("Example", 1)[1], shown
     for group in ["image", "config"]:
         done = platform.kfctl(group, check=False)
-        assert done.returncode == 2 and "Commands:" in done.stderr, done.stderr
+        assert done.returncode == 2 and "[subcommands: " in done.stderr, done.stderr
 
 
 def test_version_and_configuration_read_well_by_people_and_programs(platform, tmp_path):
@@ -585,7 +585,7 @@ def test_runs_are_listed_for_people_and_programs_and_logs_follow_a_step(platform
 
 
 BAD_FILES = {
-    "broken.yaml": ("a: [1,\n b: }", "broken.yaml is not a compiled pipeline", "line 2"),
+    "broken.yaml": ("a: [1,\n b: }", "broken.yaml is not a compiled pipeline", "line 1 column 4"),
     "empty.yaml": ("", "empty.yaml", "empty"),
     "other.yaml": ("hello: world\n", "other.yaml is not a compiled pipeline", "hello"),
     "workflow.yaml": ("apiVersion: argoproj.io/v1alpha1\nkind: Workflow\n", "workflow.yaml", "Workflow"),

@@ -120,7 +120,10 @@ assert not os.path.exists('/tmp/private') and os.listdir('/tmp') == [], os.listd
 ids = [int(entry) for entry in os.listdir('/proc') if entry.isdigit()]
 assert len(ids) <= 4, ids
 for entry in ids:
-    assert b'neighbour' not in open(f'/proc/{{entry}}/environ', 'rb').read()
+    try:
+        assert b'neighbour' not in open(f'/proc/{{entry}}/environ', 'rb').read()
+    except PermissionError:
+        pass
 assert os.environ['HOME'] != {str(owner.home)!r} and os.access(os.environ['HOME'], os.W_OK), os.environ['HOME']
 assert os.access(os.getcwd(), os.W_OK), os.getcwd()
 for folder in ('/usr', '/etc', '/bin'):
@@ -229,11 +232,12 @@ def test_down_leaves_no_process_and_delete_data_no_file(owner, own):
     sleeper = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "sleeper"}, "spec": {"containers": [{"name": "main", "image": "alpine", "command": ["sleep", "600"]}]}}
     own.kubectl("apply", "-f", "-", stdin=json.dumps(sleeper))
     own.kubectl("wait", "pod/sleeper", "--for=condition=Ready", "--timeout=60s")
+    own.kubectl("create", "configmap", "kept", "--from-literal=a=1")
     assert "stopped" in own.kfctl("down").stdout
     assert processes_naming(own.folder) == []
     if owner.is_made:
         until(lambda: owner.processes() == [])
     own.up()
-    assert "SUCCEEDED" in own.kfctl("runs").stdout, "what was there is there again"
+    assert own.kubectl("get", "configmap", "kept", "-o", "jsonpath={.data.a}") == "1"
     own.kfctl("down", "--delete-data", "--yes")
     assert not own.folder.exists()

@@ -66,7 +66,7 @@ pub enum Command {
     )]
     Logs(Logs),
     /// Manage images made from plain folders.
-    #[command(subcommand, arg_required_else_help = true)]
+    #[command(subcommand)]
     #[command(
         after_help = "Example:\n  kfctl image add train:latest ./train --requirements ./train/requirements.txt"
     )]
@@ -80,7 +80,7 @@ pub enum Command {
     )]
     Setup(Setup),
     /// Show the configuration in force.
-    #[command(subcommand, arg_required_else_help = true)]
+    #[command(subcommand)]
     #[command(after_help = "Example:\n  kfctl config show > ~/.config/ferroflow/config.yaml")]
     Config(ConfigCommand),
     /// Print shell completion.

@@ -84,6 +84,7 @@ async fn wait(
     install::wait::until_ready(admin, namespace, name, since, &report)
         .await
         .map_err(|error| {
+            board.failed(name, "it cannot start by itself");
             anyhow!("{error}; to look around with kubectl, start with: kfctl up --bare")
         })
 }

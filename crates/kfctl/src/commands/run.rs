@@ -28,11 +28,12 @@ pub fn run(global: &Global, args: &Run) -> Result<ExitCode> {
         let document = compile::document(&config, &data, args).await?;
         let kfp = Kfp::new(platform::client(&data).await?);
         allow(&data, &mounts)?;
-        require(&parameters, &document)?;
+        let values = typed(&parameters, &document)?;
+        require(&values, &document)?;
         let mut run = json!({
             "display_name": args.name.clone().unwrap_or_else(|| default_name(&document)),
             "pipeline_spec": document,
-            "runtime_config": { "parameters": typed(&parameters, &document)? },
+            "runtime_config": { "parameters": values },
         });
         if args.no_cache {
             forbid_cache(&mut run["pipeline_spec"]);
@@ -168,7 +169,7 @@ fn typed(parameters: &[(String, String)], document: &Value) -> Result<Map<String
 }
 
 /// Every parameter that the pipeline needs is given; the sentence says how.
-fn require(given: &[(String, String)], document: &Value) -> Result<()> {
+fn require(given: &Map<String, Value>, document: &Value) -> Result<()> {
     let spec = document.get("pipeline_spec").unwrap_or(document);
     let declared = spec["root"]["inputDefinitions"]["parameters"].as_object();
     let missing: Vec<String> = declared
@@ -177,7 +178,7 @@ fn require(given: &[(String, String)], document: &Value) -> Result<()> {
         .filter(|(name, declaration)| {
             declaration.get("defaultValue").is_none()
                 && declaration["isOptional"] != true
-                && !given.iter().any(|(other, _)| other == *name)
+                && !given.contains_key(*name)
         })
         .map(|(name, _)| format!("--param {name}=VALUE"))
         .collect();
@@ -236,12 +237,12 @@ mod tests {
             "d": { "parameterType": "STRING", "defaultValue": "" },
             "o": { "parameterType": "STRING", "isOptional": true },
         } } } });
-        let error = require(&[], &document).expect_err("n has no default");
+        let error = require(&Map::new(), &document).expect_err("n has no default");
         assert!(
             error.to_string().ends_with("add: --param n=VALUE"),
             "{error}"
         );
-        require(&[("n".to_owned(), "1".to_owned())], &document).expect("all are there");
+        require(&Map::from_iter([("n".to_owned(), json!(1))]), &document).expect("all are there");
     }
 
     #[test]
