@@ -3,7 +3,7 @@
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
 use crate::cli::{Down, Global};
 use crate::instance::DataFolder;
@@ -29,8 +29,7 @@ pub fn run(global: &Global, args: &Down) -> Result<()> {
     }
     if args.delete_data && data.path().exists() {
         let size = data.size_bytes();
-        std::fs::remove_dir_all(data.path())
-            .with_context(|| format!("delete {}", data.path().display()))?;
+        data.delete()?;
         println!("deleted {} ({})", data.path().display(), text::bytes(size));
     }
     Ok(())

@@ -30,9 +30,7 @@ pub fn run(global: &Global, args: &Logs) -> Result<()> {
             if let Some(step) = next {
                 print(&kfp, &run, step, args).await?;
                 printed.insert(step.task_id.clone());
-            } else if is_over || !args.follow {
-                return Ok(());
-            } else if args.step.is_some() && !printed.is_empty() {
+            } else if is_over || !args.follow || (args.step.is_some() && !printed.is_empty()) {
                 return Ok(());
             } else {
                 tokio::time::sleep(LOOK_AGAIN).await;
