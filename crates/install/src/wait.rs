@@ -1,8 +1,9 @@
-//! Waits for a component by watching its pods, and says what it still waits for.
+//! Waits for a component by watching its pods, and its Service's way to them, and says what it still waits for.
 
 use futures::StreamExt;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client};
 
@@ -18,7 +19,9 @@ pub enum Progress {
 }
 
 /// Watches the pods labelled `app=<name>` until one is ready whose containers all started at `since` or later: after a
-/// crash of everything the API still holds what was true before. `report` hears of every change on the way.
+/// crash of everything the API still holds what was true before. Then waits until the Service of that name, if there is
+/// one, leads to that pod: before, it may lead to the address of a pod that is gone, which another has by now. `report`
+/// hears of every change on the way.
 ///
 /// # Errors
 /// [`Error::NotReady`] when the watch ends before that.
@@ -38,20 +41,71 @@ pub async fn until_ready(
         match event {
             Ok(Event::Apply(pod) | Event::InitApply(pod)) => {
                 let progress = judge(&pod, since);
-                let is_ready = progress == Progress::Ready;
-                report(progress);
-                if is_ready {
+                if progress == Progress::Ready {
+                    let address = pod.status.and_then(|status| status.pod_ip);
+                    leads_to(
+                        client,
+                        namespace,
+                        name,
+                        &address.unwrap_or_default(),
+                        report,
+                    )
+                    .await?;
+                    report(progress);
                     return Ok(());
                 }
+                report(progress);
             }
             Ok(Event::Delete(_) | Event::Init | Event::InitDone) => {}
             // The watcher backs off and lists again by itself.
             Err(error) => report(Progress::Waiting(format!("watching failed: {error}"))),
         }
     }
-    Err(Error::NotReady {
+    Err(watch_ended(name))
+}
+
+fn watch_ended(name: &str) -> Error {
+    Error::NotReady {
         component: name.to_owned(),
         cause: "the watch ended".to_owned(),
+    }
+}
+
+/// Waits until the Service called `name` leads to `address`; one that does not exist leads nowhere.
+async fn leads_to(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+    address: &str,
+    report: &dyn Fn(Progress),
+) -> Result<(), Error> {
+    let services = Api::<Service>::namespaced(client.clone(), namespace);
+    if matches!(services.get_opt(name).await, Ok(None)) {
+        return Ok(());
+    }
+    let slices = Api::<EndpointSlice>::namespaced(client.clone(), namespace);
+    let selected = watcher::Config::default()
+        .labels(&format!("kubernetes.io/service-name={name}"))
+        .streaming_lists();
+    let mut events = std::pin::pin!(kube::runtime::watcher(slices, selected));
+    while let Some(event) = events.next().await {
+        match event {
+            Ok(Event::Apply(slice) | Event::InitApply(slice)) if names(&slice, address) => {
+                return Ok(());
+            }
+            Ok(_) => report(Progress::Waiting("its Service".to_owned())),
+            Err(error) => report(Progress::Waiting(format!("watching failed: {error}"))),
+        }
+    }
+    Err(watch_ended(name))
+}
+
+/// Whether a slice sends requests to `address`.
+fn names(slice: &EndpointSlice, address: &str) -> bool {
+    slice.endpoints.iter().any(|endpoint| {
+        let conditions = endpoint.conditions.as_ref();
+        endpoint.addresses.iter().any(|known| known == address)
+            && conditions.and_then(|conditions| conditions.ready) != Some(false)
     })
 }
 
@@ -134,6 +188,17 @@ mod tests {
             judge(&half, since()),
             Progress::Waiting("its pod to answer".to_owned())
         );
+    }
+
+    #[test]
+    fn a_service_that_still_leads_to_the_last_pods_address_does_not_count() {
+        let slice = |address: &str, ready: bool| {
+            let object = json!({"addressType": "IPv4", "endpoints": [{"addresses": [address], "conditions": {"ready": ready}}]});
+            serde_json::from_value(object).expect("a valid EndpointSlice")
+        };
+        assert!(!names(&slice("10.1.0.2", true), "10.1.0.3"));
+        assert!(!names(&slice("10.1.0.3", false), "10.1.0.3"));
+        assert!(names(&slice("10.1.0.3", true), "10.1.0.3"));
     }
 
     #[test]
