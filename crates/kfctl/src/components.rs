@@ -69,6 +69,7 @@ async fn pipelines(pod: PodContext) -> Result<()> {
         Box::pin(connections),
     );
     config.namespace.clone_from(&pod.namespace);
+    config.launcher = Some(crate::commands::launcher::LAUNCHER);
     tracing::info!(
         version = version::FERROFLOW,
         port = PIPELINES_PORT,

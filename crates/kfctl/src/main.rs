@@ -34,6 +34,7 @@ fn main() -> ExitCode {
     if let Some(code) = node::reexec::dispatch(std::env::args_os()) {
         return code;
     }
+    lifecycle::raise_open_files();
     // Both crypto providers can end up in a tree; ours is named before the first handshake.
     rustls::crypto::ring::default_provider()
         .install_default()

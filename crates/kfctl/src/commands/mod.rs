@@ -6,7 +6,7 @@ mod config;
 mod controller;
 mod down;
 mod image;
-mod launcher;
+pub mod launcher;
 mod login;
 mod logs;
 mod run;
