@@ -49,6 +49,17 @@ pub enum Command {
     Image(Image),
     /// Print a one-time address that signs a browser in.
     Login(Login),
+    /// On a cluster: write what would be installed, to be looked at.
+    Build(crate::cli_cluster::Build),
+    /// On a cluster: install, upgrade or mend.
+    Apply(crate::cli_cluster::Apply),
+    /// On a cluster: take away what was installed.
+    Delete(crate::cli_cluster::Delete),
+    /// On a cluster: say whether it can take the platform.
+    Check(crate::cli_cluster::Check),
+    /// Write the Helm chart or the kustomize tree of this version.
+    #[command(subcommand)]
+    Export(crate::cli_cluster::Export),
     /// Once, with sudo: allow what this machine refuses to ordinary users.
     Setup(Setup),
     /// Show the configuration in force.
@@ -59,8 +70,11 @@ pub enum Command {
     /// Print the version.
     Version(Version),
     /// Run one component (what the installed Deployments call).
-    #[command(subcommand, hide = true)]
-    Controller(Controller),
+    #[command(hide = true)]
+    Controller(crate::components::standalone::Controller),
+    /// Ask addresses until they answer (what the chart's test calls).
+    #[command(hide = true)]
+    Answers(crate::cli_cluster::Answers),
     /// Put the step launcher into a pod (what pipeline pods call).
     #[command(subcommand, hide = true)]
     Launcher(Launcher),
@@ -269,15 +283,6 @@ pub struct Version {
     /// Output form.
     #[arg(long, short, value_enum, default_value_t)]
     pub output: Output,
-}
-
-/// Components that run as Deployments.
-#[derive(Clone, Copy, Debug, Subcommand)]
-pub enum Controller {
-    /// Pipelines: engine and API.
-    Pipelines,
-    /// The front door.
-    Console,
 }
 
 /// The launcher's own installation.
