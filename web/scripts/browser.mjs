@@ -3,6 +3,7 @@
 import { execFileSync, spawn } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
+import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { chromium } from "playwright-core";
@@ -12,8 +13,10 @@ const SHOTS = process.env.FERROFLOW_SHOTS;
 const BROWSER = process.env.FERROFLOW_CHROMIUM ?? "/usr/bin/chromium";
 const REPOSITORY = resolve(import.meta.dirname, "../..");
 const GUIDE = join(REPOSITORY, "examples/guide");
+const [PORT, API_PORT] = [await freePort(), await freePort()];
+const PLATFORM = `http://127.0.0.1:${PORT}/`;
 // During development the pages may come from Vite instead of the binary.
-const URL = process.env.FERROFLOW_PAGES ?? "http://127.0.0.1:17878/";
+const URL = process.env.FERROFLOW_PAGES ?? PLATFORM;
 // A pipeline with one parameter; it is looked at, never run.
 const GREETING = {
   pipelineInfo: { name: "greeting" },
@@ -37,6 +40,18 @@ const folder = mkdtempSync(join(tmpdir(), "ferroflow-browser-"));
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 let passed = 0;
 let failed = 0;
+
+/** A port that nobody listens on, as text. */
+function freePort() {
+  return new Promise((resolved, refused) => {
+    const server = createServer();
+    server.once("error", refused);
+    server.listen(0, "127.0.0.1", () => {
+      const { port } = server.address();
+      server.close(() => resolved(String(port)));
+    });
+  });
+}
 
 function kfctl(...args) {
   return execFileSync(KFCTL, ["--data-dir", folder, ...args], { encoding: "utf8", stdio: ["ignore", "pipe", "inherit"], timeout: 600_000 });
@@ -70,7 +85,7 @@ async function audit(page, name) {
 
 let browser;
 try {
-  kfctl("up", "--detach", "--port", "17878", "--api-port", "17443", "--gpu-fallback=cpu", "--memory-fallback=clamp");
+  kfctl("up", "--detach", "--port", PORT, "--api-port", API_PORT, "--gpu-fallback=cpu", "--memory-fallback=clamp");
   for (const name of STEPS) {
     const source = join(GUIDE, name);
     kfctl("image", "add", `${name}:latest`, source, "--requirements", join(source, "requirements.txt"));
@@ -104,7 +119,7 @@ try {
   });
 
   await check("the printed link shows the run and its graph turns green", async () => {
-    await page.goto(run.url.replace("http://127.0.0.1:17878/", URL));
+    await page.goto(run.url.replace(PLATFORM, URL));
     for (const step of STEPS) await page.getByLabel(`Step ${step}`, { exact: true }).waitFor({ timeout: 20_000 });
     await shot(page, "run-live-dark-1440");
     for (const step of STEPS) await page.getByLabel(`Step ${step}`, { exact: true }).locator(".chip.succeeded").waitFor({ timeout: 180_000 });

@@ -11,6 +11,7 @@ pub mod machine;
 pub mod pages;
 pub mod peer;
 pub mod router;
+pub mod schema;
 pub mod session;
 pub mod sign_in;
 pub mod upstream;

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Request, State};
-use axum::http::{Method, header};
 use axum::middleware;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{any, get, post};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::accounts::Accounts;
@@ -15,7 +15,8 @@ use crate::identity::Person;
 use crate::session::{Key, UsedCodes};
 use crate::upstream::PIPELINES;
 use crate::{
-    Config, Error, absent, events, guard, identity, kubernetes, machine, pages, sign_in, upstream,
+    Config, Error, absent, events, guard, identity, kubernetes, machine, pages, schema, sign_in,
+    upstream,
 };
 
 /// What every handler may use.
@@ -29,6 +30,8 @@ pub struct Door {
     pub used: UsedCodes,
     /// Accounts with passwords, where there are any.
     pub accounts: Option<Arc<Accounts>>,
+    /// How busy this machine is.
+    pub meter: machine::Meter,
 }
 
 /// The front door, ready to serve. Whoever accepts connections puts a [`crate::peer::Connection`] into each request.
@@ -48,6 +51,7 @@ pub async fn router(config: Config) -> Result<axum::Router, Error> {
         key,
         used: UsedCodes::default(),
         accounts,
+        meter: machine::Meter::start(),
     };
     let mut router = axum::Router::new()
         // The kubelet.
@@ -62,6 +66,7 @@ pub async fn router(config: Config) -> Result<axum::Router, Error> {
         .route("/api/session", get(session))
         .route("/api/events", get(events::stream))
         .route("/api/machine", get(machine::read))
+        .route("/api/openapi.json", get(schema::show))
         .route("/api/k8s/{*path}", any(kubernetes::pass))
         // Clients of the pipelines API, directly and below the console's own path.
         .route("/apis/{*path}", any(pipelines))
@@ -102,22 +107,10 @@ async fn fallback(
             };
         }
     }
-    if person.is_err() && door.accounts.is_some() && is_page(&request) {
+    if person.is_err() && door.accounts.is_some() && pages::wants_page(request.headers()) {
         return Redirect::to("/login").into_response();
     }
     pages::serve(request).await
-}
-
-/// Whether a browser wants a page, and not one of the files that pages are made of.
-fn is_page(request: &Request) -> bool {
-    let accepts = |kind: &str| {
-        request
-            .headers()
-            .get(header::ACCEPT)
-            .and_then(|value| value.to_str().ok())
-            .is_some_and(|accept| accept.contains(kind))
-    };
-    request.method() == Method::GET && accepts("text/html")
 }
 
 async fn pipelines(State(door): State<Door>, person: Person, request: Request) -> Response {
@@ -156,13 +149,18 @@ async fn forward(door: Door, person: Person, request: Request, path: &str) -> Re
 }
 
 /// What the page shows around everything else.
-#[derive(Serialize)]
-struct Session {
+#[derive(Serialize, JsonSchema)]
+pub struct Session {
+    /// Who asks.
     person: Person,
+    /// Ferroflow's version.
     version: String,
+    /// Where the platform is installed, and where steps of pipelines run.
     namespace: String,
     /// Parts that are installed; the page lists no others.
-    parts: [&'static str; 1],
+    parts: Vec<&'static str>,
+    /// Parts that people look for and this version does not have; the page names them.
+    absent: Vec<absent::Part>,
     /// Whether there is a password to change, under `/password`.
     has_password: bool,
 }
@@ -173,6 +171,7 @@ async fn session(State(door): State<Door>, person: Person) -> Json<Session> {
         person,
         version: door.config.version.clone(),
         namespace: door.config.namespace.clone(),
-        parts: ["pipelines"],
+        parts: vec!["pipelines"],
+        absent: absent::PARTS.to_vec(),
     })
 }

@@ -9,10 +9,10 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use crate::accounts::{INITIAL, Refusal};
-use crate::guard;
 use crate::identity::{COOKIE, Person, problem};
 use crate::router::Door;
 use crate::session::{Purpose, SESSION_LIFE};
+use crate::{guard, pages};
 
 /// What a one-time address carries.
 #[derive(Deserialize)]
@@ -44,10 +44,7 @@ pub async fn show(
     let Some(code) = query.code else {
         return match door.accounts {
             Some(_) => form(StatusCode::OK, ""),
-            None => problem(
-                StatusCode::UNAUTHORIZED,
-                "there are no passwords on this machine; run `kfctl login` and open the address that it prints",
-            ),
+            None => used_up(&headers),
         };
     };
     let now = Timestamp::now();
@@ -57,11 +54,20 @@ pub async fn show(
         .filter(|claim| door.used.take(claim, now));
     match claim {
         Some(claim) => enter(&door, &claim.user, &headers),
-        None => problem(
-            StatusCode::UNAUTHORIZED,
-            "this address was used already, or is over; run `kfctl login` for a new one",
-        ),
+        None => used_up(&headers),
     }
+}
+
+/// For an address that lets nobody in, or no longer.
+fn used_up(headers: &HeaderMap) -> Response {
+    if pages::wants_page(headers) {
+        // At this path the page says the same, and what to do.
+        return pages::page(StatusCode::UNAUTHORIZED);
+    }
+    problem(
+        StatusCode::UNAUTHORIZED,
+        "this address was used already, or is over; run `kfctl login` for a new one",
+    )
 }
 
 /// `POST /login`: name and password.

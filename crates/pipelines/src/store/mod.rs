@@ -19,6 +19,7 @@ mod migrate;
 pub mod pipeline;
 pub mod run;
 pub mod spec;
+mod tagged;
 pub mod task;
 pub mod version;
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::ResourceExt;
+use objects::chain;
 use tokio::sync::mpsc;
 
 use super::{Message, Worker};
@@ -461,19 +462,4 @@ impl Worker {
             network.release(ip);
         }
     }
-}
-
-/// An error with all its causes, for events.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.ends_with(&more) {
-            text.push_str(": ");
-            text.push_str(&more);
-        }
-        cause = error.source();
-    }
-    text
 }

@@ -12,10 +12,11 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, Pod};
 use kube::ResourceExt;
+use objects::chain;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::sandbox::{Sandbox, chain};
+use super::sandbox::Sandbox;
 use super::{Message, Worker};
 use crate::builtin::{PodContext, TaskSpec, Tasks};
 use crate::env;
