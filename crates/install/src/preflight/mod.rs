@@ -3,13 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::admissionregistration::v1::{
-    RuleWithOperations, ValidatingWebhookConfiguration,
-};
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
 };
-use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
+use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::api::storage::v1::StorageClass;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::apimachinery::pkg::version::Info;
@@ -19,6 +16,9 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::apply;
+
+mod admission;
+mod nodes;
 
 /// How a check ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -78,11 +78,11 @@ pub async fn check(client: &Client, objects: &[Value]) -> Result<Vec<Finding>, k
     let version = client.apiserver_version().await?;
     let mut findings = vec![kubernetes(&version)];
     findings.push(match list::<Node>(client).await {
-        Ok(nodes) => sizes(&nodes),
+        Ok(nodes) => nodes::sizes(&nodes),
         Err(error) => unknown("node sizes", &error),
     });
     findings.push(match list::<Node>(client).await {
-        Ok(nodes) => gpus(&nodes, has_gpu_operator(client).await),
+        Ok(nodes) => nodes::gpus(&nodes, nodes::has_gpu_operator(client).await),
         Err(error) => unknown("GPUs", &error),
     });
     findings.push(match list::<StorageClass>(client).await {
@@ -95,7 +95,7 @@ pub async fn check(client: &Client, objects: &[Value]) -> Result<Vec<Finding>, k
         Err(error) => unknown("other Kubeflow", &error),
     });
     findings.extend(foreign_objects(client, objects).await);
-    findings.extend(admission(client, objects).await);
+    findings.extend(admission::check(client, objects).await);
     Ok(findings)
 }
 
@@ -147,89 +147,6 @@ fn kubernetes(version: &Info) -> Finding {
         );
     }
     Finding::ok(CHECK, format!("{name} {}", version.git_version))
-}
-
-/// The guide's table: control planes 4 processors and 8 GB, workers 8 and 16. Nodes' capacity is a little below what
-/// their machines are sold with.
-fn sizes(nodes: &[Node]) -> Finding {
-    const CHECK: &str = "node sizes";
-    const ALLOWANCE: f64 = 0.93;
-    if nodes.is_empty() {
-        return Finding::new(
-            CHECK,
-            Verdict::Failure,
-            "the cluster has no node",
-            "add one",
-        );
-    }
-    let mut small = Vec::new();
-    for node in nodes {
-        let labels = node.metadata.labels.clone().unwrap_or_default();
-        let is_control_plane = labels.contains_key("node-role.kubernetes.io/control-plane")
-            || labels.contains_key("node-role.kubernetes.io/master");
-        let (cpus, gigabytes) = if is_control_plane {
-            (4.0, 8.0)
-        } else {
-            (8.0, 16.0)
-        };
-        let capacity = node
-            .status
-            .as_ref()
-            .and_then(|status| status.capacity.clone())
-            .unwrap_or_default();
-        let amount = |name: &str| {
-            capacity
-                .get(name)
-                .and_then(|quantity| objects::quantity::Quantity::parse(&quantity.0).ok())
-                .map_or(0.0, |quantity| quantity.to_f64())
-        };
-        let (has_cpus, has_gigabytes) = (amount("cpu"), amount("memory") / 1e9);
-        if has_cpus < cpus || has_gigabytes < gigabytes * ALLOWANCE {
-            let name = node.metadata.name.clone().unwrap_or_default();
-            small.push(format!(
-                "{name} has {has_cpus} CPU and {has_gigabytes:.0} GB ({} should have {cpus} and {gigabytes})",
-                if is_control_plane { "a control plane" } else { "a worker" }
-            ));
-        }
-    }
-    if small.is_empty() {
-        return Finding::ok(CHECK, format!("{} large enough", nodes.len()));
-    }
-    Finding::new(
-        CHECK,
-        Verdict::Warning,
-        small.join("; "),
-        "the platform itself starts in 1 GB; larger steps need larger nodes",
-    )
-}
-
-fn gpus(nodes: &[Node], has_operator: bool) -> Finding {
-    const CHECK: &str = "GPUs";
-    let count = |node: &Node| -> i64 {
-        node.status
-            .as_ref()
-            .and_then(|status| status.allocatable.as_ref())
-            .and_then(|allocatable| allocatable.get("nvidia.com/gpu"))
-            .and_then(|quantity| quantity.0.parse().ok())
-            .unwrap_or(0)
-    };
-    match (nodes.iter().map(count).sum::<i64>(), has_operator) {
-        (0, true) => Finding::new(
-            CHECK,
-            Verdict::Warning,
-            "the GPU operator is installed, and no node offers nvidia.com/gpu",
-            "look at its pods: kubectl get pods -n gpu-operator",
-        ),
-        (0, false) => Finding::ok(CHECK, "none; steps that ask for one stay Pending"),
-        (count, _) => Finding::ok(CHECK, format!("{count} nvidia.com/gpu")),
-    }
-}
-
-async fn has_gpu_operator(client: &Client) -> bool {
-    Api::<CustomResourceDefinition>::all(client.clone())
-        .get_opt("clusterpolicies.nvidia.com")
-        .await
-        .is_ok_and(|found| found.is_some())
 }
 
 fn needs_storage(objects: &[Value]) -> bool {
@@ -424,98 +341,6 @@ fn is_ours(there: &DynamicObject, wanted: &Value) -> bool {
         })
 }
 
-/// Whether our pods would be let in: each is tried, and none is made.
-async fn admission(client: &Client, objects: &[Value]) -> Vec<Finding> {
-    const CHECK: &str = "admission of our pods";
-    let mut refused = Vec::new();
-    for object in objects
-        .iter()
-        .filter(|object| object["kind"] == "Deployment")
-    {
-        let namespace = object["metadata"]["namespace"].as_str().unwrap_or_default();
-        let is_there = Api::<Namespace>::all(client.clone())
-            .get_opt(namespace)
-            .await
-            .is_ok_and(|found| found.is_some());
-        // Elsewhere other rules may hold, and yet it is the best that can be known before.
-        let place = if is_there { namespace } else { "default" };
-        let mut spec = object["spec"]["template"]["spec"].clone();
-        if !is_there && let Some(spec) = spec.as_object_mut() {
-            spec.remove("serviceAccountName");
-        }
-        let pod = serde_json::json!({
-            "apiVersion": "v1", "kind": "Pod",
-            "metadata": { "generateName": "kfctl-check-", "labels": object["spec"]["template"]["metadata"]["labels"] },
-            "spec": spec,
-        });
-        let Ok(pod) = serde_json::from_value::<Pod>(pod) else {
-            continue;
-        };
-        let parameters = PostParams {
-            dry_run: true,
-            ..PostParams::default()
-        };
-        let name = object["metadata"]["name"].as_str().unwrap_or_default();
-        match Api::<Pod>::namespaced(client.clone(), place)
-            .create(&parameters, &pod)
-            .await
-        {
-            Ok(_) => {}
-            // The account comes with the installation.
-            Err(kube::Error::Api(status)) if status.message.contains("serviceaccount") => {}
-            Err(kube::Error::Api(status)) => {
-                refused.push(format!("{name} in {place}: {}", status.message));
-            }
-            Err(error) => refused.push(format!("{name} in {place}: {error}")),
-        }
-    }
-    let mut findings = vec![if refused.is_empty() {
-        Finding::ok(CHECK, "allowed")
-    } else {
-        Finding::new(
-            CHECK,
-            Verdict::Failure,
-            refused.join("; "),
-            "exempt the namespaces kubeflow and istio-system from the policy that refuses, or allow the image there",
-        )
-    }];
-    findings.extend(webhooks(client).await);
-    findings
-}
-
-/// Webhooks that have a say about every pod, and whose absence would stop ours.
-async fn webhooks(client: &Client) -> Option<Finding> {
-    const CHECK: &str = "admission webhooks";
-    let all = list::<ValidatingWebhookConfiguration>(client).await.ok()?;
-    let strict: Vec<String> = all
-        .iter()
-        .flat_map(|configuration| configuration.webhooks.iter().flatten())
-        .filter(|webhook| webhook.failure_policy.as_deref() != Some("Ignore"))
-        .filter(|webhook| webhook.rules.iter().flatten().any(is_about_pods))
-        .map(|webhook| webhook.name.clone())
-        .collect();
-    (!strict.is_empty()).then(|| {
-        Finding::new(
-            CHECK,
-            Verdict::Warning,
-            format!("every pod depends on {}", some(&strict)),
-            "if pods are not made, see whether that webhook answers",
-        )
-    })
-}
-
-fn is_about_pods(rule: &RuleWithOperations) -> bool {
-    rule.resources
-        .iter()
-        .flatten()
-        .any(|resource| ["pods", "*", "*/*"].contains(&resource.as_str()))
-        && rule
-            .api_groups
-            .iter()
-            .flatten()
-            .any(|group| group.is_empty() || group == "*")
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -529,19 +354,6 @@ mod tests {
             git_version: git.into(),
             ..Info::default()
         }
-    }
-
-    fn node(cpus: &str, memory: &str, control_plane: bool) -> Node {
-        let labels = if control_plane {
-            json!({"node-role.kubernetes.io/control-plane": ""})
-        } else {
-            json!({})
-        };
-        serde_json::from_value(json!({
-            "metadata": {"name": "n", "labels": labels},
-            "status": {"capacity": {"cpu": cpus, "memory": memory}},
-        }))
-        .expect("a Node")
     }
 
     #[test]
@@ -562,19 +374,6 @@ mod tests {
             kubernetes(&version("30", "v1.30.0+k3s1")).verdict,
             Verdict::Ok
         );
-    }
-
-    #[test]
-    fn a_small_node_is_a_warning_and_a_cluster_without_nodes_a_failure() {
-        assert_eq!(sizes(&[]).verdict, Verdict::Failure);
-        assert_eq!(
-            sizes(&[node("8", "16281432Ki", false)]).verdict,
-            Verdict::Ok
-        );
-        assert_eq!(sizes(&[node("4", "7880Mi", true)]).verdict, Verdict::Ok);
-        let small = sizes(&[node("4", "7880Mi", false)]);
-        assert_eq!(small.verdict, Verdict::Warning);
-        assert!(small.found.contains("n has 4 CPU") && !small.remedy.is_empty());
     }
 
     #[test]
