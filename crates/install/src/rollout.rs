@@ -27,7 +27,7 @@ pub async fn until_done(
     loop {
         let progress = match look(&deployments, &pods, name).await {
             Ok(progress) => progress,
-            Err(error) => Progress::Waiting(format!("the cluster to answer ({error})")),
+            Err(error) => Progress::Troubled(format!("the cluster does not answer: {error}")),
         };
         if said.as_ref() != Some(&progress) {
             report(progress.clone());
@@ -71,7 +71,7 @@ async fn look(
             .creation_timestamp
             .cmp(&one.metadata.creation_timestamp)
     });
-    Ok(Progress::Waiting(cause(&deployment, &found)))
+    Ok(cause(&deployment, &found))
 }
 
 /// Whether the newest replicas are all there are, and available.
@@ -91,26 +91,26 @@ fn is_done(deployment: &Deployment) -> bool {
 }
 
 /// What stands in the way: the newest pod's trouble, else what the Deployment says.
-fn cause(deployment: &Deployment, pods: &[Pod]) -> String {
-    for pod in pods {
-        if let Progress::Waiting(what) = crate::wait::judge(pod, jiff::Timestamp::UNIX_EPOCH) {
-            return what;
-        }
+fn cause(deployment: &Deployment, pods: &[Pod]) -> Progress {
+    let judged = pods
+        .iter()
+        .map(|pod| crate::wait::judge(pod, jiff::Timestamp::UNIX_EPOCH))
+        .find(|progress| *progress != Progress::Ready);
+    if let Some(progress) = judged {
+        return progress;
     }
     let conditions = deployment
         .status
         .iter()
         .flat_map(|status| status.conditions.iter().flatten());
-    conditions
+    let refused = conditions
         .filter(|condition| condition.type_ == "ReplicaFailure" && condition.status == "True")
-        .find_map(|condition| condition.message.clone())
-        .unwrap_or_else(|| {
-            if pods.is_empty() {
-                "its pod to be made".to_owned()
-            } else {
-                "the old pod to end".to_owned()
-            }
-        })
+        .find_map(|condition| condition.message.clone());
+    match refused {
+        Some(cause) => Progress::Troubled(cause),
+        None if pods.is_empty() => Progress::Waiting("its pod to be made".to_owned()),
+        None => Progress::Waiting("the old pod to end".to_owned()),
+    }
 }
 
 #[cfg(test)]
@@ -149,7 +149,13 @@ mod tests {
         let refused = deployment(json!({"conditions": [
             {"type": "ReplicaFailure", "status": "True", "message": "pods \"x\" is forbidden: violates PodSecurity"},
         ]}));
-        assert!(cause(&refused, &[]).contains("violates PodSecurity"));
-        assert_eq!(cause(&deployment(json!({})), &[]), "its pod to be made");
+        let Progress::Troubled(words) = cause(&refused, &[]) else {
+            panic!("a refusal is trouble")
+        };
+        assert!(words.contains("violates PodSecurity"));
+        assert_eq!(
+            cause(&deployment(json!({})), &[]),
+            Progress::Waiting("its pod to be made".to_owned())
+        );
     }
 }

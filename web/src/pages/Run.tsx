@@ -2,7 +2,7 @@
 import { useQueryClient } from "@tanstack/react-query";
 import { useCallback, useEffect, useMemo, useState } from "react";
 import { call, post } from "../api/client";
-import { isOver, isStep, moment, type Run as RunModel, type Task } from "../api/model";
+import { began, isOver, isStep, moment, type Run as RunModel, type Task } from "../api/model";
 import { api, page } from "../api/paths";
 import { useExperiment, usePipeline, useRun } from "../api/queries";
 import { absolute, clock, plain } from "../format";
@@ -142,7 +142,7 @@ const VERBS: Record<Verb, string> = { terminate: "Terminating the run", retry: "
 /** j and k go through the steps in the order in which they began. */
 function useStepKeys(tasks: Task[], chosen: Task | undefined, choose: (task: Task) => void) {
   useEffect(() => {
-    const real = tasks.filter(isStep);
+    const real = tasks.filter(isStep).sort((a, b) => (began(a) ?? Infinity) - (began(b) ?? Infinity));
     const onKey = (event: KeyboardEvent) => {
       if (event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target) || document.querySelector("dialog[open]")) return;
       const step = event.key === "j" ? 1 : event.key === "k" ? -1 : 0;

@@ -258,6 +258,12 @@ async fn wait(cluster: &Cluster, objects: &[Value], patience: Duration) -> Resul
                     }
                     board.starting(name, format!("waits for {what}"));
                 }
+                Rollout::Troubled(cause) => {
+                    if !is_live {
+                        println!("{name:<22} {cause}");
+                    }
+                    board.troubled(name, cause);
+                }
                 Rollout::Ready => board.ready(name, ""),
             };
             install::rollout::until_done(&cluster.client, namespace, name, &report).await;
@@ -287,6 +293,7 @@ async fn wait(cluster: &Cluster, objects: &[Value], patience: Duration) -> Resul
         .filter_map(|part| match &part.state {
             State::Ready { .. } => None,
             State::Starting { doing } => Some(format!("{} {doing}", part.name)),
+            State::Troubled { cause } => Some(format!("{}: {cause}", part.name)),
             _ => Some(format!("{} has not begun", part.name)),
         })
         .collect();

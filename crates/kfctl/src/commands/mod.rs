@@ -37,7 +37,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Up(args) => up::run(&global, &args)?,
         Command::Down(args) => down::run(&global, &args)?,
         Command::Status(args) => return status::run(&global, &args),
-        Command::Runs(args) => runs::run(&global, &args)?,
+        Command::Runs(args) => return runs::run(&global, &args),
         Command::Logs(args) => logs::run(&global, &args)?,
         Command::Config(ConfigCommand::Show) => config::show(&global)?,
         Command::Completion(args) => completion::run(&args),

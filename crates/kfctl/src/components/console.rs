@@ -87,6 +87,11 @@ pub async fn in_pod(pod: PodContext) -> Result<()> {
                 Ok::<_, Infallible>(next.run(request).await)
             },
         ));
+    tracing::info!(
+        version = version::FERROFLOW,
+        port = PORT,
+        "the console starts"
+    );
     pod.serve(PORT, router).await.context("serve the console")
 }
 

@@ -69,6 +69,11 @@ pub async fn in_pod(pod: PodContext) -> Result<()> {
         Box::pin(connections),
     );
     config.namespace.clone_from(&pod.namespace);
+    tracing::info!(
+        version = version::FERROFLOW,
+        port = PORT,
+        "the engine and the API of pipelines start"
+    );
     pipelines::serve::serve(config, pod.shutdown.clone())
         .await
         .context("serve pipelines")
