@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use axum::routing::get;
 use futures::future::BoxFuture;
 use node::builtin::PodContext;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
@@ -36,7 +37,7 @@ pub async fn in_pod(pod: PodContext) -> Result<()> {
                 .map_err(std::io::Error::other)
         })
     });
-    let health = pod.serve(HEALTH_PORT, health(dial.clone()));
+    let health = pod.serve(HEALTH_PORT, health());
     let relay = async {
         loop {
             tokio::select! {
@@ -61,7 +62,7 @@ pub async fn alone(surface: &Surface) -> Result<()> {
     let probes = tokio::net::TcpListener::bind(("0.0.0.0", HEALTH_PORT))
         .await
         .with_context(|| format!("listen on port {HEALTH_PORT}"))?;
-    let health = axum::serve(probes, health(dial.clone()))
+    let health = axum::serve(probes, health())
         .with_graceful_shutdown(surface.shutdown.clone().cancelled_owned());
     surface.vitals.ready(true);
     let relay = async {
@@ -81,29 +82,30 @@ pub async fn alone(surface: &Surface) -> Result<()> {
     served.context("answer the kubelet")
 }
 
-/// Ready means that the console can be reached from here.
-fn health(dial: Dial) -> axum::Router {
+/// It is ready while it listens: the console's own readiness is the console's to tell.
+fn health() -> axum::Router {
     axum::Router::new()
         .route("/healthz", get(async || "ok"))
-        .route(
-            "/healthz/ready",
-            get(async move || match dial().await {
-                Ok(_) => (http::StatusCode::OK, "ok".to_owned()),
-                Err(error) => (
-                    http::StatusCode::SERVICE_UNAVAILABLE,
-                    format!("{} does not answer: {error}", TARGET.0),
-                ),
-            }),
-        )
+        .route("/healthz/ready", get(async || "ok"))
 }
 
-/// Both directions until both have ended. A console that is away closes the connection at once.
+/// Both directions until both have ended. Where the console is away, a browser is told so.
 async fn pass(mut client: TcpStream, dial: Dial, shutdown: CancellationToken) {
     let _ = client.set_nodelay(true);
     let mut console = match dial().await {
         Ok(console) => console,
         Err(error) => {
             tracing::warn!(%error, "{} does not answer", TARGET.0);
+            // Closing with a request unread would throw the answer away.
+            let mut request = [0; 4096];
+            let asked = client.read(&mut request);
+            let _ = tokio::time::timeout(std::time::Duration::from_secs(2), asked).await;
+            let text = "The console does not answer; see: kubectl get pods -n kubeflow\n";
+            let answer = format!(
+                "HTTP/1.1 502 Bad Gateway\r\ncontent-type: text/plain\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{text}",
+                text.len()
+            );
+            let _ = client.write_all(answer.as_bytes()).await;
             return;
         }
     };
