@@ -24,6 +24,9 @@ def masked(value, key=""):
         items = [masked(item, key) for item in value]
         if key == "managedFields":
             items.sort(key=lambda entry: (entry.get("manager", ""), entry.get("operation", ""), entry.get("subresource", "")))
+        if key == "causes" and all(item.get("reason") == "FieldManagerConflict" for item in items):
+            # The real server goes through the managers in no order.
+            items.sort(key=lambda item: (item.get("field", ""), item.get("message", "")))
         return items
     if key in MASKED_KEYS and value not in ("", None):
         return MASKED_KEYS[key]

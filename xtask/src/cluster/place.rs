@@ -180,6 +180,11 @@ impl Place {
             "var-log",
             "cni",
             "sysctl",
+            "containerd.toml",
+            "kubelet.json",
+            "resolv.conf",
+            "Corefile",
+            ".kube",
         ] {
             let path = self.root.join(name);
             let removed = if path.is_dir() {
