@@ -36,9 +36,10 @@ def until(condition, seconds=60):
 class Platform:
     """A running platform and the ways to reach it."""
 
-    def __init__(self, folder: pathlib.Path, *options: str):
+    def __init__(self, folder: pathlib.Path, *options: str, owner=None):
         self.folder = folder
         self.options = options
+        self.owner = owner
         self.console_port, self.api_port = free_port(), free_port()
 
     @property
@@ -49,18 +50,17 @@ class Platform:
     def kubeconfig(self) -> pathlib.Path:
         return self.folder / "kubeconfig"
 
-    def kfctl(self, *arguments, **options) -> subprocess.CompletedProcess:
+    def kfctl(self, *arguments, check=True, timeout=240, **options) -> subprocess.CompletedProcess:
         """Runs kfctl on this platform's folder."""
         env = {**os.environ, "FERROFLOW_DATA_DIR": str(self.folder), "NO_COLOR": "1"}
-        return self.run_kfctl(KFCTL, arguments, env, **options)
-
-    @staticmethod
-    def run_kfctl(binary, arguments, env, check=True, timeout=240, **options) -> subprocess.CompletedProcess:
-        """Runs a kfctl in an environment; fails with all that it said unless told not to."""
-        words = list(map(str, arguments))
-        done = subprocess.run([str(binary), *words], capture_output=True, text=True, env=env, timeout=timeout, **options)
+        program = KFCTL
+        if self.owner:
+            env = {**self.owner.environment, "FERROFLOW_DATA_DIR": str(self.folder), "NO_COLOR": "1"}
+            program = self.owner.kfctl
+            options = {"cwd": self.owner.home, **self.owner.identity, **options}
+        done = subprocess.run([str(program), *map(str, arguments)], capture_output=True, text=True, env=env, timeout=timeout, **options)
         if check and done.returncode != 0:
-            raise AssertionError(f"kfctl {' '.join(words)} ended with {done.returncode}\n{done.stdout}\n{done.stderr}")
+            raise AssertionError(f"kfctl {' '.join(map(str, arguments))} ended with {done.returncode}\n{done.stdout}\n{done.stderr}")
         return done
 
     def up(self) -> str:
