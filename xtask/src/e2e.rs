@@ -31,7 +31,13 @@ pub fn run(args: &Args) -> Result<()> {
         }
     };
     // The client in Rust is built even where another binary is tested.
-    let mut build = vec!["build", "--workspace", "--quiet", "--example", "kube_client"];
+    let mut build = vec![
+        "build",
+        "--workspace",
+        "--quiet",
+        "--example",
+        "kube_client",
+    ];
     if args.kfctl.is_none() {
         build.push("--bins");
     }
