@@ -8,6 +8,7 @@ mod differential;
 mod dist;
 mod e2e;
 mod paths;
+mod seed;
 mod setup;
 mod step;
 mod test;
