@@ -6,6 +6,7 @@ mod demo;
 mod dist;
 mod e2e;
 mod paths;
+mod seed;
 mod setup;
 mod step;
 mod test;

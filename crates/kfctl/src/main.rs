@@ -1,6 +1,8 @@
 //! `kfctl`: a whole Kubeflow in one binary. Parses, dispatches, returns an exit code.
 
 mod cli;
+mod cli_cluster;
+mod cluster;
 mod commands;
 mod compile;
 mod components;
@@ -10,6 +12,7 @@ mod ending;
 mod follow;
 mod installation;
 mod instance;
+mod kfdef_folder;
 mod kfp;
 mod lifecycle;
 mod logging;

@@ -1,5 +1,5 @@
 // What is around every page: navigation, namespace, search, theme, connection, sign-out.
-import { Box, ChevronsUpDown, CircleHelp, FlaskConical, House, LogOut, Menu, Moon, Play, Search, Sun, SunMoon, Workflow, X } from "lucide-react";
+import { Box, ChevronsUpDown, CircleHelp, FlaskConical, House, KeyRound, LogOut, Menu, Moon, Play, Search, Sun, SunMoon, Workflow, X } from "lucide-react";
 import { createContext, lazy, type ReactNode, Suspense, useContext, useEffect, useRef, useState } from "react";
 import { post } from "../api/client";
 import { useConnection } from "../api/live";
@@ -51,7 +51,8 @@ export function Shell({ session, signedOut, children }: { session: Session; sign
     const idle = setTimeout(() => void loadPalette(), 300);
     return () => clearTimeout(idle);
   }, []);
-  const signOut = session.person.by === "session" ? () => void post(api.logout).finally(signedOut) : undefined;
+  const leave = session.has_password ? () => window.location.assign("/login") : signedOut;
+  const signOut = session.person.by === "session" ? () => void post(api.logout).finally(leave) : undefined;
   return (
     <Context.Provider value={{ session, namespaces }}>
       <div className="shell">
@@ -92,6 +93,7 @@ export function Shell({ session, signedOut, children }: { session: Session; sign
           <div className="nav-end">
             <button type="button" className="entry" onClick={() => setOver("help")} aria-keyshortcuts="?" title="Keyboard"><CircleHelp size={16} aria-hidden /><span className="entry-name">Keyboard</span><kbd className="entry-key" aria-hidden>?</kbd></button>
             <ThemeChoice />
+            {session.has_password && <a className="entry" href="/password" title="Change the password"><KeyRound size={16} aria-hidden /><span className="entry-name">Change the password</span></a>}
             {signOut && <button type="button" className="entry" onClick={signOut} title="Sign out"><LogOut size={16} aria-hidden /><span className="entry-name">Sign out</span></button>}
             <div className="mute small who" title={PROOFS[session.person.by]}>{session.person.user} · {session.version}</div>
           </div>
@@ -114,7 +116,7 @@ export function Shell({ session, signedOut, children }: { session: Session; sign
 const PROOFS: Record<Session["person"]["by"], string> = {
   owner: "Recognised by the connection: this browser runs as the user who started Ferroflow",
   token: "Signed in by a token",
-  session: "Signed in by kfctl login",
+  session: "Signed in by a password or by kfctl login",
 };
 
 /** Keys that work on every page. */
