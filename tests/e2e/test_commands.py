@@ -151,10 +151,10 @@ def test_status_reads_well_and_tells_by_its_exit_code(fresh):
     assert json.loads(fresh.kfctl("status", "-o", "json", check=False).stdout)["running"] is False
     fresh.up()
     shown = fresh.kfctl("status").stdout
-    for words in ["ferroflow ", "process ", "console  http", "api      https", "data     ", "memory   ", "2 Running", "ml-pipeline", "dashboard", "ferroflow/kfctl:"]:
+    for words in ["ferroflow ", "process ", "console  http", "api      https", "data     ", "memory   ", "3 Running", "ml-pipeline", "dashboard", "ferroflow/kfctl:"]:
         assert words in shown, (words, shown)
     status = json.loads(fresh.kfctl("status", "-o", "json").stdout)
-    assert status["pods"] == {"Running": 2} and status["dataBytes"] > 100_000
+    assert status["pods"] == {"Running": 3} and status["dataBytes"] > 100_000
     assert status["instance"]["pid"] == fresh.record()["pid"]
     assert all(component["image"].startswith("ferroflow/kfctl:") for component in status["components"])
 

@@ -198,7 +198,7 @@ def test_logs_and_exec(web):
         f"  - {{name: {name}, image: alpine, command: [sh, -c, 'for i in 1 2 3 4 5; do echo {name} $i; done']}}\n" for name in ("a", "b")
     )
     web("apply", "-f", "-", stdin=chatty)
-    assert web("logs", "-f", "chatty", "-c", "a", "--pod-running-timeout=60s") == "".join(f"a {i}\n" for i in range(1, 6))
+    until(lambda: web("logs", "-f", "chatty", "-c", "a", check=False) == "".join(f"a {i}\n" for i in range(1, 6)))
     web("wait", "pod/chatty", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=60s")
     assert web("logs", "chatty", "-c", "b", "--tail=1") == "b 5\n"
     assert web("logs", "chatty", "-c", "b", "--limit-bytes=3") == "b 1"

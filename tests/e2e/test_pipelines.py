@@ -172,7 +172,7 @@ def test_the_kfp_command_uploads_creates_shows_and_lists(platform, tmp_path):
     assert "from the command" in json.dumps(kfp_command("experiment", "list"))
     run = kfp_command("run", "create", "--experiment-name", "from the command", "--package-file", package, "--run-name", "commanded")
     assert "commanded" in json.dumps(run)
-    assert "commanded" in json.dumps(kfp_command("run", "get", run["id"]))
+    assert "commanded" in json.dumps(kfp_command("run", "get", run["run_id"]))
     assert "commanded" in json.dumps(kfp_command("run", "list"))
 
 

@@ -5,7 +5,7 @@ import json
 import time
 
 import pytest
-from conftest import until
+from conftest import Platform, until
 
 PYTHON = "python:3.11"
 
@@ -148,6 +148,31 @@ def test_a_host_folder_that_nobody_allowed_is_refused_in_words(pods):
     pods("delete", "pod", "nosy", "--wait=false")
 
 
+def test_a_host_folder_that_was_allowed_is_mounted_and_what_lies_beside_it_is_not(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("hosts")
+    for name in ("allowed", "beside"):
+        (folder / name).mkdir()
+        (folder / name / "file").write_text(name)
+    (folder / "allowed" / "way-out").symlink_to(folder / "beside")
+    platform = Platform(tmp_path_factory.mktemp("host-path") / "data", "--bare", "--allow-host-path", str(folder / "allowed"))
+    platform.up()
+    try:
+        until(lambda: "default" in platform.kubectl("get", "serviceaccounts", "-o", "name"))
+        pods = Pods(platform, "default")
+        mount = {"volumeMounts": [{"name": "h", "mountPath": "/h"}]}
+        log, _ = pods.run("let-in", "cat /h/file", volumes=[{"name": "h", "hostPath": {"path": str(folder / "allowed"), "type": "Directory"}}], **mount)
+        assert log == "allowed"
+        for name, path in (("next-door", folder / "beside"), ("above", folder), ("by-link", folder / "allowed" / "way-out")):
+            pods.start(name, {"name": "main", "image": "alpine", "command": ["cat", "/h/file"], **mount}, volumes=[{"name": "h", "hostPath": {"path": str(path)}}])
+            said = until(lambda: (text := pods("describe", "pod", name)) and ("FailedMount" in text or "Succeeded" in text or "Error" in text) and text)
+            assert "FailedMount" in said, said
+            assert pods.get(name)["status"]["phase"] == "Pending"
+        dots = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "by-dots"}, "spec": {"containers": [{"name": "main", "image": "alpine"}], "volumes": [{"name": "h", "hostPath": {"path": f"{folder}/allowed/../beside"}}]}}
+        assert "must not contain '..'" in pods("apply", "-f", "-", stdin=json.dumps(dots), check=False)
+    finally:
+        platform.down()
+
+
 def test_init_containers_run_in_order_and_a_failed_one_stops_the_pod(pods):
     volume = {"volumes": [{"name": "w", "emptyDir": {}}]}
     mount = [{"name": "w", "mountPath": "/w"}]
@@ -216,6 +241,16 @@ def test_a_deleted_pod_gets_its_grace_and_no_more(pods):
     pods.until_phase("forced", "Running")
     pods("delete", "pod", "forced", "--grace-period=0", "--force")
     assert "NotFound" in pods("get", "pod", "forced", check=False)
+
+
+def test_a_pod_deleted_before_it_began_has_failed_for_those_who_hold_it(pods):
+    body = {"containers": [{"name": "main", "image": "alpine", "command": ["sleep", "600"]}], "initContainers": [{"name": "first", "image": "alpine", "command": ["sleep", "600"]}], "terminationGracePeriodSeconds": 1}
+    pods("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "held", "finalizers": ["example.com/hold"]}, "spec": body}))
+    until(lambda: pods.get("held")["status"].get("initContainerStatuses", [{}])[0].get("state", {}).get("running"))
+    pods("delete", "pod", "held", "--wait=false")
+    pods.until_phase("held", "Failed", seconds=30)
+    pods("patch", "pod", "held", "--type=json", "-p", '[{"op":"remove","path":"/metadata/finalizers"}]')
+    pods("wait", "pod/held", "--for=delete", "--timeout=30s")
 
 
 def test_too_much_memory_is_an_honest_oom_kill(pods):

@@ -5,7 +5,7 @@ import { lazy, StrictMode, Suspense, useEffect, useState } from "react";
 import { createRoot } from "react-dom/client";
 import { CallError, SIGNED_OUT } from "./api/client";
 import type { Session } from "./api/model";
-import { page } from "./api/paths";
+import { api, page } from "./api/paths";
 import { newCache, useSession } from "./api/queries";
 import { Home } from "./pages/Home";
 import { Experiment, Experiments } from "./pages/Experiments";
@@ -76,7 +76,8 @@ function App() {
     if (isIn) resume();
   }, [isIn]);
   useEffect(() => {
-    const ask = () => void (cache.getQueryState(["session"])?.status === "success" && cache.invalidateQueries({ queryKey: ["session"] }));
+    // Asking who this is must not lead to asking again.
+    const ask = (event: Event) => void ((event as CustomEvent<string>).detail !== api.session && cache.invalidateQueries({ queryKey: ["session"] }));
     window.addEventListener(SIGNED_OUT, ask);
     return () => window.removeEventListener(SIGNED_OUT, ask);
   }, [cache]);

@@ -13,6 +13,9 @@ pub struct Args {
     /// Test this binary instead of a freshly built one.
     #[arg(long)]
     kfctl: Option<std::path::PathBuf>,
+    /// Only the ways of installing, by the real kustomize and Helm, which are built first.
+    #[arg(long)]
+    installing: bool,
     /// Leave the browser test out.
     #[arg(long)]
     no_browser: bool,
@@ -51,7 +54,6 @@ pub fn run(args: &Args) -> Result<()> {
             "--timeout=300",
             "-p",
             "no:cacheprovider",
-            "tests/e2e",
         ])
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .env("FERROFLOW_KFCTL", &kfctl)
@@ -60,11 +62,20 @@ pub fn run(args: &Args) -> Result<()> {
             "FERROFLOW_KUBE_RS",
             paths::target().join("debug/examples/kube_client"),
         );
+    if args.installing {
+        let (kustomize, helm) = setup::installers()?;
+        pytest
+            .arg("tests/e2e/test_installing.py")
+            .env("FERROFLOW_KUSTOMIZE", kustomize)
+            .env("FERROFLOW_HELM", helm);
+    } else {
+        pytest.args(["tests/e2e", "--ignore=tests/e2e/test_installing.py"]);
+    }
     if let Some(filter) = &args.filter {
         pytest.args(["-k", filter]);
     }
     step::run("end-to-end tests with real clients", &mut pytest)?;
-    if args.no_browser || args.filter.is_some() {
+    if args.no_browser || args.installing || args.filter.is_some() {
         return Ok(());
     }
     setup::debian_packages()?;

@@ -167,7 +167,7 @@ pub fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 pub fn refusal() -> Response {
     problem(
         StatusCode::UNAUTHORIZED,
-        "sign in first: run `kfctl login` and open the address that it prints, or send a bearer token",
+        "sign in first: under /login with a password where this platform has any, else run `kfctl login` and open the address that it prints; programs send a bearer token",
     )
 }
 

@@ -1,5 +1,6 @@
 //! Waits for a component by watching its pods, and says what it still waits for. What cannot become ready by itself
-//! ends the wait with its cause: a second crash at once, any other trouble when it has lasted.
+//! ends the wait with its cause: a second crash at once, any other trouble when it has lasted. The way to the pod, its
+//! Service, is waited for in `service`.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -11,7 +12,7 @@ use kube::api::ListParams;
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client};
 
-use crate::Error;
+use crate::{Error, service};
 
 /// How long trouble may last that is no crash; a slow machine is not in trouble.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -30,7 +31,8 @@ pub enum Progress {
 }
 
 /// Watches the pods labelled `app=<name>` until one is ready whose containers all started at `since` or later: after a
-/// crash of everything the API still holds what was true before. `report` hears of every change on the way.
+/// crash of everything the API still holds what was true before. Then waits until the Service of that name, if there is
+/// one, leads to that pod. `report` hears of every change on the way.
 ///
 /// # Errors
 /// [`Error::NotReady`] when it cannot become ready by itself.
@@ -60,7 +62,16 @@ pub async fn until_ready(
                 Some(Ok(Event::Apply(pod) | Event::InitApply(pod))) => {
                     heard = Instant::now();
                     crashes.extend(crashed(&pod, since));
-                    judge(&pod, since)
+                    let progress = judge(&pod, since);
+                    if progress == Progress::Ready {
+                        report(Progress::Waiting("its Service".to_owned()));
+                        let address = pod.status.and_then(|status| status.pod_ip);
+                        let leads = service::leads_to(client, namespace, name, address);
+                        if tokio::time::timeout(PATIENCE, leads).await.is_err() {
+                            return Err(not_ready("its Service does not lead to it".to_owned()));
+                        }
+                    }
+                    progress
                 }
                 Some(Ok(Event::Delete(_) | Event::Init | Event::InitDone)) => continue,
                 // The watcher backs off and lists again by itself.

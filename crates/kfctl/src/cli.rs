@@ -10,7 +10,7 @@ use crate::config::{Durability, GpuFallback, MemoryFallback};
 #[derive(Debug, Parser)]
 #[command(name = "kfctl", version = crate::version::LONG, max_term_width = 100)]
 #[command(
-    after_help = "Begin with:\n  kfctl up --detach                  start the platform\n  kfctl run pipeline.py --follow     run a pipeline and watch it\n  kfctl down                         stop\n\nNot in this version: Katib, KServe, training jobs, notebooks, recurring runs, the Pipelines v1 API,\ninstallation on a cluster (kfctl build, apply)."
+    after_help = "Begin with:\n  kfctl up --detach                  start the platform\n  kfctl run pipeline.py --follow     run a pipeline and watch it\n  kfctl down                         stop\n\nNot in this version: Katib, KServe, training jobs, notebooks, recurring runs, the Pipelines v1 API."
 )]
 pub struct Cli {
     /// What to do.
@@ -74,6 +74,32 @@ pub enum Command {
     /// Print a one-time address that signs a browser in.
     #[command(after_help = "Examples:\n  kfctl login\n  xdg-open \"$(kfctl login --quiet)\"")]
     Login(Login),
+    /// On a cluster: write what would be installed, to be looked at.
+    #[command(
+        after_help = "Examples:\n  kfctl build -V -f kfdef_k8s_istio.v1.7.0.yaml\n  kfctl build -d -f kfdef_k8s_istio.v1.7.0.yaml     every object, to be read"
+    )]
+    Build(crate::cli_cluster::Build),
+    /// On a cluster: install, upgrade or mend.
+    #[command(
+        after_help = "Examples:\n  kfctl apply -V -f kfdef_k8s_istio.v1.7.0.yaml\n  kfctl apply -f kfdef_k8s_istio.v1.7.0.yaml --context my-cluster --yes"
+    )]
+    Apply(crate::cli_cluster::Apply),
+    /// On a cluster: take away what was installed.
+    #[command(
+        after_help = "Examples:\n  kfctl delete -f kfdef_k8s_istio.v1.7.0.yaml                      keeps runs and artifacts\n  kfctl delete -f kfdef_k8s_istio.v1.7.0.yaml --delete-storage     takes everything"
+    )]
+    Delete(crate::cli_cluster::Delete),
+    /// On a cluster: say whether it can take the platform.
+    #[command(
+        after_help = "Examples:\n  kfctl check\n  kfctl check --context my-cluster -o json\n\nThe exit code is 0 unless something would fail; a warning is no failure."
+    )]
+    Check(crate::cli_cluster::Check),
+    /// Write the Helm chart or the kustomize tree of this version.
+    #[command(subcommand)]
+    #[command(
+        after_help = "Examples:\n  kfctl export kustomize --to manifests\n  kfctl export chart --to .\n  kfctl export chart-repository --to public"
+    )]
+    Export(crate::cli_cluster::Export),
     /// Once, with sudo: allow what this machine refuses to ordinary users.
     #[command(
         after_help = "Examples:\n  kfctl setup --dry-run         what this machine needs, if anything\n  sudo kfctl setup\n  sudo kfctl setup --undo       take it back"
@@ -91,18 +117,12 @@ pub enum Command {
     /// Print the version.
     #[command(after_help = "Examples:\n  kfctl version\n  kfctl version -o json")]
     Version(Version),
-    /// Not in this version: installs on a cluster.
-    #[command(hide = true)]
-    Build(Anything),
-    /// Not in this version: installs on a cluster.
-    #[command(hide = true)]
-    Apply(Anything),
-    /// Not in this version: removes from a cluster.
-    #[command(hide = true)]
-    Delete(Anything),
     /// Run one component (what the installed Deployments call).
-    #[command(subcommand, hide = true)]
-    Controller(Controller),
+    #[command(hide = true)]
+    Controller(crate::components::standalone::Controller),
+    /// Ask addresses until they answer (what the chart's test calls).
+    #[command(hide = true)]
+    Answers(crate::cli_cluster::Answers),
     /// Put the step launcher into a pod (what pipeline pods call).
     #[command(subcommand, hide = true)]
     Launcher(Launcher),
@@ -128,15 +148,6 @@ pub enum RowsOutput {
     Wide,
     /// For programs.
     Json,
-}
-
-/// Whatever is written behind a command that is absent.
-#[derive(Clone, Debug, Args)]
-#[command(disable_help_flag = true)]
-pub struct Anything {
-    /// Not read.
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
-    pub arguments: Vec<String>,
 }
 
 /// `kfctl up`.
@@ -343,15 +354,6 @@ pub struct Version {
     /// Output form.
     #[arg(long, short, value_enum, default_value_t)]
     pub output: Output,
-}
-
-/// Components that run as Deployments.
-#[derive(Clone, Copy, Debug, Subcommand)]
-pub enum Controller {
-    /// Pipelines: engine and API.
-    Pipelines,
-    /// The front door.
-    Console,
 }
 
 /// The launcher's own installation.

@@ -2,6 +2,8 @@
 
 use anyhow::{Context, Result, anyhow};
 use futures::future::try_join_all;
+use install::apply::Conflicts;
+use install::record::{self, Part};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -29,21 +31,41 @@ pub async fn install(
     for (_, deployment) in &deployments {
         board.starting(deployment, "waiting for its pod");
     }
-    if install::record::installed(admin).await?.as_deref() != Some(version::FERROFLOW) {
-        for object in &objects {
-            let outcome = install::apply::apply(installer, object).await?;
-            tracing::info!(
-                object = install::apply::describe(object),
-                ?outcome,
-                "installed"
-            );
-        }
-        install::record::write(admin, version::FERROFLOW).await?;
-    }
+    apply_once(installer, admin, Part::Platform, &objects).await?;
     try_join_all(deployments.iter().map(|(namespace, deployment)| {
         wait(admin, board, namespace, deployment, console_port, since)
     }))
     .await?;
+    Ok(())
+}
+
+/// What a small Kubernetes has before anything is installed in it.
+pub async fn install_storage(installer: &kube::Client, admin: &kube::Client) -> Result<()> {
+    let objects = install::kustomize::render("local-storage", &install::sources::read)?;
+    apply_once(installer, admin, Part::Storage, &objects).await
+}
+
+async fn apply_once(
+    installer: &kube::Client,
+    admin: &kube::Client,
+    part: Part,
+    objects: &[Value],
+) -> Result<()> {
+    if record::installed(admin, part).await?.as_deref() == Some(version::FERROFLOW) {
+        return Ok(());
+    }
+    for object in objects {
+        let name = install::apply::describe(object);
+        match install::apply::apply(installer, object, Conflicts::Refuse).await {
+            Ok(outcome) => tracing::info!(object = name, ?outcome, "installed"),
+            // What the user changed stays changed.
+            Err(error @ install::Error::Conflict { .. }) => {
+                tracing::warn!(object = name, %error, "left as it is");
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    record::write(admin, part, version::FERROFLOW).await?;
     Ok(())
 }
 

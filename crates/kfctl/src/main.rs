@@ -1,6 +1,8 @@
 //! `kfctl`: a whole Kubeflow in one binary. Parses, dispatches, returns an exit code.
 
 mod cli;
+mod cli_cluster;
+mod cluster;
 mod commands;
 mod compile;
 mod components;
@@ -10,6 +12,7 @@ mod ending;
 mod follow;
 mod installation;
 mod instance;
+mod kfdef_folder;
 mod kfp;
 mod lifecycle;
 mod logging;
@@ -34,6 +37,7 @@ fn main() -> ExitCode {
     if let Some(code) = node::reexec::dispatch(std::env::args_os()) {
         return code;
     }
+    lifecycle::raise_open_files();
     // Both crypto providers can end up in a tree; ours is named before the first handshake.
     rustls::crypto::ring::default_provider()
         .install_default()

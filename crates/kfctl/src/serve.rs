@@ -144,8 +144,10 @@ async fn run_until_stopped(
     // Slightly before the node began: pods that started with it count.
     let since = jiff::Timestamp::now() - jiff::SignedDuration::from_secs(1);
     let install = async {
-        if !bare {
-            let installer = server.client(&server.issue(User::installer()));
+        let installer = server.client(&server.issue(User::installer()));
+        if bare {
+            installation::install_storage(&installer, &server.admin_client()).await?;
+        } else {
             installation::install(
                 &installer,
                 &server.admin_client(),

@@ -43,7 +43,7 @@ export async function send(path: string, options: RequestInit = {}): Promise<Res
     throw new CallError(0, "The server does not answer.", path);
   }
   // The session is over: the page around everything asks for a new one.
-  if (response.status === 401) window.dispatchEvent(new Event(SIGNED_OUT));
+  if (response.status === 401) window.dispatchEvent(new CustomEvent(SIGNED_OUT, { detail: path }));
   if (!response.ok) throw new CallError(response.status, refusal(await response.text(), response), path);
   return response;
 }

@@ -23,6 +23,11 @@ export const api = {
   events: (topics: string[]) => `/api/events?${topics.map((topic) => `topic=${enc(topic)}`).join("&")}`,
   runs: (token: string, filter: RunFilter, sort: string, size = PAGE) =>
     `${KFP}/runs?${query({ page_size: size, sort_by: sort, page_token: token, experiment_id: filter.experiment, filter: JSON.stringify({ predicates: predicates(filter) }) })}`,
+  /** Runs that ended well, of one pipeline, or of an experiment where the run brought its document itself. */
+  runsLike: (experiment: string, pipeline: string | undefined) => {
+    const found = [{ key: "state", operation: "EQUALS", string_value: "SUCCEEDED" }, ...(pipeline ? [{ key: "pipeline_id", operation: "EQUALS", string_value: pipeline }] : [])];
+    return `${KFP}/runs?${query({ page_size: pipeline ? 2 : 20, sort_by: "created_at desc", experiment_id: experiment, filter: JSON.stringify({ predicates: found }) })}`;
+  },
   run: (id: string) => `${KFP}/runs/${enc(id)}?view=FULL`,
   oneRun: (id: string) => `${KFP}/runs/${enc(id)}`,
   createRun: `${KFP}/runs`,

@@ -5,6 +5,7 @@ import { CallError, call } from "./client";
 import { LIVE, matches, type RunFilter } from "./filter";
 import { type Message, useTopic } from "./live";
 import type { Experiment, ExperimentList, Pipeline, PipelineList, PipelineVersion, PipelineVersionList, Run, RunList, Session } from "./model";
+import { document as documentOf } from "../graph/document";
 import { api, topic } from "./paths";
 
 export const NEWEST = "created_at desc";
@@ -134,6 +135,25 @@ async function readRun(id: string): Promise<Run> {
 /** A run as it is now, to copy from. */
 export function useRunOnce(id: string | undefined) {
   return useQuery({ queryKey: ["run-once", id], queryFn: () => readRun(id ?? ""), enabled: !!id });
+}
+
+/** The last run of the same pipeline that ended well, with its steps; for what a live run may take. */
+export function useLastRun(run: Run, wanted: boolean) {
+  const reference = run.pipeline_version_reference;
+  return useQuery({
+    queryKey: ["last-run", run.run_id],
+    enabled: wanted,
+    queryFn: async () => {
+      const list = await call<RunList>(api.runsLike(run.experiment_id ?? "", reference?.pipeline_id));
+      const name = pipelineName(run);
+      const last = list.runs?.find((one) => one.run_id !== run.run_id && (reference?.pipeline_id ? true : pipelineName(one) === name));
+      return last ? call<Run>(api.run(last.run_id)) : null;
+    },
+  });
+}
+
+function pipelineName(run: Run): string | undefined {
+  return documentOf(run.pipeline_spec)?.pipelineInfo?.name;
 }
 
 export function usePipelines(text = "", sort = NEWEST) {

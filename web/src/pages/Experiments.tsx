@@ -32,7 +32,7 @@ export function Experiments({ query }: { query: URLSearchParams }) {
         </Empty>
       )}
       {experiments.list.length > 0 && (
-        <Table label="Experiments" columns={COLUMNS} rows={experiments.list} total={experiments.total} keyOf={(one) => one.experiment_id} nameOf={(one) => one.display_name ?? one.experiment_id} hrefOf={(one) => page.experiment(one.experiment_id)} sort={sort} onSort={(sort) => setQuery({ sort })} more={experiments.hasNextPage && !experiments.isFetchingNextPage ? () => void experiments.fetchNextPage() : undefined} />
+        <Table label="Experiments" view={text} columns={COLUMNS} rows={experiments.list} total={experiments.total} keyOf={(one) => one.experiment_id} nameOf={(one) => one.display_name ?? one.experiment_id} hrefOf={(one) => page.experiment(one.experiment_id)} sort={sort} onSort={(sort) => setQuery({ sort })} more={experiments.hasNextPage && !experiments.isFetchingNextPage ? () => void experiments.fetchNextPage() : undefined} />
       )}
     </div>
   );

@@ -141,7 +141,7 @@ function MachineFigures() {
         !error && <div className="figures-wait" aria-hidden />
       )}
       {nodes.isComplete && (
-        <div className="figure-line"><span>GPU</span><span className="mute">{gpus > 0 ? `${gpus} to hand out` : "none found; requests run on the CPU if up was told so"}</span></div>
+        <div className="figure-line"><span>GPU</span><span className="mute">{gpus > 0 ? `${gpus} to hand out` : "none on this machine"}</span></div>
       )}
     </section>
   );

@@ -69,7 +69,7 @@ export function Pipelines({ query }: { query: URLSearchParams }) {
       {pipelines.isPending && <Loading what="pipelines" />}
       {pipelines.isError && <Problem error={pipelines.error} doing="Reading the pipelines" retry={() => void pipelines.refetch()} />}
       {pipelines.isSuccess && pipelines.list.length === 0 && (text ? <Empty title="No pipeline has this name"><Button onClick={() => setQuery({ filter: undefined })}>Show all pipelines</Button></Empty> : <Empty title="No pipeline yet" command="kfp pipeline create -p my-pipeline pipeline.yaml"><p>Upload a compiled pipeline, or drop its file here. <code>kfctl run</code> needs none of this: it takes the Python file.</p><Button onClick={() => picker.current?.click()}>Upload</Button></Empty>)}
-      {pipelines.list.length > 0 && <Table label="Pipelines" columns={COLUMNS} rows={pipelines.list} total={pipelines.total} keyOf={(one) => one.pipeline_id} nameOf={(one) => one.display_name ?? one.name ?? one.pipeline_id} hrefOf={(one) => page.pipeline(one.pipeline_id)} sort={sort} onSort={(sort) => setQuery({ sort })} more={pipelines.hasNextPage && !pipelines.isFetchingNextPage ? () => void pipelines.fetchNextPage() : undefined} />}
+      {pipelines.list.length > 0 && <Table label="Pipelines" view={text} columns={COLUMNS} rows={pipelines.list} total={pipelines.total} keyOf={(one) => one.pipeline_id} nameOf={(one) => one.display_name ?? one.name ?? one.pipeline_id} hrefOf={(one) => page.pipeline(one.pipeline_id)} sort={sort} onSort={(sort) => setQuery({ sort })} more={pipelines.hasNextPage && !pipelines.isFetchingNextPage ? () => void pipelines.fetchNextPage() : undefined} />}
     </div>
   );
 }

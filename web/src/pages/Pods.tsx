@@ -51,7 +51,7 @@ function PodsOf({ namespace, query }: { namespace: string; query: URLSearchParam
       {error && <div className="card failed" role="alert"><h3>The pods cannot be read</h3><p>{error.message}</p></div>}
       {!error && !isComplete && <Loading what="pods" />}
       {isComplete && shown.length === 0 && <Empty title={text ? "No pod matches" : `No pods in ${namespace}`} command={text ? undefined : `kubectl get pods -n ${namespace} --watch`}><p>{text ? "Change the filter." : "Steps of pipelines run as pods; so do the platform’s own parts, in kubeflow."}</p></Empty>}
-      {shown.length > 0 && <Table label="Pods" columns={COLUMNS} rows={shown} keyOf={(pod) => pod.metadata?.uid ?? ""} nameOf={(pod) => pod.metadata?.name ?? ""} hrefOf={(pod) => page.pod(namespace, pod.metadata?.name ?? "")} />}
+      {shown.length > 0 && <Table label="Pods" view={text} columns={COLUMNS} rows={shown} keyOf={(pod) => pod.metadata?.uid ?? ""} nameOf={(pod) => pod.metadata?.name ?? ""} hrefOf={(pod) => page.pod(namespace, pod.metadata?.name ?? "")} />}
     </div>
   );
 }

@@ -2,15 +2,16 @@
 import { useQueryClient } from "@tanstack/react-query";
 import { useCallback, useEffect, useMemo, useState } from "react";
 import { call, post } from "../api/client";
-import { isOver, isStep, moment, type Run as RunModel, type Task } from "../api/model";
+import { began, isOver, isStep, moment, type Run as RunModel, type Task } from "../api/model";
 import { api, page } from "../api/paths";
-import { useExperiment, usePipeline, useRun } from "../api/queries";
+import { useExperiment, useLastRun, usePipeline, useRun } from "../api/queries";
 import { absolute, clock, plain } from "../format";
 import { document as documentOf, steps as stepsOf } from "../graph/document";
 import { Graph } from "../graph/Graph";
 import { foremost, progress, statesByPath, stepPath } from "../graph/state";
 import { go, setQuery } from "../router";
-import { criticalPath, criticalPlaces } from "../timeline/critical";
+import { criticalPath, criticalPlaces, waitsFor } from "../timeline/critical";
+import { type Expected, expected, lengths } from "../timeline/estimate";
 import { Timeline } from "../timeline/Timeline";
 import { isTyping } from "../ui/keys";
 import { CopyMenu, MoreMenu } from "../ui/Menu";
@@ -40,6 +41,10 @@ function Loaded({ run, query, namespace }: { run: RunModel; query: URLSearchPara
   const now = useNow(!over);
   const critical = useMemo(() => criticalPath(graph, tasks, now), [graph, tasks, now]);
   const places = useMemo(() => criticalPlaces(graph, tasks, critical), [graph, tasks, critical]);
+  const last = useLastRun(run, !over);
+  const took = useMemo(() => lengths(last.data?.tasks ?? []), [last.data]);
+  const before = useMemo(() => waitsFor(graph), [graph]);
+  const ahead = useMemo(() => (over ? new Map<string, Expected>() : expected(tasks, before, took, now)), [over, tasks, before, took, now]);
   const wanted = query.get("step");
   const task = tasks.find((one) => one.task_id === wanted) ?? tasks.find((one) => one.name === wanted) ?? foremost(tasks);
   const { done, total } = progress(tasks);
@@ -123,7 +128,7 @@ function Loaded({ run, query, namespace }: { run: RunModel; query: URLSearchPara
           <div className="graph" role="region" aria-label="Graph">
             {graph.length > 0 ? <Graph steps={graph} states={states} critical={places} chosen={task ? stepPath(task) : undefined} choose={choosePath} /> : <p className="note mute">The document of this run cannot be read: its pipeline may be deleted.</p>}
           </div>
-          {tasks.length > 0 && <Timeline tasks={tasks} critical={critical} chosen={task?.task_id} choose={choose} />}
+          {tasks.length > 0 && <Timeline tasks={tasks} critical={critical} expected={ahead} chosen={task?.task_id} choose={choose} />}
         </div>
         <aside className="side" aria-label="Chosen step">
           {task ? (
@@ -142,7 +147,7 @@ const VERBS: Record<Verb, string> = { terminate: "Terminating the run", retry: "
 /** j and k go through the steps in the order in which they began. */
 function useStepKeys(tasks: Task[], chosen: Task | undefined, choose: (task: Task) => void) {
   useEffect(() => {
-    const real = tasks.filter(isStep);
+    const real = tasks.filter(isStep).sort((a, b) => (began(a) ?? Infinity) - (began(b) ?? Infinity));
     const onKey = (event: KeyboardEvent) => {
       if (event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target) || document.querySelector("dialog[open]")) return;
       const step = event.key === "j" ? 1 : event.key === "k" ? -1 : 0;

@@ -23,6 +23,7 @@ interface Props {
   chosen?: ReadonlySet<string>;
   onChoose?: (id: string) => void;
   more?: () => void;
+  view?: string;
   isInline?: boolean;
 }
 

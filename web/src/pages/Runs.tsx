@@ -63,7 +63,7 @@ export function Runs({ query }: { query: URLSearchParams }) {
           {runs.isPending && <Loading what="runs" />}
           {runs.isError && <Problem error={runs.error} doing="Reading the runs" retry={() => void runs.refetch()} />}
           {runs.isSuccess && runs.list.length === 0 && (typed ? <Empty title="No run matches"><p>Nothing fits “{typed}”.</p><Button onClick={() => setQuery({ filter: undefined })}>Show all runs</Button></Empty> : <Empty title="No run yet" command="kfctl run pipeline.py --follow"><p>A run is one execution of a pipeline. Start one from a terminal, from Python, or from a pipeline’s page.</p><Button href={page.pipelines}>Pipelines</Button></Empty>)}
-          {runs.list.length > 0 && <RunTable runs={runs.list} total={runs.total} sort={sort} onSort={(sort) => setQuery({ sort })} chosen={chosen} onChoose={choose} more={runs.hasNextPage && !runs.isFetchingNextPage ? () => void runs.fetchNextPage() : undefined} />}
+          {runs.list.length > 0 && <RunTable runs={runs.list} view={typed} total={runs.total} sort={sort} onSort={(sort) => setQuery({ sort })} chosen={chosen} onChoose={choose} more={runs.hasNextPage && !runs.isFetchingNextPage ? () => void runs.fetchNextPage() : undefined} />}
         </>
       )}
     </div>

@@ -20,7 +20,9 @@ const KEYS: { keys: string[]; what: string }[] = [
 
 export function Help({ close }: { close: () => void }) {
   const dialog = useRef<HTMLDialogElement>(null);
-  useEffect(() => dialog.current?.showModal(), []);
+  useEffect(() => {
+    dialog.current?.showModal();
+  }, []);
   return (
     <dialog ref={dialog} className="help" onClose={close} aria-label="Keyboard" onClick={(event) => event.target === dialog.current && dialog.current.close()}>
       <h2>Keyboard</h2>

@@ -42,7 +42,11 @@ export function Palette({ session, namespaces, close, help, signOut }: Props) {
   const [typed, setTyped] = useState("");
   const sought = useDeferredValue(typed.trim());
   const words = typed.toLowerCase().split(/\s+/).filter(Boolean);
-  useEffect(() => dialog.current?.showModal(), []);
+  useEffect(() => {
+    dialog.current?.showModal();
+    // The dialog itself would choose the frame around the box.
+    dialog.current?.querySelector("input")?.focus();
+  }, []);
   const to = (address: string) => () => go(address);
 
   const runs = useQuery({
@@ -107,14 +111,15 @@ export function Palette({ session, namespaces, close, help, signOut }: Props) {
   const groups = [
     { name: "Pages", entries: pages.filter((entry) => fits(entry, words)).filter((entry) => !isIdle || !entry.id.startsWith("absent")) },
     { name: "Steps of this run", entries: steps.filter((entry) => fits(entry, words)).slice(0, 12) },
-    { name: "Runs", entries: found },
-    { name: "Pipelines", entries: foundPipelines },
+    // What is still there from the search before is left out, or Enter would open it.
+    { name: "Runs", entries: found.filter((entry) => fits(entry, words)) },
+    { name: "Pipelines", entries: foundPipelines.filter((entry) => fits(entry, words)) },
     { name: "Actions", entries: actions.filter((entry) => fits(entry, words)).filter((entry) => !isIdle || !entry.id.startsWith("ns-")) },
   ].filter((group) => group.entries.length > 0);
   return (
     <dialog ref={dialog} className="palette" onClose={close} aria-label="Search" onClick={(event) => event.target === dialog.current && dialog.current.close()}>
       <Command label="Search" shouldFilter={false} loop>
-        <Command.Input value={typed} onValueChange={setTyped} placeholder="Search pages, runs, pipelines, steps, actions" aria-label="Search" autoFocus />
+        <Command.Input value={typed} onValueChange={setTyped} placeholder="Search pages, runs, pipelines, steps, actions" aria-label="Search" />
         <Command.List label="Results" tabIndex={-1}>
           <Command.Empty>Nothing has this name.</Command.Empty>
           {groups.map((group) => (

@@ -1,5 +1,5 @@
 // What is around every page: navigation, namespace, search, theme, connection, sign-out.
-import { Box, ChevronsUpDown, CircleHelp, FlaskConical, House, LogOut, Menu, Moon, Play, Search, Sun, SunMoon, Workflow, X } from "lucide-react";
+import { Box, ChevronsUpDown, CircleHelp, FlaskConical, House, KeyRound, LogOut, Menu, Moon, Play, Search, Sun, SunMoon, Workflow, X } from "lucide-react";
 import { createContext, lazy, type ReactNode, Suspense, useContext, useEffect, useRef, useState } from "react";
 import { post } from "../api/client";
 import { useConnection } from "../api/live";
@@ -13,7 +13,8 @@ import { Help } from "./Help";
 import { type Namespaces, useNamespaces } from "./namespace";
 import { setTheme, type Theme, useTheme } from "./theme";
 
-const Palette = lazy(async () => ({ default: (await import("./Palette")).Palette }));
+const loadPalette = () => import("./Palette");
+const Palette = lazy(async () => ({ default: (await loadPalette()).Palette }));
 
 interface Around {
   session: Session;
@@ -41,9 +42,17 @@ export function Shell({ session, signedOut, children }: { session: Session; sign
   const at = route.path.join("/");
   useEffect(() => setOpen(false), [at]);
   // Another page is read from its beginning.
-  useEffect(() => main.current?.scrollTo(0, 0), [at]);
+  useEffect(() => {
+    main.current?.scrollTo(0, 0);
+  }, [at]);
   useKeys(namespaces.chosen, setOver);
-  const signOut = session.person.by === "session" ? () => void post(api.logout).finally(signedOut) : undefined;
+  // What is typed right after Ctrl-K must find it there.
+  useEffect(() => {
+    const idle = setTimeout(() => void loadPalette(), 300);
+    return () => clearTimeout(idle);
+  }, []);
+  const leave = session.has_password ? () => window.location.assign("/login") : signedOut;
+  const signOut = session.person.by === "session" ? () => void post(api.logout).finally(leave) : undefined;
   return (
     <Context.Provider value={{ session, namespaces }}>
       <div className="shell">
@@ -66,7 +75,7 @@ export function Shell({ session, signedOut, children }: { session: Session; sign
             <ChevronsUpDown size={12} aria-hidden />
           </label>
           <Entry href={page.home} icon={<House size={16} aria-hidden />} name="Home" active={route.path.length === 0} />
-          <button type="button" className="entry" onClick={() => setOver("palette")} aria-label="Search, Control K" title="Search">
+          <button type="button" className="entry" onClick={() => setOver("palette")} aria-keyshortcuts="Control+K Meta+K" title="Search">
             <Search size={16} aria-hidden />
             <span className="entry-name">Search</span>
             <kbd className="entry-key" aria-hidden>Ctrl K</kbd>
@@ -82,8 +91,9 @@ export function Shell({ session, signedOut, children }: { session: Session; sign
           <h2 className="nav-group">Machine</h2>
           <Entry href={page.pods(namespaces.chosen)} icon={<Box size={16} aria-hidden />} name="Pods" active={route.path[0] === "pods"} />
           <div className="nav-end">
-            <button type="button" className="entry" onClick={() => setOver("help")} title="Keyboard"><CircleHelp size={16} aria-hidden /><span className="entry-name">Keyboard</span><kbd className="entry-key" aria-hidden>?</kbd></button>
+            <button type="button" className="entry" onClick={() => setOver("help")} aria-keyshortcuts="?" title="Keyboard"><CircleHelp size={16} aria-hidden /><span className="entry-name">Keyboard</span><kbd className="entry-key" aria-hidden>?</kbd></button>
             <ThemeChoice />
+            {session.has_password && <a className="entry" href="/password" title="Change the password"><KeyRound size={16} aria-hidden /><span className="entry-name">Change the password</span></a>}
             {signOut && <button type="button" className="entry" onClick={signOut} title="Sign out"><LogOut size={16} aria-hidden /><span className="entry-name">Sign out</span></button>}
             <div className="mute small who" title={PROOFS[session.person.by]}>{session.person.user} · {session.version}</div>
           </div>
@@ -106,7 +116,7 @@ export function Shell({ session, signedOut, children }: { session: Session; sign
 const PROOFS: Record<Session["person"]["by"], string> = {
   owner: "Recognised by the connection: this browser runs as the user who started Ferroflow",
   token: "Signed in by a token",
-  session: "Signed in by kfctl login",
+  session: "Signed in by a password or by kfctl login",
 };
 
 /** Keys that work on every page. */

@@ -14,11 +14,11 @@ export interface Bar {
 }
 
 /** Bars in order of their beginning; the scale ends now while something runs. */
-export function bars(tasks: Task[], now: number): { bars: Bar[]; begin: number; end: number } {
+export function bars(tasks: Task[], now: number, until = now): { bars: Bar[]; begin: number; end: number } {
   const real = tasks.filter(isStep);
   const begin = Math.min(...real.map((task) => moment(task.create_time) ?? began(task) ?? now), now);
   const ends = real.map((task) => (isOver(task.state) ? moment(task.end_time) : now)).filter((at) => at !== undefined);
-  const end = Math.max(begin + 1000, ...ends);
+  const end = Math.max(begin + 1000, ...ends, ...(real.every((task) => isOver(task.state)) ? [] : [until]));
   const share = (at: number) => Math.min(1, Math.max(0, (at - begin) / (end - begin)));
   const made = real.map((task): Bar => {
     const start = began(task);

@@ -50,7 +50,7 @@ function isTogether(a: Map<string, string>, b: Map<string, string>): boolean {
 }
 
 /** The places whose end each place waits for: its own, then those of the graphs around it. */
-function waitsFor(steps: Step[]): Map<string, string[]> {
+export function waitsFor(steps: Step[]): Map<string, string[]> {
   const found = new Map<string, string[]>();
   const walk = (list: Step[], outer: string[]) => {
     const byKey = new Map(list.map((step) => [step.key, step.path]));

@@ -58,6 +58,8 @@ export function Curve({ times, values, max, span, label }: Props) {
       made.destroy();
     };
   }, []);
-  useEffect(() => plot.current?.setData(data), [data]);
+  useEffect(() => {
+    plot.current?.setData(data);
+  }, [data]);
   return <div className="curve" ref={box} role="img" aria-label={label} />;
 }

@@ -61,7 +61,9 @@ export function LogView({ text, isLive, download, error, at }: Props) {
     getItemKey: (index) => shown[index]?.index ?? index,
   });
   // Lines that wrap are measured anew when they do or no longer do.
-  useEffect(() => virtual.measure(), [virtual, wrap]);
+  useEffect(() => {
+    virtual.measure();
+  }, [virtual, wrap]);
   useEffect(() => {
     if (follow && shown.length > 0) virtual.scrollToIndex(shown.length - 1, { align: "end" });
   }, [virtual, shown.length, follow, wrap]);

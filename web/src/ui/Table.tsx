@@ -3,6 +3,7 @@ import { useVirtualizer } from "@tanstack/react-virtual";
 import { ArrowDown, ArrowUp } from "lucide-react";
 import { type ReactNode, useEffect, useRef, useState } from "react";
 import { isTyping } from "./keys";
+import { useMedia } from "./media";
 
 export interface Column<T> {
   id: string;
@@ -32,6 +33,8 @@ interface Props<T> {
   onChoose?: (key: string) => void;
   /** More rows are on the server; called when the end comes into view. */
   more?: () => void;
+  /** What the rows are chosen by; another choice is shown from its beginning. */
+  view?: string;
   /** A short list that stands among other things: drawn whole, without keys of its own. */
   isInline?: boolean;
 }
@@ -40,7 +43,11 @@ const ROW = 36;
 /** Below this many rows all are drawn. */
 const FEW = 60;
 
-export function Table<T>({ label, columns, rows, total, keyOf, nameOf, hrefOf, sort, onSort, chosen, onChoose, more, isInline }: Props<T>) {
+export function Table<T>({ label, columns: all, rows, total, keyOf, nameOf, hrefOf, sort, onSort, chosen, onChoose: choose, more, view, isInline }: Props<T>) {
+  const isNarrow = useMedia("(max-width: 899px)");
+  const isPhone = useMedia("(max-width: 699px)");
+  const columns = isNarrow ? all.filter((column) => !column.isWide) : all;
+  const onChoose = isPhone ? undefined : choose;
   const box = useRef<HTMLDivElement>(null);
   const [cursor, setCursor] = useState(-1);
   const wanted = useRef<number>(undefined);
@@ -65,6 +72,11 @@ export function Table<T>({ label, columns, rows, total, keyOf, nameOf, hrefOf, s
   useEffect(() => {
     if (more && last >= rows.length - 10 && !isInline) more();
   }, [more, last, rows.length, isInline]);
+
+  useEffect(() => {
+    box.current?.scrollTo(0, 0);
+    setCursor(-1);
+  }, [sort, view]);
 
   // The row that the keys led to is focused as soon as it is drawn.
   useEffect(() => {
@@ -105,7 +117,7 @@ export function Table<T>({ label, columns, rows, total, keyOf, nameOf, hrefOf, s
         <colgroup>
           {onChoose && <col style={{ width: 44 }} />}
           {columns.map((column) => (
-            <col key={column.id} className={column.isWide ? "wide" : undefined} style={{ width: column.width }} />
+            <col key={column.id} style={{ width: column.width }} />
           ))}
         </colgroup>
         <thead>
@@ -115,7 +127,7 @@ export function Table<T>({ label, columns, rows, total, keyOf, nameOf, hrefOf, s
               const key = column.sort;
               const isSorted = key !== undefined && key === sortKey;
               return (
-                <th key={column.id} scope="col" className={column.isWide ? "wide" : undefined} aria-sort={isSorted ? (direction === "desc" ? "descending" : "ascending") : undefined}>
+                <th key={column.id} scope="col" aria-sort={isSorted ? (direction === "desc" ? "descending" : "ascending") : undefined}>
                   {key && onSort ? (
                     <button type="button" className="sort" onClick={() => onSort(`${key} ${isSorted && direction === "desc" ? "asc" : "desc"}`)}>
                       {column.name}
@@ -142,7 +154,7 @@ export function Table<T>({ label, columns, rows, total, keyOf, nameOf, hrefOf, s
                   </td>
                 )}
                 {columns.map((column, at) => (
-                  <td key={column.id} className={`${column.className ?? ""} ${column.isWide ? "wide" : ""}`}>
+                  <td key={column.id} className={column.className}>
                     {at === 0 && hrefOf ? <a className="row-link" href={hrefOf(row)} title={nameOf(row)}>{column.cell(row)}</a> : column.cell(row)}
                   </td>
                 ))}

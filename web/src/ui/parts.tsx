@@ -275,7 +275,9 @@ export function Tabs({ tabs, chosen, choose, label }: { tabs: { id: string; name
 export function Confirm({ title, children, action, run, close }: { title: string; children: ReactNode; action: string; run: () => void; close: () => void }) {
   const dialog = useRef<HTMLDialogElement>(null);
   const id = useId();
-  useEffect(() => dialog.current?.showModal(), []);
+  useEffect(() => {
+    dialog.current?.showModal();
+  }, []);
   return (
     <dialog ref={dialog} onClose={close} aria-labelledby={id}>
       <h2 id={id}>{title}</h2>

@@ -139,6 +139,8 @@ export interface components {
         Session: {
             /** @description Parts that people look for and this version does not have; the page names them. */
             absent: components["schemas"]["Part"][];
+            /** @description Whether there is a password to change, under `/password`. */
+            has_password: boolean;
             /** @description Where the platform is installed, and where steps of pipelines run. */
             namespace: string;
             /** @description Parts that are installed; the page lists no others. */

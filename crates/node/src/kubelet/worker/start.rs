@@ -101,10 +101,21 @@ impl Job {
             None => Err(Failure::CalledOff),
             Some(prepared) => prepared,
         };
+        let name = &self.container.name;
+        tracing::debug!(
+            pod = self.pod.name_any(),
+            container = name,
+            "{name} prepared"
+        );
         let started = match prepared {
             Ok(ready) => self.launch(ready).await,
             Err(failure) => Err(failure),
         };
+        tracing::debug!(
+            pod = self.pod.name_any(),
+            container = name,
+            "{name} started"
+        );
         if let Err(failure) = started {
             let container = self.container.name.clone();
             let _ = self.messages.send(Message::StartFailed {

@@ -135,7 +135,10 @@ fn no_attempt(task: &Task) -> String {
             "this step did not run: its outputs were taken over from task {} of run {}\n",
             origin.task_id, origin.run_id
         ),
-        (None, Some(message)) => format!("this step did not run: {message}\n"),
+        (None, Some(message)) => format!(
+            "this step did not run: {}\n",
+            message.trim_start_matches("not run: ")
+        ),
         (None, None) => String::new(),
     }
 }
