@@ -17,6 +17,7 @@ mod node_config;
 mod platform;
 mod progress;
 mod readiness;
+mod registry_login;
 mod serve;
 mod service_unit;
 mod text;

@@ -5,6 +5,7 @@ mod config;
 mod controller;
 mod down;
 mod image;
+mod image_transfer;
 mod launcher;
 mod login;
 mod logs;

@@ -10,3 +10,5 @@ mod inside;
 mod life;
 mod owner;
 mod packages;
+mod registry;
+mod token_server;
