@@ -10,6 +10,7 @@ use std::path::{Component, Path, PathBuf};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+pub(super) use layers::names_backwards;
 use layers::{Unpacking, decompressed, lexical};
 
 /// What an image says about how it is run.

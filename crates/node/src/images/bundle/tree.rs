@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
+
+use crate::images::oci::names_backwards;
 
 /// All files have this time: 1980, the first that zip archives made of them can hold.
 const TIME: u64 = 315_532_800;
@@ -244,6 +246,7 @@ impl Tree {
     }
 
     /// The files of this machine in it.
+    #[cfg(test)]
     pub(super) fn host_files(&self) -> impl Iterator<Item = &Path> {
         self.entries.values().filter_map(|(entry, _)| match entry {
             Entry::File {
@@ -300,16 +303,4 @@ impl Tree {
         }
         builder.into_inner()?.flush()
     }
-}
-
-/// The parts of a path, last first, as a stack to be worked off.
-fn names_backwards(path: &Path) -> Vec<std::ffi::OsString> {
-    let names = path.components().filter_map(|part| match part {
-        Component::Normal(name) => Some(name.to_owned()),
-        Component::ParentDir => Some("..".into()),
-        _ => None,
-    });
-    let mut names: Vec<_> = names.collect();
-    names.reverse();
-    names
 }

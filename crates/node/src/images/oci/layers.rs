@@ -246,7 +246,7 @@ pub(super) fn lexical(path: &Path) -> PathBuf {
 }
 
 /// The parts of a path, last first, as a stack to be worked off.
-fn names_backwards(path: &Path) -> Vec<std::ffi::OsString> {
+pub fn names_backwards(path: &Path) -> Vec<std::ffi::OsString> {
     let names = path.components().filter_map(|part| match part {
         Component::Normal(name) => Some(name.to_owned()),
         Component::ParentDir => Some("..".into()),

@@ -55,12 +55,11 @@ impl Credentials {
     pub fn read(text: &[u8]) -> Result<Self, Unreadable> {
         let unreadable = |error: &dyn std::fmt::Display| Unreadable(error.to_string());
         let mut all: Value = serde_json::from_slice(text).map_err(|error| unreadable(&error))?;
+        // A file with helpers alone names no login; an older one is nothing but logins.
+        let has_helpers = all.get("credsStore").is_some() || all.get("credHelpers").is_some();
         let auths = match all.get_mut("auths") {
             Some(auths) => auths.take(),
-            // A file with helpers alone names no login; an older one is nothing but logins.
-            None if all.get("credsStore").is_some() || all.get("credHelpers").is_some() => {
-                return Ok(Self::default());
-            }
+            None if has_helpers => return Ok(Self::default()),
             None => all,
         };
         let auths: BTreeMap<String, Entry> =

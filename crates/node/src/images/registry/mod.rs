@@ -68,7 +68,8 @@ impl Registry {
             })?;
         let host = reference.resolve_registry().to_owned();
         let is_plain = name.is_on_loopback() || insecure.contains(&host);
-        // A proxy cannot reach this machine's own programs; a proxy for no host at all takes the place of the usual one.
+        // A proxy cannot reach this machine's own programs, whatever the environment says: one that serves no name of
+        // this machine takes the place of the usual one.
         let nobody = || {
             name.is_on_loopback()
                 .then(|| "http://127.0.0.1:9".to_owned())
@@ -85,7 +86,9 @@ impl Registry {
             user_agent: concat!("ferroflow/", env!("CARGO_PKG_VERSION")),
             http_proxy: nobody(),
             https_proxy: nobody(),
-            no_proxy: name.is_on_loopback().then(|| "*".to_owned()),
+            no_proxy: name
+                .is_on_loopback()
+                .then(|| "localhost,127.0.0.0/8".to_owned()),
             ..ClientConfig::default()
         };
         let registry = Self {

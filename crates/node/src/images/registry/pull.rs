@@ -101,8 +101,11 @@ impl Registry {
             bytes: layers.iter().map(|(_, size)| size).sum(),
             parts: layers.len(),
         });
-        futures::stream::iter(&layers)
-            .map(|(digest, size)| blobs.fetch(self, digest, *size, heard))
+        let mut fetching = Vec::new();
+        for (digest, size) in &layers {
+            fetching.push(blobs.fetch(self, digest, *size, heard));
+        }
+        futures::stream::iter(fetching)
             .buffer_unordered(AT_ONCE)
             .try_collect::<Vec<_>>()
             .await?;

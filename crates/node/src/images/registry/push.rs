@@ -21,8 +21,11 @@ impl Registry {
             bytes: blobs.iter().map(|blob| blob.size).sum(),
             parts: blobs.len(),
         });
-        futures::stream::iter(blobs)
-            .map(|blob| self.push_blob(blob, image.file(blob), heard))
+        let mut pushing = Vec::new();
+        for blob in blobs {
+            pushing.push(self.push_blob(blob, image.file(blob), heard));
+        }
+        futures::stream::iter(pushing)
             .buffer_unordered(AT_ONCE)
             .try_collect::<Vec<()>>()
             .await?;
@@ -54,7 +57,9 @@ impl Registry {
         let (moved, mut hear) = tokio::sync::mpsc::unbounded_channel();
         let reader = open(&file).await?;
         let stream = ReaderStream::with_capacity(reader, PIECE)
-            .inspect_ok(move |piece: &Bytes| drop(moved.send(piece.len() as u64)))
+            .inspect_ok(move |piece: &Bytes| {
+                let _ = moved.send(piece.len() as u64);
+            })
             .map_err(OciDistributionError::from);
         let upload =
             self.client
