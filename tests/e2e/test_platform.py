@@ -20,7 +20,7 @@ def test_every_component_is_a_ready_pod_with_a_log(platform):
 
 def test_status_tells_a_program_what_runs(platform):
     status = json.loads(platform.kfctl("status", "-o", "json").stdout)
-    assert status["running"] and {component["name"] for component in status["components"]} == {"dashboard", "ml-pipeline"}
+    assert status["running"] and {component["name"] for component in status["components"]} == {"dashboard", "istio-ingressgateway", "ml-pipeline"}
     assert all(component["ready"] for component in status["components"])
     assert 1_000_000 < status["memoryBytes"] < 1_000_000_000
 

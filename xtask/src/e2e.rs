@@ -13,6 +13,9 @@ pub struct Args {
     /// Test this binary instead of a freshly built one.
     #[arg(long)]
     kfctl: Option<std::path::PathBuf>,
+    /// Only the ways of installing, by the real kustomize and Helm, which are built first.
+    #[arg(long)]
+    installing: bool,
     /// Leave the browser test out.
     #[arg(long)]
     no_browser: bool,
@@ -27,13 +30,21 @@ pub fn run(args: &Args) -> Result<()> {
         None => {
             setup::node_packages()?;
             web::build()?;
-            step::run(
-                "build kfctl",
-                &mut step::cargo(&["build", "--workspace", "--quiet"]),
-            )?;
             paths::target().join("debug/kfctl")
         }
     };
+    // The client in Rust is built even where another binary is tested.
+    let mut build = vec![
+        "build",
+        "--workspace",
+        "--quiet",
+        "--example",
+        "kube_client",
+    ];
+    if args.kfctl.is_none() {
+        build.push("--bins");
+    }
+    step::run("build kfctl and its client", &mut step::cargo(&build))?;
     let mut pytest = step::command(paths::venv_bin("python"));
     pytest
         .args([
@@ -43,16 +54,28 @@ pub fn run(args: &Args) -> Result<()> {
             "--timeout=300",
             "-p",
             "no:cacheprovider",
-            "tests/e2e",
         ])
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .env("FERROFLOW_KFCTL", &kfctl)
-        .env("FERROFLOW_KUBECTL", &kubectl);
+        .env("FERROFLOW_KUBECTL", &kubectl)
+        .env(
+            "FERROFLOW_KUBE_RS",
+            paths::target().join("debug/examples/kube_client"),
+        );
+    if args.installing {
+        let (kustomize, helm) = setup::installers()?;
+        pytest
+            .arg("tests/e2e/test_installing.py")
+            .env("FERROFLOW_KUSTOMIZE", kustomize)
+            .env("FERROFLOW_HELM", helm);
+    } else {
+        pytest.args(["tests/e2e", "--ignore=tests/e2e/test_installing.py"]);
+    }
     if let Some(filter) = &args.filter {
         pytest.args(["-k", filter]);
     }
     step::run("end-to-end tests with real clients", &mut pytest)?;
-    if args.no_browser || args.filter.is_some() {
+    if args.no_browser || args.installing || args.filter.is_some() {
         return Ok(());
     }
     setup::debian_packages()?;

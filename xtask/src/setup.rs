@@ -162,6 +162,35 @@ pub fn kubectl() -> Result<Vec<PathBuf>> {
     Ok(vec![built])
 }
 
+/// The real kustomize and Helm, built from their Go modules: 2 to 3 minutes the first time, so only for the suite that
+/// judges the ways of installing.
+pub fn installers() -> Result<(PathBuf, PathBuf)> {
+    const TOOLS: [(&str, &str); 2] = [
+        ("kustomize", "sigs.k8s.io/kustomize/kustomize/v5@v5.7.1"),
+        ("helm", "helm.sh/helm/v3/cmd/helm@v3.19.4"),
+    ];
+    let folder = paths::cache().join("bin");
+    for (name, module) in TOOLS {
+        if folder.join(name).is_file() {
+            continue;
+        }
+        if !step::has("go") {
+            bail!(
+                "no {name} in {} and no Go to build it; install Go",
+                folder.display()
+            );
+        }
+        step::run(
+            &format!("set-up: build {module}"),
+            step::command("go")
+                .args(["install", "-trimpath", "-ldflags=-s -w", module])
+                .env("GOBIN", &folder)
+                .env("GOFLAGS", "-buildvcs=false"),
+        )?;
+    }
+    Ok((folder.join("kustomize"), folder.join("helm")))
+}
+
 /// Whether this process runs as root.
 pub fn is_root() -> bool {
     Command::new("id")

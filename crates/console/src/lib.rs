@@ -2,6 +2,7 @@
 //! It acts as the person who signed in, by impersonation, so that the API server's rights decide everything.
 
 pub mod absent;
+pub mod accounts;
 pub mod events;
 pub mod guard;
 pub mod identity;
@@ -10,7 +11,9 @@ pub mod machine;
 pub mod pages;
 pub mod peer;
 pub mod router;
+pub mod schema;
 pub mod session;
+pub mod sign_in;
 pub mod upstream;
 
 use std::path::PathBuf;
@@ -36,7 +39,8 @@ pub struct Config {
     pub token_file: PathBuf,
     /// Namespace of the platform, where the session key is kept.
     pub namespace: String,
-    /// On one machine: the user that connections of the process's owner are.
+    /// On one machine: the user that connections of the process's owner are. Where there is none, the console has
+    /// accounts with passwords.
     pub owner: Option<String>,
     /// Version shown to people.
     pub version: String,
@@ -54,8 +58,17 @@ pub enum Error {
         #[source]
         source: Box<kube::Error>,
     },
+    /// The accounts cannot be read or made.
+    #[error("keep the accounts in the Secret {name}")]
+    Accounts {
+        /// The Secret.
+        name: &'static str,
+        /// The API server's answer.
+        #[source]
+        source: Box<kube::Error>,
+    },
     /// The Secret holds something else.
-    #[error("the Secret {name} holds no usable key; delete it and a new one is made")]
+    #[error("the Secret {name} holds nothing that can be used; delete it and a new one is made")]
     UnusableKey {
         /// The Secret.
         name: &'static str,

@@ -3,18 +3,21 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Query, Request, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::extract::{Request, State};
 use axum::middleware;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{any, get, post};
-use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use schemars::JsonSchema;
+use serde::Serialize;
 
-use crate::identity::{COOKIE, Person, problem};
-use crate::session::{Key, Purpose, SESSION_LIFE, UsedCodes};
+use crate::accounts::Accounts;
+use crate::identity::Person;
+use crate::session::{Key, UsedCodes};
 use crate::upstream::PIPELINES;
-use crate::{Config, Error, absent, events, guard, identity, kubernetes, machine, pages, upstream};
+use crate::{
+    Config, Error, absent, events, guard, identity, kubernetes, machine, pages, schema, sign_in,
+    upstream,
+};
 
 /// What every handler may use.
 #[derive(Clone)]
@@ -25,6 +28,10 @@ pub struct Door {
     pub key: Key,
     /// Codes that were used.
     pub used: UsedCodes,
+    /// Accounts with passwords, where there are any.
+    pub accounts: Option<Arc<Accounts>>,
+    /// How busy this machine is.
+    pub meter: machine::Meter,
 }
 
 /// The front door, ready to serve. Whoever accepts connections puts a [`crate::peer::Connection`] into each request.
@@ -33,20 +40,33 @@ pub struct Door {
 /// When the session key can be neither read nor made.
 pub async fn router(config: Config) -> Result<axum::Router, Error> {
     let key = Key::load(&config.client, &config.namespace).await?;
+    let accounts = match config.owner {
+        Some(_) => None,
+        None => Some(Arc::new(
+            Accounts::open(&config.client, &config.namespace).await?,
+        )),
+    };
     let door = Door {
         config: Arc::new(config),
         key,
         used: UsedCodes::default(),
+        accounts,
+        meter: machine::Meter::start(),
     };
     let mut router = axum::Router::new()
         // The kubelet.
         .route("/healthz", get(async || "ok"))
         // Browsers.
-        .route("/login", get(login))
-        .route("/api/logout", post(logout))
+        .route("/login", get(sign_in::show).post(sign_in::submit))
+        .route(
+            "/password",
+            get(sign_in::show_password).post(sign_in::submit_password),
+        )
+        .route("/api/logout", post(sign_in::leave))
         .route("/api/session", get(session))
         .route("/api/events", get(events::stream))
         .route("/api/machine", get(machine::read))
+        .route("/api/openapi.json", get(schema::show))
         .route("/api/k8s/{*path}", any(kubernetes::pass))
         // Clients of the pipelines API, directly and below the console's own path.
         .route("/apis/{*path}", any(pipelines))
@@ -87,6 +107,9 @@ async fn fallback(
             };
         }
     }
+    if person.is_err() && door.accounts.is_some() && pages::wants_page(request.headers()) {
+        return Redirect::to("/login").into_response();
+    }
     pages::serve(request).await
 }
 
@@ -125,64 +148,30 @@ async fn forward(door: Door, person: Person, request: Request, path: &str) -> Re
     upstream::pass(door.config, PIPELINES, &person, request, &target).await
 }
 
-#[derive(Deserialize)]
-struct Login {
-    code: String,
-}
-
-/// Turns a one-time code into a session.
-async fn login(State(door): State<Door>, Query(login): Query<Login>, request: Request) -> Response {
-    let now = Timestamp::now();
-    let claim = door
-        .key
-        .verify(&login.code, Purpose::Code, now)
-        .filter(|claim| door.used.take(claim, now));
-    let Some(claim) = claim else {
-        return problem(
-            StatusCode::UNAUTHORIZED,
-            "this address was used already, or is over; run `kfctl login` for a new one",
-        );
-    };
-    let session = door.key.sign(&claim.user, Purpose::Session, now);
-    let is_secure = request
-        .headers()
-        .get("x-forwarded-proto")
-        .is_some_and(|scheme| scheme == "https");
-    let secure = if is_secure { "; Secure" } else { "" };
-    let cookie = format!(
-        "{COOKIE}={session}; Path=/; HttpOnly; SameSite=Strict; Max-Age={}{secure}",
-        SESSION_LIFE.as_secs()
-    );
-    let mut response = Redirect::to("/").into_response();
-    if let Ok(cookie) = HeaderValue::from_str(&cookie) {
-        response.headers_mut().insert(header::SET_COOKIE, cookie);
-    }
-    response
-        .headers_mut()
-        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
-}
-
-async fn logout(_: Person) -> Response {
-    let cookie = format!("{COOKIE}=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0");
-    ([(header::SET_COOKIE, cookie)], Json(serde_json::json!({}))).into_response()
-}
-
 /// What the page shows around everything else.
-#[derive(Serialize)]
-struct Session {
+#[derive(Serialize, JsonSchema)]
+pub struct Session {
+    /// Who asks.
     person: Person,
+    /// Ferroflow's version.
     version: String,
+    /// Where the platform is installed, and where steps of pipelines run.
     namespace: String,
     /// Parts that are installed; the page lists no others.
-    parts: [&'static str; 1],
+    parts: Vec<&'static str>,
+    /// Parts that people look for and this version does not have; the page names them.
+    absent: Vec<absent::Part>,
+    /// Whether there is a password to change, under `/password`.
+    has_password: bool,
 }
 
 async fn session(State(door): State<Door>, person: Person) -> Json<Session> {
     Json(Session {
+        has_password: door.accounts.is_some() && person.by == identity::Proof::Session,
         person,
         version: door.config.version.clone(),
         namespace: door.config.namespace.clone(),
-        parts: ["pipelines"],
+        parts: vec!["pipelines"],
+        absent: absent::PARTS.to_vec(),
     })
 }

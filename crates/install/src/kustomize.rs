@@ -35,6 +35,8 @@ const ORDER: &[&str] = &[
     "Secret",
     "Service",
     "PersistentVolumeClaim",
+    "PodDisruptionBudget",
+    "NetworkPolicy",
     "Deployment",
     "StatefulSet",
     "Job",
@@ -92,6 +94,12 @@ struct Target {
 /// [`Error::Render`] names the file and what is wrong with it.
 pub fn render(folder: &str, read: &dyn Fn(&str) -> Option<String>) -> Result<Vec<Value>, Error> {
     let mut objects = load(folder, read)?;
+    sort(&mut objects);
+    Ok(objects)
+}
+
+/// Puts objects into the order of application; those of one kind keep theirs.
+pub fn sort(objects: &mut [Value]) {
     objects.sort_by_key(|object| {
         let kind = object["kind"].as_str().unwrap_or_default();
         ORDER
@@ -99,7 +107,6 @@ pub fn render(folder: &str, read: &dyn Fn(&str) -> Option<String>) -> Result<Vec
             .position(|known| *known == kind)
             .unwrap_or(ORDER.len())
     });
-    Ok(objects)
 }
 
 /// Replaces the image `name` (without a tag) by `with` in every pod template of `objects`.
@@ -266,13 +273,15 @@ mod tests {
     }
 
     #[test]
-    fn every_namespaced_object_is_in_the_platforms_namespace() {
+    fn every_namespaced_object_is_in_a_namespace_of_the_platform() {
         for object in one_machine() {
             let kind = object["kind"].as_str().expect("every object has a kind");
-            let expected = if CLUSTER_SCOPED.contains(&kind) {
-                Value::Null
-            } else {
-                "kubeflow".into()
+            let is_gateways =
+                object["metadata"]["labels"]["app.kubernetes.io/component"] == "gateway";
+            let expected = match (CLUSTER_SCOPED.contains(&kind), is_gateways) {
+                (true, _) => Value::Null,
+                (false, true) => "istio-system".into(),
+                (false, false) => "kubeflow".into(),
             };
             assert_eq!(
                 object["metadata"]["namespace"], expected,
@@ -310,7 +319,7 @@ mod tests {
     fn the_image_is_set_everywhere_and_nowhere_else() {
         let mut objects = one_machine();
         set_image(&mut objects, "ferroflow/kfctl", "ferroflow/kfctl:9");
-        for name in ["ml-pipeline", "dashboard"] {
+        for name in ["ml-pipeline", "dashboard", "istio-ingressgateway"] {
             let deployment = find(&objects, "Deployment", name);
             assert_eq!(
                 deployment["spec"]["template"]["spec"]["containers"][0]["image"],

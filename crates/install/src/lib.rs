@@ -1,10 +1,16 @@
-//! What is installed and how: the manifests are the single source, rendered here the way kustomize does,
-//! applied with server-side apply under our own field manager, awaited by watching.
-//! What the user deleted stays deleted: a version is installed once.
+//! What is installed and how: the manifests are the single source, rendered here the way kustomize does, as a chart
+//! for Helm, and as the folder of a KfDef; applied with server-side apply under our own field manager, awaited.
+//! What the user deleted stays deleted on one machine: there a version is installed once.
 
 pub mod apply;
+pub mod apply_set;
+pub mod chart;
+pub mod kfdef;
 pub mod kustomize;
+pub mod preflight;
 pub mod record;
+pub mod rollout;
+mod service;
 pub mod sources;
 pub mod wait;
 
@@ -31,6 +37,26 @@ pub enum Error {
         #[source]
         source: Box<kube::Error>,
     },
+    /// Fields of an object belong to somebody else.
+    #[error("{what}: {}", fields.join(", "))]
+    Conflict {
+        /// `<kind>/<namespace>/<name>`.
+        what: String,
+        /// Each field with its owner.
+        fields: Vec<String>,
+    },
+    /// The API server did not delete an object.
+    #[error("delete {what}")]
+    Delete {
+        /// `<kind>/<namespace>/<name>`.
+        what: String,
+        /// Its answer.
+        #[source]
+        source: Box<kube::Error>,
+    },
+    /// The KfDef says what cannot be.
+    #[error("the KfDef cannot be used: {0}")]
+    KfDef(String),
     /// The installation's own record cannot be read or written.
     #[error("keep the record of what is installed")]
     Record(#[source] Box<kube::Error>),

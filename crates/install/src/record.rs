@@ -1,4 +1,4 @@
-//! Which version is installed: one ConfigMap in the platform's namespace of record, `kube-system`.
+//! What `kfctl up` installed on one machine, and of which version: a ConfigMap each in `kube-system`.
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{Patch, PatchParams};
@@ -7,16 +7,33 @@ use serde_json::json;
 
 use crate::{Error, FIELD_MANAGER};
 
-const NAME: &str = "ferroflow-installation";
 const NAMESPACE: &str = "kube-system";
 
-/// The version that was installed completely, if any.
+/// What is installed once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The platform.
+    Platform,
+    /// The StorageClass of the small Kubernetes.
+    Storage,
+}
+
+impl Part {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Platform => "ferroflow-installation",
+            Self::Storage => "ferroflow-storage",
+        }
+    }
+}
+
+/// The version of `part` that was installed completely, if any.
 ///
 /// # Errors
 /// [`Error::Record`] when it cannot be read.
-pub async fn installed(client: &Client) -> Result<Option<String>, Error> {
+pub async fn installed(client: &Client, part: Part) -> Result<Option<String>, Error> {
     let record = Api::<ConfigMap>::namespaced(client.clone(), NAMESPACE)
-        .get_opt(NAME)
+        .get_opt(part.name())
         .await
         .map_err(|error| Error::Record(Box::new(error)))?;
     Ok(record
@@ -24,19 +41,19 @@ pub async fn installed(client: &Client) -> Result<Option<String>, Error> {
         .and_then(|mut data| data.remove("version")))
 }
 
-/// Records that `version` is installed completely.
+/// Records that `version` of `part` is installed completely.
 ///
 /// # Errors
 /// [`Error::Record`] when it cannot be written.
-pub async fn write(client: &Client, version: &str) -> Result<(), Error> {
+pub async fn write(client: &Client, part: Part, version: &str) -> Result<(), Error> {
     let record = json!({
         "apiVersion": "v1", "kind": "ConfigMap",
-        "metadata": { "name": NAME, "namespace": NAMESPACE },
+        "metadata": { "name": part.name(), "namespace": NAMESPACE },
         "data": { "version": version },
     });
     Api::<ConfigMap>::namespaced(client.clone(), NAMESPACE)
         .patch(
-            NAME,
+            part.name(),
             &PatchParams::apply(FIELD_MANAGER).force(),
             &Patch::Apply(&record),
         )

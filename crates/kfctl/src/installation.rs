@@ -1,7 +1,9 @@
 //! What `up` installs: the manifests of one machine, once per version, then waits until all of it is ready.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use futures::future::try_join_all;
+use install::apply::Conflicts;
+use install::record::{self, Part};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -29,21 +31,41 @@ pub async fn install(
     for (_, deployment) in &deployments {
         board.starting(deployment, "waiting for its pod");
     }
-    if install::record::installed(admin).await?.as_deref() != Some(version::FERROFLOW) {
-        for object in &objects {
-            let outcome = install::apply::apply(installer, object).await?;
-            tracing::info!(
-                object = install::apply::describe(object),
-                ?outcome,
-                "installed"
-            );
-        }
-        install::record::write(admin, version::FERROFLOW).await?;
-    }
+    apply_once(installer, admin, Part::Platform, &objects).await?;
     try_join_all(deployments.iter().map(|(namespace, deployment)| {
         wait(admin, board, namespace, deployment, console_port, since)
     }))
     .await?;
+    Ok(())
+}
+
+/// What a small Kubernetes has before anything is installed in it.
+pub async fn install_storage(installer: &kube::Client, admin: &kube::Client) -> Result<()> {
+    let objects = install::kustomize::render("local-storage", &install::sources::read)?;
+    apply_once(installer, admin, Part::Storage, &objects).await
+}
+
+async fn apply_once(
+    installer: &kube::Client,
+    admin: &kube::Client,
+    part: Part,
+    objects: &[Value],
+) -> Result<()> {
+    if record::installed(admin, part).await?.as_deref() == Some(version::FERROFLOW) {
+        return Ok(());
+    }
+    for object in objects {
+        let name = install::apply::describe(object);
+        match install::apply::apply(installer, object, Conflicts::Refuse).await {
+            Ok(outcome) => tracing::info!(object = name, ?outcome, "installed"),
+            // What the user changed stays changed.
+            Err(error @ install::Error::Conflict { .. }) => {
+                tracing::warn!(object = name, %error, "left as it is");
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    record::write(admin, part, version::FERROFLOW).await?;
     Ok(())
 }
 
@@ -58,24 +80,35 @@ async fn wait(
     use k8s_openapi::api::apps::v1::Deployment;
     // What the user deleted stays deleted, and is not waited for.
     let api = kube::Api::<Deployment>::namespaced(admin.clone(), namespace);
-    if api
+    let found = api
         .get_opt(name)
         .await
-        .with_context(|| format!("look for {name}"))?
-        .is_none()
-    {
-        board.ready(name, "deleted by you; kept so");
+        .with_context(|| format!("look for {name}"))?;
+    let kept = match found {
+        None => Some("deleted by you; kept so"),
+        Some(found) => {
+            let replicas = found.spec.and_then(|spec| spec.replicas);
+            (replicas == Some(0)).then_some("scaled to 0 by you; kept so")
+        }
+    };
+    if let Some(note) = kept {
+        board.ready(name, note);
         return Ok(());
     }
     let report = |progress| match progress {
         install::wait::Progress::Waiting(what) => board.starting(name, what),
+        install::wait::Progress::Troubled(cause) => board.troubled(name, cause),
         install::wait::Progress::Ready if name == "dashboard" => {
             board.ready(name, format!("http://127.0.0.1:{console_port}"))
         }
         install::wait::Progress::Ready => board.ready(name, ""),
     };
-    install::wait::until_ready(admin, namespace, name, since, &report).await?;
-    Ok(())
+    install::wait::until_ready(admin, namespace, name, since, &report)
+        .await
+        .map_err(|error| {
+            board.failed(name, "it cannot start by itself");
+            anyhow!("{error}; to look around with kubectl, start with: kfctl up --bare")
+        })
 }
 
 fn name(object: &Value) -> (String, String) {

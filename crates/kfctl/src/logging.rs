@@ -32,3 +32,17 @@ pub fn start(data: &DataFolder) -> Result<()> {
         .try_init()
         .context("start logging")
 }
+
+/// Starts logging for a component that is a process of its own: to standard error, as containers do.
+pub fn to_stderr() -> Result<()> {
+    let filter = EnvFilter::try_from_env("FERROFLOW_LOG")
+        .unwrap_or_else(|_| EnvFilter::new("info,kube=warn,hyper=warn"));
+    let own = tracing_subscriber::fmt::layer()
+        .with_ansi(false)
+        .with_writer(std::io::stderr);
+    tracing_subscriber::registry()
+        .with(filter)
+        .with(own)
+        .try_init()
+        .context("start logging")
+}

@@ -1,14 +1,18 @@
 //! `kfctl`: a whole Kubeflow in one binary. Parses, dispatches, returns an exit code.
 
 mod cli;
+mod cli_cluster;
+mod cluster;
 mod commands;
 mod compile;
 mod components;
 mod config;
 mod control;
+mod ending;
 mod follow;
 mod installation;
 mod instance;
+mod kfdef_folder;
 mod kfp;
 mod lifecycle;
 mod logging;
@@ -18,6 +22,7 @@ mod platform;
 mod progress;
 mod readiness;
 mod registry_login;
+mod run_view;
 mod serve;
 mod service_unit;
 mod text;
@@ -33,6 +38,7 @@ fn main() -> ExitCode {
     if let Some(code) = node::reexec::dispatch(std::env::args_os()) {
         return code;
     }
+    lifecycle::raise_open_files();
     // Both crypto providers can end up in a tree; ours is named before the first handshake.
     rustls::crypto::ring::default_provider()
         .install_default()

@@ -1,16 +1,22 @@
-//! `kfctl controller …`: a component on its own. On one machine components run inside `kfctl up`.
+//! `kfctl controller …`: a component on its own, as the installed Deployments call it. On one machine components run
+//! inside `kfctl up`.
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result};
+use tokio_util::sync::CancellationToken;
 
-use crate::cli::Controller;
+use crate::components::standalone::{self, Controller};
+use crate::{lifecycle, logging};
 
-/// Says where the component runs.
+/// Runs the component until it is told to stop.
 pub fn run(controller: Controller) -> Result<()> {
-    let name = match controller {
-        Controller::Pipelines => "pipelines",
-        Controller::Console => "console",
-    };
-    bail!(
-        "this version runs the component {name} only inside `kfctl up`, as the built-in pod that its Deployment makes"
-    )
+    logging::to_stderr()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("start the runtime")?;
+    runtime.block_on(async {
+        let stop = CancellationToken::new();
+        lifecycle::watch_signals(stop.clone()).context("listen for signals")?;
+        standalone::run(controller, stop).await
+    })
 }

@@ -1,0 +1,184 @@
+//! Pipelines, `ml-pipeline`: engine and API over one database file, so one process at a time.
+
+use std::path::PathBuf;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use futures::stream;
+use k8s_openapi::api::core::v1::Pod;
+use kube::Api;
+use node::builtin::{Peer, PodContext};
+use node::net::Layout;
+use tokio::net::TcpListener;
+
+use super::standalone::Process;
+use crate::version;
+
+/// The port that `ml-pipeline` answers on.
+pub const PORT: u16 = 8888;
+/// Its lease, where several processes may try.
+const LEASE: &str = "ml-pipeline";
+/// Folder of the database in its pod.
+const STATE: &str = "/var/lib/ferroflow";
+/// The artifact volume in its pod.
+const ARTIFACTS: &str = "/artifacts";
+
+/// Where its state is, when it runs as a process of its own.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Folders {
+    /// Folder of the database.
+    #[arg(long, default_value = STATE)]
+    state: PathBuf,
+    /// The artifact volume; steps see it through the claim ferroflow-artifacts.
+    #[arg(long, default_value = ARTIFACTS)]
+    artifacts: PathBuf,
+}
+
+/// As a built-in pod.
+pub async fn in_pod(pod: PodContext) -> Result<()> {
+    let folder = |path: &str| {
+        pod.volume(path)
+            .map(std::path::Path::to_owned)
+            .with_context(|| format!("the pod has no volume at {path}"))
+    };
+    let listener = pod
+        .listen(PORT)
+        .await
+        .with_context(|| format!("listen on port {PORT}"))?;
+    let connections = stream::unfold(listener, |mut listener| async {
+        loop {
+            match listener.accept().await {
+                Ok((stream, peer)) => {
+                    let connection = pipelines::serve::Connection {
+                        io: Box::new(stream),
+                        is_trusted: is_the_node(peer),
+                    };
+                    return Some((connection, listener));
+                }
+                Err(error) => pause(&error).await,
+            }
+        }
+    });
+    let mut config = pipelines::serve::Config::new(
+        pod.client.clone(),
+        folder(STATE)?,
+        folder(ARTIFACTS)?,
+        version::IMAGE.to_owned(),
+        Box::pin(connections),
+    );
+    config.namespace.clone_from(&pod.namespace);
+    config.launcher = Some(crate::commands::launcher::LAUNCHER);
+    tracing::info!(
+        version = version::FERROFLOW,
+        port = PORT,
+        "the engine and the API of pipelines start"
+    );
+    pipelines::serve::serve(config, pod.shutdown.clone())
+        .await
+        .context("serve pipelines")
+}
+
+/// Only the server itself connects from the node's own address: the API server's proxy, which says who asks.
+/// Pods cannot send with another's address.
+fn is_the_node(peer: Peer) -> bool {
+    !peer.is_from_host && peer.address.ip() == Layout::default().gateway
+}
+
+/// As a process of its own: waits until no other process is at work, then opens the database and serves. No connection
+/// is trusted here: whoever asks shows a token.
+pub async fn alone(process: &Process, folders: &Folders) -> Result<()> {
+    let image = own_image(process).await?;
+    if process.pod.is_some() {
+        // Steps run as whoever their images say, and write into folders that are made here, on a volume that only this
+        // platform's pods see.
+        // SAFETY: umask only sets a number of this process and cannot fail.
+        unsafe { libc::umask(0) };
+    }
+    let listener = Arc::new(process.surface.listen(PORT).await?);
+    let failure = Mutex::new(None);
+    let candidate = control::lease::Candidate::new(&process.namespace, LEASE, &process.identity);
+    process.surface.vitals.follows(LEASE);
+    let client = process.cluster.client.clone();
+    control::lease::lead(
+        client,
+        candidate,
+        process.surface.shutdown.clone(),
+        |leading, _| {
+            let (image, listener) = (image.clone(), listener.clone());
+            let failure = &failure;
+            async move {
+                let (ready, opened) = tokio::sync::oneshot::channel();
+                let mut config = pipelines::serve::Config::new(
+                    process.cluster.client.clone(),
+                    folders.state.clone(),
+                    folders.artifacts.clone(),
+                    image,
+                    Box::pin(connections(listener)),
+                );
+                config.namespace.clone_from(&process.namespace);
+                config.ready = Some(ready);
+                process.surface.vitals.leads(true);
+                let mut serving = pin!(pipelines::serve::serve(config, leading));
+                let ended = tokio::select! {
+                    ended = &mut serving => ended,
+                    Ok(()) = opened => {
+                        process.surface.vitals.ready(true);
+                        serving.await
+                    }
+                };
+                process.surface.vitals.ready(false);
+                process.surface.vitals.leads(false);
+                if let Err(error) = ended {
+                    *failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                    process.surface.shutdown.cancel();
+                }
+            }
+        },
+    )
+    .await;
+    let failure = failure.into_inner().unwrap_or_else(PoisonError::into_inner);
+    failure.map_or(Ok(()), |error| Err(error).context("serve pipelines"))
+}
+
+fn connections(
+    listener: Arc<TcpListener>,
+) -> impl futures::Stream<Item = pipelines::serve::Connection> {
+    stream::unfold(listener, |listener| async {
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) => {
+                    let _ = stream.set_nodelay(true);
+                    let connection = pipelines::serve::Connection {
+                        io: Box::new(stream),
+                        is_trusted: false,
+                    };
+                    return Some((connection, listener));
+                }
+                Err(error) => pause(&error).await,
+            }
+        }
+    })
+}
+
+/// Out of descriptors, or a peer that left again: the next one may do better.
+async fn pause(error: &std::io::Error) {
+    tracing::warn!(%error, "accepting a connection failed");
+    tokio::time::sleep(Duration::from_millis(50)).await;
+}
+
+/// The image that step pods take the launcher from: whatever this very pod runs, so that it is named once.
+async fn own_image(process: &Process) -> Result<String> {
+    let Some(name) = &process.pod else {
+        return Ok(version::IMAGE.to_owned());
+    };
+    let pod = Api::<Pod>::namespaced(process.cluster.client.clone(), &process.namespace)
+        .get(name)
+        .await
+        .with_context(|| format!("read this process's own pod {name}"))?;
+    pod.spec
+        .and_then(|spec| spec.containers.into_iter().next())
+        .and_then(|container| container.image)
+        .with_context(|| format!("the pod {name} names no image"))
+}
