@@ -11,7 +11,7 @@ use node::images::registry::Progress;
 use node::images::store::NewImage;
 
 use super::image::short;
-use crate::cli::{Image, ImageExport, ImagePull, ImagePush, RegistryAccess};
+use crate::cli::{Image, ImageExport, ImagePull, ImagePush};
 use crate::{platform, registry_login, text};
 
 /// Adds the registry of this command to those spoken to without TLS, where the user says so.
@@ -175,6 +175,7 @@ impl Bar {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::RegistryAccess;
 
     fn target(name: &str, target: &str) -> Result<String> {
         let args = ImagePush {
