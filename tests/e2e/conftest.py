@@ -77,7 +77,7 @@ class Platform:
 
     def kubectl(self, *arguments, binary="kubectl", check=True, stdin=None, timeout=120) -> str:
         """Runs kubectl as the platform's administrator; answers its standard output."""
-        env = {**os.environ, "KUBECONFIG": str(self.kubeconfig), "HOME": str(self.folder / "kubectl-home")}
+        env = {**os.environ, "KUBECONFIG": str(self.kubeconfig), "HOME": str(self.owner.home if self.owner else self.folder / "kubectl-home")}
         done = subprocess.run([binary, *map(str, arguments)], capture_output=True, text=True, env=env, input=stdin, timeout=timeout)
         if check and done.returncode != 0:
             raise AssertionError(f"{binary} {' '.join(map(str, arguments))} ended with {done.returncode}\n{done.stdout}\n{done.stderr}")
