@@ -146,9 +146,7 @@ def test_a_watch_list_streams_what_is_there_and_marks_the_end(wire, namespace):
     connection.close()
 
 
-def test_a_watch_from_a_lost_revision_is_told_that_it_is_gone(wire):
-    status, _, body = wire("GET", "/api/v1/configmaps?resourceVersion=1&resourceVersionMatch=Exact&limit=1")
-    assert status in (200, 410), body
+def test_a_watch_from_a_revision_of_the_future_is_refused_in_words(wire):
     connection = wire.connection()
     connection.request("GET", "/api/v1/configmaps?watch=1&resourceVersion=99999999999&timeoutSeconds=5", headers=wire.headers())
     answer = connection.getresponse()
@@ -220,13 +218,11 @@ def test_an_unknown_field_is_refused_warned_of_or_ignored_as_asked(wire, namespa
 def test_what_a_manifest_says_is_kept_though_nothing_acts_on_it(wire, namespace):
     spec = {
         "schedulerName": "somebody-else",
-        "runtimeClassName": "other",
         "priority": 0,
         "dnsConfig": {"nameservers": ["10.0.0.1"], "options": [{"name": "ndots", "value": "2"}]},
         "readinessGates": [{"conditionType": "example.com/gate"}],
         "topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway", "labelSelector": {"matchLabels": {"a": "b"}}}],
         "hostAliases": [{"ip": "10.1.2.3", "hostnames": ["elsewhere"]}],
-        "overhead": {"cpu": "1m"},
         "containers": [
             {
                 "name": "main",
@@ -238,7 +234,6 @@ def test_what_a_manifest_says_is_kept_though_nothing_acts_on_it(wire, namespace)
             }
         ],
     }
-    del spec["runtimeClassName"], spec["overhead"]  # admission checks these against classes that must exist
     status, _, made = wire("POST", f"/api/v1/namespaces/{namespace}/pods?dryRun=All", {"metadata": {"name": "full"}, "spec": spec})
     assert status == 201, made
     for key in set(spec) - {"containers"}:
@@ -374,7 +369,7 @@ def test_pages_show_one_moment(wire, namespace):
         wire("POST", f"/api/v1/namespaces/{namespace}/configmaps", {"metadata": {"name": f"page-{index}", "labels": {"of": "pages"}}})
     path = f"/api/v1/namespaces/{namespace}/configmaps?labelSelector=of%3Dpages&limit=2"
     first = wire.get(path)
-    assert len(first["items"]) == 2 and first["metadata"]["remainingItemCount"] == 3 if "remainingItemCount" in first["metadata"] else True
+    assert len(first["items"]) == 2
     wire("DELETE", f"/api/v1/namespaces/{namespace}/configmaps/page-3")
     names = [item["metadata"]["name"] for item in first["items"]]
     following = first

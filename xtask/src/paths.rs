@@ -1,5 +1,6 @@
 //! Where things are: the checkout, and the cache that outlives it.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 
 /// The root of this checkout.
@@ -24,11 +25,14 @@ pub fn target() -> PathBuf {
     own_target().unwrap_or_else(|| root().join("target"))
 }
 
-/// Where cargo keeps what it compiles on the way, shared by all checkouts; it tells their crates apart by path.
-/// `None` where the user chose a place for everything.
+/// Where cargo keeps what it compiles on the way: a folder of this checkout's own in the cache, so that a clone made
+/// again at the same place finds it. `None` where the user chose a place for everything.
 pub fn build() -> Option<PathBuf> {
     let chosen = own_target().is_some() || std::env::var_os("CARGO_BUILD_BUILD_DIR").is_some();
-    (!chosen).then(|| cache().join("build"))
+    let mut hasher = DefaultHasher::new();
+    root().hash(&mut hasher);
+    let name = format!("{:016x}", hasher.finish());
+    (!chosen).then(|| cache().join("build").join(name))
 }
 
 fn own_target() -> Option<PathBuf> {

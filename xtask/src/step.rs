@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-use crate::paths;
+use crate::{paths, seed};
 
 /// Announces what follows.
 pub fn announce(what: &str) {
@@ -41,13 +41,16 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
-/// Cargo with this checkout's programs, and what is compiled on the way in the cache.
+/// Cargo with programs in this checkout, and what is compiled on the way in the cache.
 pub fn cargo(arguments: &[&str]) -> Command {
     let mut command = command(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command
         .args(arguments)
         .env("CARGO_TARGET_DIR", paths::target());
     if let Some(folder) = paths::build() {
+        if let Err(error) = seed::once(&folder, &seed::members(paths::root())) {
+            println!("  dependencies are compiled anew: {error}");
+        }
         command.env("CARGO_BUILD_BUILD_DIR", folder);
     }
     command

@@ -82,8 +82,7 @@ fn crates(faults: &mut Vec<String>) -> Result<()> {
         if !map.contains(&format!("`{name}`")) {
             faults.push(format!("ARCHITECTURE.md: does not describe `{name}`"));
         }
-        let dependencies = manifest.get("dependencies").and_then(toml::Value::as_table);
-        for dependency in dependencies.into_iter().flat_map(toml::Table::keys) {
+        for dependency in dependencies(manifest) {
             if let Some(other) = ORDER.iter().position(|known| known == dependency)
                 && other >= place
             {
@@ -99,6 +98,23 @@ fn crates(faults: &mut Vec<String>) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// All that ends up in a crate's code, on whatever machine; what only its tests use does not.
+fn dependencies(manifest: &toml::Table) -> Vec<&String> {
+    let targets = manifest.get("target").and_then(toml::Value::as_table);
+    let places = std::iter::once(manifest).chain(
+        targets
+            .into_iter()
+            .flat_map(toml::Table::values)
+            .filter_map(toml::Value::as_table),
+    );
+    places
+        .flat_map(|place| ["dependencies", "build-dependencies"].map(|kind| place.get(kind)))
+        .flatten()
+        .filter_map(toml::Value::as_table)
+        .flat_map(toml::Table::keys)
+        .collect()
 }
 
 fn sources() -> impl Iterator<Item = PathBuf> {
@@ -159,4 +175,18 @@ fn names(faults: &mut Vec<String>) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dependency_counts_wherever_the_manifest_names_it_but_among_those_of_tests() {
+        let manifest: toml::Table = toml::from_str(
+            "[dependencies]\na = '1'\n[build-dependencies]\nb = '1'\n[target.'cfg(unix)'.dependencies]\nc = '1'\n[dev-dependencies]\nd = '1'\n",
+        )
+        .expect("a manifest");
+        assert_eq!(dependencies(&manifest), ["a", "b", "c"]);
+    }
 }

@@ -33,7 +33,8 @@ export async function openPlatform() {
     process.exit(2);
   }
   const folder = mkdtempSync(join(tmpdir(), "ferroflow-browser-"));
-  const [port, apiPort] = [await freePort(), await freePort()];
+  // Vite must be told the port (FERROFLOW_URL) before the platform is there.
+  const [port, apiPort] = [Number(process.env.FERROFLOW_PORT) || (await freePort()), await freePort()];
   const server = `http://127.0.0.1:${port}/`;
   const args = (list) => ["--data-dir", folder, ...list];
   let passed = 0;
