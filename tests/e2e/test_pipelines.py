@@ -11,6 +11,9 @@ import pytest
 from conftest import ROOT, until
 from kfp import dsl
 
+# Pipelines is installed on one machine alone.
+pytestmark = pytest.mark.one_machine
+
 GUIDE = ROOT / "examples/guide"
 
 
