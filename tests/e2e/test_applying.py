@@ -17,7 +17,7 @@ import urllib.parse
 import urllib.request
 
 import pytest
-from conftest import KFCTL, Platform, free_port
+from conftest import CLUSTER, KFCTL, Cluster, Platform, free_port
 
 CONFIG_URI = "https://raw.githubusercontent.com/kubeflow/manifests/v1.7-branch/kfdef/kfdef_k8s_istio.v1.7.0.yaml"
 FILE = "kfdef_k8s_istio.v1.7.0.yaml"
@@ -43,6 +43,9 @@ class Installation:
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
+    if CLUSTER:
+        yield Cluster(tmp_path_factory.mktemp("cluster"))
+        return
     platform = Platform(tmp_path_factory.mktemp("cluster") / "data", "--bare")
     platform.up()
     yield platform
@@ -140,6 +143,7 @@ def test_check_tells_what_a_cluster_lacks(cluster, installation):
     assert all(one["remedy"] for one in findings.values() if one["verdict"] != "ok")
 
 
+@pytest.mark.one_machine
 def test_an_unreachable_cluster_is_one_sentence(installation, tmp_path):
     other = tmp_path / "config"
     text = installation.cluster.kubeconfig.read_text()
@@ -151,6 +155,7 @@ def test_an_unreachable_cluster_is_one_sentence(installation, tmp_path):
     assert done.returncode == 1 and "no context" in done.stderr and "it has: ferroflow" in done.stderr, done.stderr
 
 
+@pytest.mark.one_machine
 def test_credentials_that_are_not_accepted_are_said(installation, tmp_path):
     other = tmp_path / "config"
     other.write_text(re.sub(r"token: .*", "token: wrong", installation.cluster.kubeconfig.read_text()))
@@ -160,7 +165,7 @@ def test_credentials_that_are_not_accepted_are_said(installation, tmp_path):
 
 def test_the_components_run_under_the_guides_names(cluster, installation):
     assert "Applied the configuration Successfully!" in installation.said
-    assert "context  ferroflow" in installation.said
+    assert "context  " in installation.said
     for namespace, app in [("kubeflow", "ml-pipeline"), ("kubeflow", "dashboard"), ("istio-system", "istio-ingressgateway")]:
         pods = json.loads(cluster.kubectl("get", "pods", "-n", namespace, "-l", f"app={app}", "-o", "json"))["items"]
         assert len(pods) == 1 and pods[0]["status"]["phase"] == "Running", pods
@@ -175,7 +180,7 @@ def test_applying_again_changes_nothing_and_says_so(cluster, installation):
     assert "nothing changed: 32 objects are as wanted" in said, said
     after = cluster.kubectl("get", "deploy,svc,sa,role,pdb,networkpolicy", "-A", "-o", "jsonpath={.items[*].metadata.resourceVersion}")
     assert before == after
-    assert "clusterName: ferroflow" in (installation.folder / FILE).read_text()
+    assert "clusterName: " in (installation.folder / FILE).read_text()
     assert "Available" in (installation.folder / FILE).read_text()
 
 
@@ -339,6 +344,7 @@ def test_delete_asks_keeps_data_and_takes_everything_when_told(cluster, installa
     assert cluster.kubectl("get", "clusterrole", "-l", "app.kubernetes.io/part-of=kubeflow", "-o", "name").strip() == ""
 
 
+@pytest.mark.one_machine
 def test_the_platform_that_up_keeps_is_left_alone(platform, tmp_path):
     done = subprocess.run(
         [str(KFCTL), "apply", "-f", CONFIG_URI], capture_output=True, text=True, cwd=tmp_path, timeout=60, stdin=subprocess.DEVNULL,
