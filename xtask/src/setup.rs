@@ -13,6 +13,8 @@ const DEBIAN: &[(&str, &str)] = &[
     ("build-essential", "/usr/bin/gcc"),
     ("python3-venv", "/usr/share/doc/python3-venv"),
     ("chromium", "/usr/bin/chromium"),
+    ("docker-registry", "/usr/bin/docker-registry"),
+    ("busybox-static", "/usr/share/doc/busybox-static"),
     ("fonts-noto-core", "/usr/share/fonts/truetype/noto"),
 ];
 
