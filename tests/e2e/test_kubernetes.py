@@ -33,7 +33,7 @@ spec:
 """
 
 
-@pytest.fixture(scope="module", params=range(4))
+@pytest.fixture(scope="module", params=range(7))
 def kubectl(request, platform, kubectls):
     """Each kubectl in a namespace of its own."""
     if request.param >= len(kubectls):

@@ -126,13 +126,13 @@ pub fn node_packages() -> Result<()> {
     )
 }
 
-/// Every kubectl from 1.30 on that this machine has; one is built from its Go module where there is none.
+/// Every kubectl from 1.27 on that this machine has; one is built from its Go module where there is none.
 pub fn kubectl() -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     if let Some(plain) = step::find("kubectl") {
         let real = fs::canonicalize(&plain).unwrap_or_else(|_| plain.clone());
         let folder = real.parent().map(PathBuf::from).unwrap_or_default();
-        for minor in 30..=33 {
+        for minor in 27..=33 {
             let versioned = folder.join(format!("kubectl.1.{minor}"));
             if versioned.is_file() {
                 found.push(versioned);

@@ -50,7 +50,7 @@ async fn pipelines(pod: PodContext) -> Result<()> {
                 Ok((stream, peer)) => {
                     let connection = pipelines::serve::Connection {
                         io: Box::new(stream),
-                        is_trusted: is_the_node(peer),
+                        is_trusted: is_the_proxy(peer),
                     };
                     return Some((connection, listener));
                 }
@@ -74,10 +74,10 @@ async fn pipelines(pod: PodContext) -> Result<()> {
         .context("serve pipelines")
 }
 
-/// Only the server itself connects from the node's own address: the API server's proxy, which says who asks.
-/// Pods cannot send with another's address.
-fn is_the_node(peer: Peer) -> bool {
-    !peer.is_from_host && peer.address.ip() == Layout::default().gateway
+/// Only the API server's proxy, which says who asks, connects from this address. Pods cannot send with another's, and
+/// what users can shape (probes, forwarded ports) comes from elsewhere.
+fn is_the_proxy(peer: Peer) -> bool {
+    !peer.is_from_host && peer.address.ip() == Layout::default().proxy
 }
 
 async fn console(pod: PodContext) -> Result<()> {

@@ -3,7 +3,7 @@
 use axum::extract::Request;
 use objects::Status;
 
-use super::{container, forward, kubelet, query};
+use super::{container, forward, kubelet, query, websocket};
 use crate::error::ApiError;
 use crate::verbs::{Call, Reply};
 
@@ -18,16 +18,22 @@ pub async fn run(call: &Call, request: Request) -> Result<Reply, ApiError> {
     }
     let mut parameters = Vec::new();
     let path = if call.subresource == "portforward" {
-        for port in call.query.all("ports") {
-            parameters.push(("ports", port.to_owned()));
+        // Only the protocol over WebSocket names them here, and kubelets know them by this name.
+        let ports: Vec<&str> = call.query.all("ports").collect();
+        if !ports.is_empty() {
+            parameters.push(("port", ports.join(",")));
         }
         format!("/portForward/{}/{}", call.namespace, call.name)
     } else {
         let phase = pod["status"]["phase"].as_str().unwrap_or_default();
         if matches!(phase, "Succeeded" | "Failed") {
-            let words = format!(
-                "cannot exec into a container in a completed pod; current phase is {phase}"
-            );
+            let action = if call.subresource == "exec" {
+                "exec into"
+            } else {
+                "attach"
+            };
+            let words =
+                format!("cannot {action} a container in a completed pod; current phase is {phase}");
             return Err(ApiError::bad_request(words));
         }
         let container = container(&pod, call.query.get("container"))?;
@@ -60,6 +66,11 @@ pub async fn run(call: &Call, request: Request) -> Result<Reply, ApiError> {
     };
     let connection = kubelet::connect(call, node).await?;
     let target = format!("{path}?{}", query(&parameters));
-    let response = forward::send(connection, request, &target, node, &call.user).await?;
+    let response =
+        if call.subresource == "portforward" && websocket::is_tunnel_wanted(request.headers()) {
+            websocket::tunnel(connection, request, &target, node).await?
+        } else {
+            forward::send(connection, request, &target, node, &call.user).await?
+        };
     Ok(Reply::Response(Box::new(response)))
 }

@@ -117,6 +117,16 @@ impl Home {
         drop(self.node.take().expect("a node").stop(false).await);
     }
 
+    /// The node, while there is one.
+    pub fn node(&self) -> &Node {
+        self.node.as_ref().expect("a node")
+    }
+
+    /// The node's HTTP API, as a kube-apiserver asks it.
+    pub fn kubelet(&self) -> axum::Router {
+        self.node().http()
+    }
+
     pub fn data(&self) -> &Path {
         self.data.path()
     }

@@ -10,3 +10,4 @@ mod inside;
 mod life;
 mod owner;
 mod packages;
+mod streams;
