@@ -40,15 +40,16 @@ impl Inbound {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds bytes; answers by how much the buffered cost rose. Nothing is kept that nobody will read.
-    pub fn push(&self, bytes: Bytes) -> usize {
+    /// Adds bytes; answers by how much the buffered cost rose. Nothing is kept that nobody will read. What is kept is
+    /// copied: a few bytes would otherwise hold the whole buffer that they arrived in.
+    pub fn push(&self, bytes: &[u8]) -> usize {
         let mut parts = self.lock();
         if bytes.is_empty() || parts.end.is_some() || parts.is_unwanted {
             return 0;
         }
         let cost = bytes.len() + PART_BYTES;
         parts.cost += cost;
-        parts.parts.push_back(bytes);
+        parts.parts.push_back(Bytes::copy_from_slice(bytes));
         wake(parts);
         cost
     }

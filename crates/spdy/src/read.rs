@@ -20,7 +20,8 @@ const MAX_STREAMS: usize = 4096;
 /// What one stream, and all together, may have buffered before reading pauses.
 const STREAM_BYTES: usize = 1 << 20;
 const CONNECTION_BYTES: usize = 8 << 20;
-/// Read at one go.
+/// Read at one go, and the room below which more is made.
+const LEAST_BYTES: usize = 4 << 10;
 const BATCH_BYTES: usize = 64 << 10;
 
 /// Reads one connection.
@@ -52,7 +53,9 @@ impl Reader {
                     Err(error) => return Err(fault(error)),
                 }
             }
-            arrived.reserve(BATCH_BYTES);
+            if arrived.capacity() - arrived.len() < LEAST_BYTES {
+                arrived.reserve(BATCH_BYTES);
+            }
             if io.read_buf(&mut arrived).await? == 0 {
                 return Ok(());
             }
@@ -166,7 +169,7 @@ impl Reader {
             self.shared.took(count);
             return;
         };
-        let cost = inbound.push(bytes);
+        let cost = inbound.push(&bytes);
         if cost == 0 {
             // Nobody reads it, but it counts against the connection's window all the same.
             self.shared.took(count);
