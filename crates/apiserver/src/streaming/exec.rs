@@ -27,13 +27,9 @@ pub async fn run(call: &Call, request: Request) -> Result<Reply, ApiError> {
     } else {
         let phase = pod["status"]["phase"].as_str().unwrap_or_default();
         if matches!(phase, "Succeeded" | "Failed") {
-            let action = if call.subresource == "exec" {
-                "exec into"
-            } else {
-                "attach"
-            };
-            let words =
-                format!("cannot {action} a container in a completed pod; current phase is {phase}");
+            let words = format!(
+                "cannot exec into a container in a completed pod; current phase is {phase}"
+            );
             return Err(ApiError::bad_request(words));
         }
         let container = container(&pod, call.query.get("container"))?;
