@@ -31,6 +31,8 @@ fn main() {
             "--target-dir",
         ])
         .arg(&folder)
+        // The outer cargo holds the lock of its folder for intermediate files too.
+        .env("CARGO_BUILD_BUILD_DIR", &folder)
         .env("RUSTFLAGS", "-C target-feature=+crt-static")
         .env_remove("CARGO_ENCODED_RUSTFLAGS")
         .env_remove("RUSTC_WORKSPACE_WRAPPER")

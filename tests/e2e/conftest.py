@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import time
 
 import pytest
 
@@ -21,12 +22,24 @@ def free_port() -> int:
         return sock.getsockname()[1]
 
 
+def until(condition, seconds=60):
+    """Waits for a condition and answers what it gave."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        assert time.monotonic() < deadline, "the condition did not come true"
+        time.sleep(0.1)
+
+
 class Platform:
     """A running platform and the ways to reach it."""
 
-    def __init__(self, folder: pathlib.Path, *options: str):
+    def __init__(self, folder: pathlib.Path, *options: str, owner=None):
         self.folder = folder
         self.options = options
+        self.owner = owner
         self.console_port, self.api_port = free_port(), free_port()
 
     @property
@@ -40,7 +53,12 @@ class Platform:
     def kfctl(self, *arguments, check=True, timeout=240, **options) -> subprocess.CompletedProcess:
         """Runs kfctl on this platform's folder."""
         env = {**os.environ, "FERROFLOW_DATA_DIR": str(self.folder), "NO_COLOR": "1"}
-        done = subprocess.run([str(KFCTL), *map(str, arguments)], capture_output=True, text=True, env=env, timeout=timeout, **options)
+        program = KFCTL
+        if self.owner:
+            env = {**self.owner.environment, "FERROFLOW_DATA_DIR": str(self.folder), "NO_COLOR": "1"}
+            program = self.owner.kfctl
+            options = {"cwd": self.owner.home, **self.owner.identity, **options}
+        done = subprocess.run([str(program), *map(str, arguments)], capture_output=True, text=True, env=env, timeout=timeout, **options)
         if check and done.returncode != 0:
             raise AssertionError(f"kfctl {' '.join(map(str, arguments))} ended with {done.returncode}\n{done.stdout}\n{done.stderr}")
         return done

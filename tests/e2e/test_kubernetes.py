@@ -1,83 +1,8 @@
-"""The small Kubernetes as kubectl and the Python client see it."""
+"""The small Kubernetes as the Python client and pods see it. What kubectl sees is in `test_kubectl.py`."""
 
 import json
 import os
 import time
-
-import pytest
-
-DEPLOYMENT = """
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: web, labels: {app: web}}
-spec:
-  replicas: 2
-  selector: {matchLabels: {app: web}}
-  template:
-    metadata: {labels: {app: web}}
-    spec:
-      terminationGracePeriodSeconds: 1
-      containers:
-      - name: web
-        image: python:3.11
-        command: [python3, -m, http.server, "8080"]
-        ports: [{name: http, containerPort: 8080}]
-        readinessProbe: {httpGet: {path: /, port: http}, periodSeconds: 1}
----
-apiVersion: v1
-kind: Service
-metadata: {name: web}
-spec:
-  selector: {app: web}
-  ports: [{port: 80, targetPort: http}]
-"""
-
-
-@pytest.fixture(scope="module", params=range(7))
-def kubectl(request, platform, kubectls):
-    """Each kubectl in a namespace of its own."""
-    if request.param >= len(kubectls):
-        pytest.skip("this machine has fewer versions of kubectl")
-    binary = kubectls[request.param]
-    namespace = f"script-{request.param}"
-    platform.kubectl("create", "namespace", namespace)
-
-    def run(*arguments, **options):
-        return platform.kubectl("-n", namespace, *arguments, binary=binary, **options)
-
-    yield run
-    platform.kubectl("delete", "namespace", namespace, "--wait=true")
-
-
-def test_a_kubectl_script(kubectl):
-    assert "deployment.apps/web created" in kubectl("apply", "-f", "-", stdin=DEPLOYMENT)
-    assert "deployment.apps/web unchanged" in kubectl("apply", "-f", "-", stdin=DEPLOYMENT)
-    assert "successfully rolled out" in kubectl("rollout", "status", "deploy/web", "--timeout=90s")
-    assert kubectl("get", "pods", "-l", "app=web", "--no-headers").count("Running") == 2
-    assert "replicas: 3" in kubectl("diff", "-f", "-", stdin=DEPLOYMENT.replace("replicas: 2", "replicas: 3"), check=False)
-    assert "scaled" in kubectl("scale", "deploy/web", "--replicas=3")
-    kubectl("wait", "deploy/web", "--for=condition=Available", "--timeout=60s")
-    assert "labeled" in kubectl("label", "deploy/web", "team=a")
-    assert "Replicas:" in kubectl("describe", "deploy/web")
-    assert "restarted" in kubectl("rollout", "restart", "deploy/web")
-    kubectl("rollout", "status", "deploy/web", "--timeout=90s")
-    pod = kubectl("get", "pods", "-l", "app=web", "--sort-by=.metadata.creationTimestamp", "-o", "name").split()[-1]
-    assert kubectl("exec", pod, "--", "sh", "-c", "echo $HOSTNAME").strip() == pod.removeprefix("pod/")
-    kubectl("exec", pod, "--", "python3", "-c", "import urllib.request as r; r.urlopen('http://web')")
-    kubectl("logs", pod)
-    assert "readinessProbe" in kubectl("explain", "pod.spec.containers")
-    assert kubectl("auth", "can-i", "create", "pods").strip() == "yes"
-    assert kubectl("auth", "can-i", "create", "pods", "--as=nobody", check=False).strip().startswith("no")
-    kubectl("apply", "--server-side", "-f", "-", stdin="apiVersion: v1\nkind: ConfigMap\nmetadata: {name: s}\ndata: {a: b}\n")
-    kubectl("patch", "configmap", "s", "-p", '{"data":{"c":"d"}}')
-    assert json.loads(kubectl("get", "configmap", "s", "-o", "json"))["data"] == {"a": "b", "c": "d"}
-    assert "deleted" in kubectl("delete", "deploy/web", "service/web")
-    kubectl("wait", "pods", "-l", "app=web", "--for=delete", "--timeout=60s")
-
-
-def test_an_unknown_field_is_refused_with_its_path(kubectl):
-    said = kubectl("apply", "-f", "-", stdin=DEPLOYMENT.replace("replicas: 2", "replicas: 2\n  replicaz: 3"), check=False)
-    assert 'unknown field "spec.replicaz"' in said
 
 
 def test_the_python_client_creates_watches_and_deletes(platform):
@@ -161,22 +86,6 @@ for host, port in (('127.0.0.1', {platform.console_port}), ('169.254.169.254', 8
 print('bounded')
 """
     assert run_pod(platform, "bounded", script) == ("Succeeded", "bounded\n")
-
-
-def test_too_much_memory_is_an_honest_oom_kill(platform):
-    resources = {"limits": {"memory": "64Mi"}}
-    containers = [{"name": "main", "image": "python:3.11", "command": ["python3", "-c", "x = bytearray(400 << 20); import time; time.sleep(30)"], "resources": resources}]
-    phase, _ = run_pod_with(platform, "greedy", containers)
-    assert phase == ("Failed", "OOMKilled")
-
-
-def run_pod_with(platform, name, containers):
-    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": {"restartPolicy": "Never", "containers": containers}}
-    platform.kubectl("apply", "-f", "-", stdin=json.dumps(pod))
-    platform.kubectl("wait", "pod", name, "--for=jsonpath={.status.phase}=Failed", "--timeout=60s")
-    status = json.loads(platform.kubectl("get", "pod", name, "-o", "json"))["status"]
-    platform.kubectl("delete", "pod", name, "--wait=false")
-    return (status["phase"], status["containerStatuses"][0]["state"]["terminated"]["reason"]), status
 
 
 def test_a_gpu_that_is_not_there_is_said_with_the_remedy(tmp_path_factory):

@@ -5,11 +5,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import kfp
 import pytest
-from conftest import ROOT
+from conftest import ROOT, until
 from kfp import dsl
 
 GUIDE = ROOT / "examples/guide"
@@ -157,10 +156,24 @@ def test_the_client_works_through_the_api_servers_proxy(platform, monkeypatch):
     assert done.returncode == 0 and int(done.stdout.split()[-1]) >= 1, done.stderr
 
 
-def test_the_kfp_command_lists_runs(platform):
-    kfp_command = os.path.join(os.path.dirname(sys.executable), "kfp")
-    done = subprocess.run([kfp_command, "--endpoint", platform.url, "run", "list"], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+def test_the_kfp_command_uploads_creates_shows_and_lists(platform, tmp_path):
+    def kfp_command(*words):
+        command = os.path.join(os.path.dirname(sys.executable), "kfp")
+        done = subprocess.run([command, "--endpoint", platform.url, "--output", "json", *words], capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return json.loads(done.stdout[min(done.stdout.index(mark) for mark in "[{" if mark in done.stdout) :])
+
+    package = str(tmp_path / "artifacts.yaml")
+    kfp.compiler.Compiler().compile(artifacts, package)
+    made = kfp_command("pipeline", "create", "--pipeline-name", "by command", package)
+    assert "by command" in json.dumps(kfp_command("pipeline", "list"))
+    assert "by command" in json.dumps(made)
+    kfp_command("experiment", "create", "from the command")
+    assert "from the command" in json.dumps(kfp_command("experiment", "list"))
+    run = kfp_command("run", "create", "--experiment-name", "from the command", "--package-file", package, "--run-name", "commanded")
+    assert "commanded" in json.dumps(run)
+    assert "commanded" in json.dumps(kfp_command("run", "get", run["run_id"]))
+    assert "commanded" in json.dumps(kfp_command("run", "list"))
 
 
 def test_a_killed_platform_resumes_the_run_and_repeats_no_step(platform, client):
@@ -216,14 +229,3 @@ def test_a_missing_image_is_said_with_the_remedy(platform, tmp_path):
     submitted = json.loads(platform.kfctl("run", package, "--output", "json").stdout)
     step = until(lambda: next((task for task in tasks(platform, submitted["run_id"]) if "kfctl image add" in task.get("status_metadata", {}).get("message", "")), None))
     assert "no-such-image" in step["status_metadata"]["message"]
-
-
-def until(condition, seconds=60):
-    """Waits for a condition and answers what it gave."""
-    deadline = time.monotonic() + seconds
-    while True:
-        value = condition()
-        if value:
-            return value
-        assert time.monotonic() < deadline, "the condition did not come true"
-        time.sleep(0.1)

@@ -22,5 +22,6 @@ test("links that Kubeflow's clients print are read", () => {
 
 test("a cause is told without the lines of a stack trace", () => {
   expect(cause("exited with code 1; last lines: ^^^ File \"x.py\", line 4 TypeError: n is missing")).toBe("Exited with code 1: TypeError: n is missing");
+  expect(cause("step fit failed: exited with code 1; last lines:\n  epoch 7\n  Traceback (most recent call last):\n  ValueError: it diverges")).toBe("Step fit failed: exited with code 1: ValueError: it diverges");
   expect(cause("the image is missing")).toBe("The image is missing");
 });

@@ -57,7 +57,7 @@ export function sentence(text: string): string {
 
 /** A failure's cause without the log lines that follow it: those are shown as evidence. */
 export function cause(message: string): string {
-  const [first = "", tail = ""] = message.split(/;? last lines: /, 2);
+  const [first = "", tail = ""] = message.split(/;? last lines:\s/, 2);
   const exception = /(?:^|\s)((?:\w+\.)*\w*(?:Error|Exception|Interrupt)\b: .*)$/s.exec(tail)?.[1];
   return sentence(exception ? `${first}: ${exception.trim()}` : first);
 }

@@ -1,56 +1,100 @@
 import "@fontsource-variable/inter/wght.css";
 import "@fontsource/jetbrains-mono/latin-400.css";
-import { QueryClientProvider } from "@tanstack/react-query";
-import { lazy, StrictMode, Suspense } from "react";
+import { QueryClientProvider, useQueryClient } from "@tanstack/react-query";
+import { lazy, StrictMode, Suspense, useEffect, useState } from "react";
 import { createRoot } from "react-dom/client";
-import { CallError } from "./api/client";
-import { page } from "./api/paths";
+import { CallError, SIGNED_OUT } from "./api/client";
+import type { Session } from "./api/model";
+import { api, page } from "./api/paths";
 import { newCache, useSession } from "./api/queries";
 import { Home } from "./pages/Home";
 import { Experiment, Experiments } from "./pages/Experiments";
 import { Pipelines } from "./pages/Pipelines";
 import { Runs } from "./pages/Runs";
 import { useRoute } from "./router";
-import { Shell, SignIn } from "./shell/Shell";
+import { Shell } from "./shell/Shell";
+import { resume, SignIn, UsedLink } from "./shell/SignIn";
 import { applyTheme } from "./shell/theme";
 import "./tokens.css";
 import "./app.css";
-import { Button, Empty, Loading, Problem } from "./ui/parts";
+import { Button, Empty, Head, Loading, Problem, useTitle } from "./ui/parts";
 
-// The graph's library comes with the pages that draw one.
+// The graph's library comes with the pages that draw one; so does what few look at.
 const Run = lazy(async () => ({ default: (await import("./pages/Run")).Run }));
 const Pipeline = lazy(async () => ({ default: (await import("./pages/Pipeline")).Pipeline }));
-const NewRun = lazy(async () => ({ default: (await import("./pages/Pipeline")).NewRun }));
+const NewRun = lazy(async () => ({ default: (await import("./pages/NewRun")).NewRun }));
+const Pods = lazy(async () => ({ default: (await import("./pages/Pods")).Pods }));
+const Pod = lazy(async () => ({ default: (await import("./pages/Pods")).Pod }));
 
-function Page({ namespace }: { namespace: string }) {
+function Page({ session }: { session: Session }) {
   const { path, query } = useRoute();
   const [section, kind, id, , version] = path;
   if (!section) return <Home />;
-  if (section === "runs" && kind === "details" && id) return <Run key={id} id={id} query={query} namespace={namespace} />;
-  const pipeline = query.get("pipeline") ?? query.get("pipelineId");
-  if (section === "runs" && kind === "new" && pipeline) return <NewRun pipeline={pipeline} version={query.get("version") ?? query.get("pipelineVersionId") ?? undefined} />;
-  if (section === "runs" && (!kind || kind === "new")) return kind ? <Pipelines /> : <Runs query={query} />;
-  if (section === "pipelines" && kind === "details" && id) return <Pipeline key={id} id={id} wanted={version} query={query} />;
-  if (section === "pipelines" && !kind) return <Pipelines />;
-  if (section === "experiments" && kind === "details" && id) return <Experiment key={id} id={id} />;
-  if (section === "experiments" && !kind) return <Experiments />;
+  if (section === "runs") {
+    if (kind === "details" && id) return <Run key={id} id={id} query={query} namespace={session.namespace} />;
+    if (kind === "new") return <NewRun key={query.toString()} query={query} />;
+    if (!kind) return <Runs query={query} />;
+  }
+  if (section === "pipelines") {
+    if (kind === "details" && id) return <Pipeline key={id} id={id} wanted={version} query={query} />;
+    if (!kind) return <Pipelines query={query} />;
+  }
+  if (section === "experiments") {
+    if (kind === "details" && id) return <Experiment key={id} id={id} query={query} />;
+    if (!kind) return <Experiments query={query} />;
+  }
+  if (section === "pods") {
+    if (kind && id) return <Pod key={`${kind}/${id}`} namespace={kind} name={id} query={query} />;
+    if (!kind) return <Pods query={query} />;
+  }
+  return <Nothing session={session} path={path} />;
+}
+
+/** Addresses that lead nowhere; those of parts that people look for say so by name. */
+function Nothing({ session, path }: { session: Session; path: string[] }) {
+  const at = `/${path.join("/")}`;
+  const part = session.absent.find(({ prefix }) => at === prefix || at.startsWith(`${prefix}/`));
+  const title = part ? `${part.title}: not in this version` : "There is no such page";
+  useTitle(title);
   return (
-    <Empty title="There is no such page">
-      <p>Nothing is at /{path.join("/")}. Recurring runs, tuning, training and serving are not part of this version.</p>
-      <Button href={page.home}>Home</Button>
-    </Empty>
+    <div className="page">
+      <Head title={title} />
+      <Empty title={part ? "Not yet" : "Nothing here"}>
+        <p>{part ? `${part.title} is a part of Kubeflow that this version of Ferroflow does not have. Pipelines is there; the change log says what comes when.` : `Nothing is at ${at}.`}</p>
+        <Button href={page.home}>Home</Button>
+      </Empty>
+    </div>
   );
 }
 
 function App() {
   const session = useSession();
+  const cache = useQueryClient();
+  const [isOut, setOut] = useState(false);
+  const isIn = session.isSuccess;
+  useEffect(() => {
+    if (isIn) resume();
+  }, [isIn]);
+  useEffect(() => {
+    // Asking who this is must not lead to asking again.
+    const ask = (event: Event) => void ((event as CustomEvent<string>).detail !== api.session && cache.invalidateQueries({ queryKey: ["session"] }));
+    window.addEventListener(SIGNED_OUT, ask);
+    return () => window.removeEventListener(SIGNED_OUT, ask);
+  }, [cache]);
   if (session.isPending) return <Loading what="who you are" />;
-  if (session.error instanceof CallError && (session.error.status === 401 || session.error.status === 403)) return <SignIn />;
+  if (window.location.pathname === "/login") return <UsedLink isIn={isIn} />;
+  const isRefused = session.error instanceof CallError && (session.error.status === 401 || session.error.status === 403);
+  if (isOut || isRefused) return <SignIn isOut={isOut} error={session.error instanceof CallError && session.error.status === 403 ? session.error.message : undefined} />;
   if (session.isError) return <main><Problem error={session.error} doing="Opening the console" retry={() => void session.refetch()} /></main>;
+  const signedOut = () => {
+    setOut(true);
+    cache.clear();
+    sessionStorage.clear();
+  };
   return (
-    <Shell session={session.data}>
+    <Shell session={session.data} signedOut={signedOut}>
       <Suspense fallback={<Loading what="the page" />}>
-        <Page namespace={session.data.namespace} />
+        <Page session={session.data} />
       </Suspense>
     </Shell>
   );

@@ -27,13 +27,21 @@ pub fn run(args: &Args) -> Result<()> {
         None => {
             setup::node_packages()?;
             web::build()?;
-            step::run(
-                "build kfctl",
-                &mut step::cargo(&["build", "--workspace", "--quiet"]),
-            )?;
             paths::target().join("debug/kfctl")
         }
     };
+    // The client in Rust is built even where another binary is tested.
+    let mut build = vec![
+        "build",
+        "--workspace",
+        "--quiet",
+        "--example",
+        "kube_client",
+    ];
+    if args.kfctl.is_none() {
+        build.push("--bins");
+    }
+    step::run("build kfctl and its client", &mut step::cargo(&build))?;
     let mut pytest = step::command(paths::venv_bin("python"));
     pytest
         .args([
@@ -47,7 +55,11 @@ pub fn run(args: &Args) -> Result<()> {
         ])
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .env("FERROFLOW_KFCTL", &kfctl)
-        .env("FERROFLOW_KUBECTL", &kubectl);
+        .env("FERROFLOW_KUBECTL", &kubectl)
+        .env(
+            "FERROFLOW_KUBE_RS",
+            paths::target().join("debug/examples/kube_client"),
+        );
     if let Some(filter) = &args.filter {
         pytest.args(["-k", filter]);
     }

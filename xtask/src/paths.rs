@@ -18,9 +18,23 @@ pub fn cache() -> PathBuf {
     home.join(".cache/ferroflow-dev")
 }
 
-/// Cargo's output folder: `CARGO_TARGET_DIR`, else one in the cache, shared by all checkouts.
+/// Where cargo puts finished programs: `CARGO_TARGET_DIR`, else a folder of this checkout, so that no checkout
+/// ever runs the programs of another.
 pub fn target() -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| cache().join("target"), PathBuf::from)
+    own_target().unwrap_or_else(|| root().join("target"))
+}
+
+/// Where cargo keeps what it compiles on the way, shared by all checkouts; it tells their crates apart by path.
+/// `None` where the user chose a place for everything.
+pub fn build() -> Option<PathBuf> {
+    let chosen = own_target().is_some() || std::env::var_os("CARGO_BUILD_BUILD_DIR").is_some();
+    (!chosen).then(|| cache().join("build"))
+}
+
+fn own_target() -> Option<PathBuf> {
+    std::env::var_os("CARGO_TARGET_DIR")
+        .filter(|folder| !folder.is_empty())
+        .map(|folder| root().join(folder))
 }
 
 /// The Python environment with the real clients.

@@ -41,12 +41,15 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
-/// Cargo with the shared target folder.
+/// Cargo with this checkout's programs, and what is compiled on the way in the cache.
 pub fn cargo(arguments: &[&str]) -> Command {
     let mut command = command(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command
         .args(arguments)
         .env("CARGO_TARGET_DIR", paths::target());
+    if let Some(folder) = paths::build() {
+        command.env("CARGO_BUILD_BUILD_DIR", folder);
+    }
     command
 }
 

@@ -285,6 +285,33 @@ impl Lookup for Moment {
             .map(|(_, entry)| Arc::new(record.value(entry)))
             .collect()
     }
+
+    fn any(
+        &self,
+        group: &str,
+        resource: &str,
+        namespace: &str,
+        may_be: &dyn Fn(&str) -> bool,
+        is_meant: &dyn Fn(&Value) -> bool,
+    ) -> bool {
+        let Some(record) = self.registry.find_any(group, resource) else {
+            return false;
+        };
+        let Some(collection) = &record.collection else {
+            return false;
+        };
+        let prefix = if namespace.is_empty() {
+            String::new()
+        } else {
+            format!("{namespace}/")
+        };
+        crate::store::snapshot::range(self.snapshot.map(collection.id), &prefix, "").any(
+            |(_, entry)| {
+                std::str::from_utf8(&entry.bytes).is_ok_and(may_be)
+                    && is_meant(&record.value(entry))
+            },
+        )
+    }
 }
 
 /// Always the latest moment; for those who are made before the server is and live as long as it.
@@ -309,5 +336,17 @@ impl Lookup for Reader {
         self.moment()
             .map(|moment| moment.list(group, resource, namespace))
             .unwrap_or_default()
+    }
+
+    fn any(
+        &self,
+        group: &str,
+        resource: &str,
+        namespace: &str,
+        may_be: &dyn Fn(&str) -> bool,
+        is_meant: &dyn Fn(&Value) -> bool,
+    ) -> bool {
+        self.moment()
+            .is_some_and(|moment| moment.any(group, resource, namespace, may_be, is_meant))
     }
 }

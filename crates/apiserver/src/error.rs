@@ -2,7 +2,7 @@
 
 use std::ops::{Deref, DerefMut};
 
-use objects::Status;
+use objects::{Status, chain};
 
 use crate::registry::Resource;
 use crate::store;
@@ -99,16 +99,4 @@ impl From<store::Error> for ApiError {
             }
         }
     }
-}
-
-/// An error with its causes in one line.
-pub fn chain(err: &dyn std::error::Error) -> String {
-    let mut text = err.to_string();
-    let mut cause = err.source();
-    while let Some(inner) = cause {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        cause = inner.source();
-    }
-    text
 }

@@ -16,7 +16,6 @@ use crate::authn::{
 use crate::authz::{Authorizer, Rbac};
 use crate::backend::Backend;
 use crate::config::Config;
-use crate::error::chain;
 use crate::http::service::handle;
 use crate::registry::records;
 use crate::store::{self, Store};
@@ -238,7 +237,7 @@ impl ApiServer {
             let (api, acceptor, shutdown) = (self.api.clone(), acceptor.clone(), shutdown.clone());
             connections.spawn(async move {
                 if let Err(err) = connection(api, acceptor, stream, shutdown).await {
-                    tracing::debug!(error = %chain(err.as_ref()), "API connection ended");
+                    tracing::debug!(error = %objects::chain(err.as_ref()), "API connection ended");
                 }
             });
         }

@@ -1,13 +1,17 @@
 //! Parts of Kubeflow that people will look for and that this version does not have: they are named, never a bare 404.
 
 use axum::extract::Request;
-use axum::http::{StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Response};
 
+use schemars::JsonSchema;
+use serde::Serialize;
+
 use crate::identity::problem;
+use crate::pages;
 
 /// A part that is not there yet.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
 pub struct Part {
     /// Its path.
     pub prefix: &'static str,
@@ -16,7 +20,7 @@ pub struct Part {
 }
 
 /// Every such part, with the path under which the real Kubeflow serves it.
-pub const PARTS: [Part; 13] = [
+pub const PARTS: [Part; 14] = [
     Part {
         prefix: "/katib",
         title: "Katib (tuning)",
@@ -66,6 +70,10 @@ pub const PARTS: [Part; 13] = [
         title: "the Model Registry",
     },
     Part {
+        prefix: "/recurringruns",
+        title: "Recurring runs",
+    },
+    Part {
         prefix: "/kfam",
         title: "Profiles and access management",
     },
@@ -77,12 +85,7 @@ pub fn answer(part: Part, request: &Request) -> Response {
         "{} is not in this version of Ferroflow; Pipelines is. The change log says what comes when.",
         part.title
     );
-    let wants_page = request
-        .headers()
-        .get(header::ACCEPT)
-        .and_then(|value| value.to_str().ok())
-        .is_some_and(|accept| accept.contains("text/html"));
-    if wants_page {
+    if pages::wants_page(request.headers()) {
         let page = format!(
             "<!doctype html><html lang=en><meta charset=utf-8><title>Not in this version</title><body style=\"font:15px system-ui;max-width:34rem;margin:15vh auto;padding:0 1rem\"><h1 style=\"font-size:1.2rem\">{} is not in this version</h1><p>{message}</p><p><a href=\"/\">Back to the console</a></p></body></html>",
             part.title

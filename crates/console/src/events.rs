@@ -1,6 +1,6 @@
 //! One stream of events for a whole page: a browser allows six connections to one place, and a page follows
-//! more things than that. `GET /api/events?topic=runs&topic=run/<id>&topic=k8s/<path>` multiplexes watches of the
-//! pipelines API and of the Kubernetes API; each event names its topic. Every minute each topic is asked for
+//! more things than that. `GET /api/events?topic=runs&topic=run/<id>&topic=machine&topic=k8s/<path>` multiplexes
+//! watches of the pipelines API, of the Kubernetes API and of this machine; each event names its topic. Every minute each topic is asked for
 //! anew, as the same person, so that a right that was taken away ends the stream.
 
 use std::convert::Infallible;
@@ -34,6 +34,8 @@ enum Topic {
     Runs,
     /// One run with its steps.
     Run(String),
+    /// How busy this machine is.
+    Machine,
     /// A list of the Kubernetes API, by path and query.
     Kubernetes(String),
 }
@@ -42,6 +44,7 @@ impl Topic {
     fn parse(text: &str) -> Option<Self> {
         match text.split_once('/') {
             None if text == "runs" => Some(Self::Runs),
+            None if text == "machine" => Some(Self::Machine),
             Some(("run", id))
                 if !id.is_empty()
                     && id
@@ -68,7 +71,7 @@ pub async fn stream(State(door): State<Door>, person: Person, request: Request) 
     if names.is_empty() || names.len() > TOPIC_LIMIT {
         return problem(
             StatusCode::BAD_REQUEST,
-            &format!("give 1 to {TOPIC_LIMIT} topics: runs, run/<id>, k8s/<path>"),
+            &format!("give 1 to {TOPIC_LIMIT} topics: runs, run/<id>, machine, k8s/<path>"),
         );
     }
     let mut topics = Vec::new();
@@ -78,7 +81,9 @@ pub async fn stream(State(door): State<Door>, person: Person, request: Request) 
             None => {
                 return problem(
                     StatusCode::BAD_REQUEST,
-                    &format!("no topic is called {name:?}; there are: runs, run/<id>, k8s/<path>"),
+                    &format!(
+                        "no topic is called {name:?}; there are: runs, run/<id>, machine, k8s/<path>"
+                    ),
                 );
             }
         }
@@ -122,6 +127,10 @@ async fn follow(
                         sender,
                     )
                     .await
+                }
+                Topic::Machine => {
+                    readings(door, name, sender).await;
+                    Ok(())
                 }
                 Topic::Kubernetes(path) => watch(door, person, path, name, sender).await,
             }
@@ -185,6 +194,22 @@ async fn pipelines(
         }
     }
     Ok(())
+}
+
+/// What the meter holds, then each reading as it is taken.
+async fn readings(door: &Door, name: &str, sender: &mpsc::Sender<Value>) {
+    // Subscribed before reading, so that none falls between.
+    let mut fresh = door.meter.follow();
+    let whole = json!({ "topic": name, "type": "machine", "object": door.meter.show() });
+    if sender.send(whole).await.is_err() {
+        return;
+    }
+    while let Ok(reading) = fresh.recv().await {
+        let event = json!({ "topic": name, "type": "reading", "object": reading });
+        if sender.send(event).await.is_err() {
+            return;
+        }
+    }
 }
 
 /// Watches a list of the Kubernetes API, beginning with what is there.
@@ -280,41 +305,10 @@ impl Lines {
 
 /// Every value of one name in a query, decoded.
 fn form_values(query: &str, name: &str) -> Vec<String> {
-    query
-        .split('&')
-        .filter_map(|pair| pair.split_once('='))
-        .filter(|(key, _)| *key == name)
-        .map(|(_, value)| decode(value))
+    form_urlencoded::parse(query.as_bytes())
+        .filter(|(key, _)| key == name)
+        .map(|(_, value)| value.into_owned())
         .collect()
-}
-
-fn decode(text: &str) -> String {
-    let bytes = text.as_bytes();
-    let mut decoded = Vec::with_capacity(bytes.len());
-    let mut index = 0;
-    while index < bytes.len() {
-        let hex = bytes
-            .get(index + 1..index + 3)
-            .and_then(|pair| std::str::from_utf8(pair).ok());
-        match (
-            bytes[index],
-            hex.and_then(|pair| u8::from_str_radix(pair, 16).ok()),
-        ) {
-            (b'%', Some(byte)) => {
-                decoded.push(byte);
-                index += 3;
-            }
-            (b'+', _) => {
-                decoded.push(b' ');
-                index += 1;
-            }
-            (byte, _) => {
-                decoded.push(byte);
-                index += 1;
-            }
-        }
-    }
-    String::from_utf8_lossy(&decoded).into_owned()
 }
 
 #[cfg(test)]
@@ -324,6 +318,7 @@ mod tests {
     #[test]
     fn topics_are_read_and_everything_else_is_refused() {
         assert_eq!(Topic::parse("runs"), Some(Topic::Runs));
+        assert_eq!(Topic::parse("machine"), Some(Topic::Machine));
         assert_eq!(Topic::parse("run/a-1"), Some(Topic::Run("a-1".into())));
         assert_eq!(
             Topic::parse("k8s/api/v1/pods"),

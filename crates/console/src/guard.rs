@@ -11,23 +11,14 @@ use crate::identity::problem;
 /// Names under which this machine's own browser reaches the door.
 const LOCAL: [&str; 3] = ["127.0.0.1", "localhost", "[::1]"];
 
-/// Refuses a request whose `Host` is not this machine: a foreign name may point here (DNS rebinding).
-///
-/// # Errors
-/// 403 with the reason.
-pub fn local_host(request: &Parts) -> Result<(), Response> {
+/// Whether `Host` is a name of this machine's own: a foreign name may point here too (DNS rebinding).
+pub fn is_local_host(request: &Parts) -> bool {
     let host = host(request);
     let name = host
         .rsplit_once(':')
         .filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()))
         .map_or(host, |(name, _)| name);
-    if LOCAL.contains(&name) {
-        return Ok(());
-    }
-    Err(problem(
-        StatusCode::FORBIDDEN,
-        "the owner of this machine is recognised only under 127.0.0.1 or localhost",
-    ))
+    LOCAL.contains(&name)
 }
 
 /// Refuses a request that a page of another origin makes.
@@ -116,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn a_foreign_name_that_points_here_is_refused() {
+    fn a_foreign_name_that_points_here_is_not_this_machine() {
         for (host, allowed) in [
             ("127.0.0.1:7878", true),
             ("localhost", true),
@@ -125,7 +116,7 @@ mod tests {
             ("127.0.0.1.evil.example", false),
         ] {
             assert_eq!(
-                local_host(&request(Method::GET, &[("host", host)])).is_ok(),
+                is_local_host(&request(Method::GET, &[("host", host)])),
                 allowed,
                 "{host}"
             );

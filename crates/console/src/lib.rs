@@ -10,6 +10,7 @@ pub mod machine;
 pub mod pages;
 pub mod peer;
 pub mod router;
+pub mod schema;
 pub mod session;
 pub mod upstream;
 

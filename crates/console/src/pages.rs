@@ -2,7 +2,7 @@
 //! A build without `web/dist` has one page that says how to get the rest.
 
 use axum::extract::Request;
-use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use rust_embed::RustEmbed;
 
@@ -50,12 +50,23 @@ pub async fn serve(request: Request) -> Response {
             &format!("there is nothing at /{path}"),
         );
     }
-    let mut response = match Dist::get("index.html") {
+    page(StatusCode::OK)
+}
+
+/// The page itself, which routes by the address; `status` tells programs what it is about.
+pub fn page(status: StatusCode) -> Response {
+    let page = match Dist::get("index.html") {
         Some(page) => Html(page.data.into_owned()).into_response(),
         None => Html(STUB).into_response(),
     };
-    response
-        .headers_mut()
-        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    response
+    let caching = [(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"))];
+    (status, caching, page).into_response()
+}
+
+/// Whether a browser asks for something to show, not a program for something to read.
+pub fn wants_page(headers: &HeaderMap) -> bool {
+    headers
+        .get(header::ACCEPT)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|accept| accept.contains("text/html"))
 }

@@ -9,12 +9,15 @@ use axum::middleware;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{any, get, post};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::identity::{COOKIE, Person, problem};
 use crate::session::{Key, Purpose, SESSION_LIFE, UsedCodes};
 use crate::upstream::PIPELINES;
-use crate::{Config, Error, absent, events, guard, identity, kubernetes, machine, pages, upstream};
+use crate::{
+    Config, Error, absent, events, guard, identity, kubernetes, machine, pages, schema, upstream,
+};
 
 /// What every handler may use.
 #[derive(Clone)]
@@ -25,6 +28,8 @@ pub struct Door {
     pub key: Key,
     /// Codes that were used.
     pub used: UsedCodes,
+    /// How busy this machine is.
+    pub meter: machine::Meter,
 }
 
 /// The front door, ready to serve. Whoever accepts connections puts a [`crate::peer::Connection`] into each request.
@@ -37,6 +42,7 @@ pub async fn router(config: Config) -> Result<axum::Router, Error> {
         config: Arc::new(config),
         key,
         used: UsedCodes::default(),
+        meter: machine::Meter::start(),
     };
     let mut router = axum::Router::new()
         // The kubelet.
@@ -47,6 +53,7 @@ pub async fn router(config: Config) -> Result<axum::Router, Error> {
         .route("/api/session", get(session))
         .route("/api/events", get(events::stream))
         .route("/api/machine", get(machine::read))
+        .route("/api/openapi.json", get(schema::show))
         .route("/api/k8s/{*path}", any(kubernetes::pass))
         // Clients of the pipelines API, directly and below the console's own path.
         .route("/apis/{*path}", any(pipelines))
@@ -127,6 +134,7 @@ async fn forward(door: Door, person: Person, request: Request, path: &str) -> Re
 
 #[derive(Deserialize)]
 struct Login {
+    #[serde(default)]
     code: String,
 }
 
@@ -138,6 +146,10 @@ async fn login(State(door): State<Door>, Query(login): Query<Login>, request: Re
         .verify(&login.code, Purpose::Code, now)
         .filter(|claim| door.used.take(claim, now));
     let Some(claim) = claim else {
+        if pages::wants_page(request.headers()) {
+            // At this path the page says the same, and what to do.
+            return pages::page(StatusCode::UNAUTHORIZED);
+        }
         return problem(
             StatusCode::UNAUTHORIZED,
             "this address was used already, or is over; run `kfctl login` for a new one",
@@ -169,13 +181,18 @@ async fn logout(_: Person) -> Response {
 }
 
 /// What the page shows around everything else.
-#[derive(Serialize)]
-struct Session {
+#[derive(Serialize, JsonSchema)]
+pub struct Session {
+    /// Who asks.
     person: Person,
+    /// Ferroflow's version.
     version: String,
+    /// Where the platform is installed, and where steps of pipelines run.
     namespace: String,
     /// Parts that are installed; the page lists no others.
-    parts: [&'static str; 1],
+    parts: Vec<&'static str>,
+    /// Parts that people look for and this version does not have; the page names them.
+    absent: Vec<absent::Part>,
 }
 
 async fn session(State(door): State<Door>, person: Person) -> Json<Session> {
@@ -183,6 +200,7 @@ async fn session(State(door): State<Door>, person: Person) -> Json<Session> {
         person,
         version: door.config.version.clone(),
         namespace: door.config.namespace.clone(),
-        parts: ["pipelines"],
+        parts: vec!["pipelines"],
+        absent: absent::PARTS.to_vec(),
     })
 }

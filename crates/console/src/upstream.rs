@@ -82,7 +82,7 @@ async fn send(
 ) -> Result<hyper::Response<hyper::body::Incoming>, String> {
     let stream = (config.dial)(service.host.to_owned(), service.port)
         .await
-        .map_err(|error| error.to_string())?;
+        .map_err(|error| objects::chain(&error))?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
         .map_err(|error| error.to_string())?;

@@ -165,7 +165,7 @@ async fn write_all(client: Client, component: String, mut waiting: mpsc::Receive
     let mut memory = Memory::default();
     while let Some(report) = waiting.recv().await {
         if let Err(error) = write(&client, &component, report, &mut memory).await {
-            tracing::debug!(component, error = %crate::informer::chain(&error), "an event could not be written");
+            tracing::debug!(component, error = %objects::chain(&error), "an event could not be written");
         }
     }
 }

@@ -96,7 +96,7 @@ where
                     self.synced.send_replace(true);
                 }
                 Err(error) => {
-                    tracing::warn!(object.kind = kind, error = %chain(&error), "watch of {kind} broke off")
+                    tracing::warn!(object.kind = kind, error = %objects::chain(&error), "watch of {kind} broke off")
                 }
             }
         }
@@ -107,21 +107,6 @@ where
 fn lean<K: ResourceExt>(mut object: K) -> K {
     object.managed_fields_mut().clear();
     object
-}
-
-/// The message of an error and of its causes.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        let part = next.to_string();
-        if !text.contains(&part) {
-            text.push_str(": ");
-            text.push_str(&part);
-        }
-        cause = next.source();
-    }
-    text
 }
 
 /// Waits between attempts of a broken watch: 50 ms doubling to 10 s, forgotten after success.

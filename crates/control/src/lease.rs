@@ -158,7 +158,7 @@ async fn attempt(api: &Api<Lease>, candidate: &Candidate, seen: &mut Seen) -> Op
         // Somebody was faster.
         Err(error) if write::is_conflict(&error) => None,
         Err(error) => {
-            let text = crate::informer::chain(&error);
+            let text = objects::chain(&error);
             tracing::warn!(
                 lease = candidate.name,
                 error = text,
@@ -254,7 +254,7 @@ async fn give_back(api: &Api<Lease>, candidate: &Candidate) {
         .replace(&candidate.name, &PostParams::default(), &lease)
         .await
     {
-        tracing::debug!(error = %crate::informer::chain(&error), "lease {} was not given back", candidate.name);
+        tracing::debug!(error = %objects::chain(&error), "lease {} was not given back", candidate.name);
     }
 }
 

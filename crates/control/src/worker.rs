@@ -91,7 +91,7 @@ where
             true
         }
         Ok(Err(error)) => {
-            let text = crate::informer::chain(&error);
+            let text = objects::chain(&error);
             if is_conflict(&error) {
                 // Somebody else changed it first: ordinary life, and the next attempt sees the change.
                 tracing::debug!(controller = name, object = %key, error = text, "reconcile of {key} starts over");

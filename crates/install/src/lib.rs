@@ -5,6 +5,7 @@
 pub mod apply;
 pub mod kustomize;
 pub mod record;
+mod service;
 pub mod sources;
 pub mod wait;
 

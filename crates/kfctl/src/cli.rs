@@ -8,7 +8,10 @@ use crate::config::{Durability, GpuFallback, MemoryFallback};
 
 /// A whole Kubeflow in one binary: pipelines on your own machine, or on any Kubernetes.
 #[derive(Debug, Parser)]
-#[command(name = "kfctl", version = crate::version::LONG, about, max_term_width = 100)]
+#[command(name = "kfctl", version = crate::version::LONG, max_term_width = 100)]
+#[command(
+    after_help = "Begin with:\n  kfctl up --detach                  start the platform\n  kfctl run pipeline.py --follow     run a pipeline and watch it\n  kfctl down                         stop\n\nNot in this version: Katib, KServe, training jobs, notebooks, recurring runs, the Pipelines v1 API,\ninstallation on a cluster (kfctl build, apply)."
+)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -33,31 +36,70 @@ pub struct Global {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Start the platform on this machine.
+    #[command(
+        after_help = "Examples:\n  kfctl up                                   here, with a live list; Ctrl-C stops it\n  kfctl up --detach --export-kubeconfig      in the background, with a context for kubectl\n  kfctl up --detach --gpu-fallback=cpu --memory-fallback=clamp\n                                             on a laptop: what asks for a GPU or too much memory runs all the same"
+    )]
     Up(Up),
     /// Stop the platform; interrupted steps resume at the next `up`.
+    #[command(
+        after_help = "Examples:\n  kfctl down\n  kfctl down --delete-data      also deletes runs, artifacts, images and keys; asks first"
+    )]
     Down(Down),
     /// Show components, pods, memory and data size.
+    #[command(
+        after_help = "Examples:\n  kfctl status\n  kfctl status -o json\n\nThe exit code is 0 while the platform runs and every component is ready."
+    )]
     Status(Status),
     /// Compile and run a pipeline, and follow it.
+    #[command(
+        after_help = "Examples:\n  kfctl run pipeline.py --follow\n  kfctl run pipeline.py --param epochs=3 --param 'sizes=[1, 2]' --mount ~/texts:/data/raw\n  kfctl run compiled.yaml --name nightly\n\nThe exit code of --follow is 0 for a run that succeeded. Ctrl-C leaves the run going."
+    )]
     Run(Run),
-    /// List pipeline runs.
+    /// List pipeline runs; show, follow or end one.
+    #[command(
+        after_help = "Examples:\n  kfctl runs                      the newest runs\n  kfctl runs -o wide\n  kfctl runs last                 the steps of one run\n  kfctl runs last --follow\n  kfctl runs last --terminate"
+    )]
     Runs(Runs),
     /// Show the log of a run's steps.
+    #[command(
+        after_help = "Examples:\n  kfctl logs last                 every step of the newest run, in order\n  kfctl logs last train -f        one step, as its lines come"
+    )]
     Logs(Logs),
     /// Manage images made from plain folders.
     #[command(subcommand)]
+    #[command(
+        after_help = "Example:\n  kfctl image add train:latest ./train --requirements ./train/requirements.txt"
+    )]
     Image(Image),
     /// Print a one-time address that signs a browser in.
+    #[command(after_help = "Examples:\n  kfctl login\n  xdg-open \"$(kfctl login --quiet)\"")]
     Login(Login),
     /// Once, with sudo: allow what this machine refuses to ordinary users.
+    #[command(
+        after_help = "Examples:\n  kfctl setup --dry-run         what this machine needs, if anything\n  sudo kfctl setup\n  sudo kfctl setup --undo       take it back"
+    )]
     Setup(Setup),
     /// Show the configuration in force.
     #[command(subcommand)]
+    #[command(after_help = "Example:\n  kfctl config show > ~/.config/ferroflow/config.yaml")]
     Config(ConfigCommand),
     /// Print shell completion.
+    #[command(
+        after_help = "Examples:\n  source <(kfctl completion bash)\n  kfctl completion zsh > \"${fpath[1]}/_kfctl\"\n  kfctl completion fish > ~/.config/fish/completions/kfctl.fish"
+    )]
     Completion(Completion),
     /// Print the version.
+    #[command(after_help = "Examples:\n  kfctl version\n  kfctl version -o json")]
     Version(Version),
+    /// Not in this version: installs on a cluster.
+    #[command(hide = true)]
+    Build(Anything),
+    /// Not in this version: installs on a cluster.
+    #[command(hide = true)]
+    Apply(Anything),
+    /// Not in this version: removes from a cluster.
+    #[command(hide = true)]
+    Delete(Anything),
     /// Run one component (what the installed Deployments call).
     #[command(subcommand, hide = true)]
     Controller(Controller),
@@ -74,6 +116,27 @@ pub enum Output {
     Table,
     /// For programs.
     Json,
+}
+
+/// Output form of lists.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum RowsOutput {
+    /// For people.
+    #[default]
+    Table,
+    /// For people with a wide screen.
+    Wide,
+    /// For programs.
+    Json,
+}
+
+/// Whatever is written behind a command that is absent.
+#[derive(Clone, Debug, Args)]
+#[command(disable_help_flag = true)]
+pub struct Anything {
+    /// Not read.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+    pub arguments: Vec<String>,
 }
 
 /// `kfctl up`.
@@ -106,7 +169,7 @@ pub struct Up {
     /// A host folder that pods may mount by `hostPath`. Repeatable.
     #[arg(long = "allow-host-path", value_name = "FOLDER", value_hint = ValueHint::DirPath)]
     pub allow_host_paths: Vec<PathBuf>,
-    /// Add the context `ferroflow` to your kubeconfig (nothing there is overwritten).
+    /// Add the context `ferroflow` to your kubeconfig: nothing of yours there is overwritten.
     #[arg(long)]
     pub export_kubeconfig: bool,
     /// Keep the platform running across reboots, as a systemd user unit.
@@ -168,12 +231,20 @@ pub struct Run {
 /// `kfctl runs`.
 #[derive(Clone, Debug, Args)]
 pub struct Runs {
+    /// One run: its id, its name, or `last`.
+    pub run: Option<String>,
+    /// Show the steps live until the run ends; the exit code tells how it ended.
+    #[arg(long, short, conflicts_with = "terminate")]
+    pub follow: bool,
+    /// End the run.
+    #[arg(long)]
+    pub terminate: bool,
     /// How many.
     #[arg(long, default_value_t = 20)]
     pub limit: u16,
     /// Output form.
     #[arg(long, short, value_enum, default_value_t)]
-    pub output: Output,
+    pub output: RowsOutput,
 }
 
 /// `kfctl logs`.
@@ -246,6 +317,9 @@ pub struct Setup {
     /// Say what would be done, and do nothing.
     #[arg(long)]
     pub dry_run: bool,
+    /// Take back what an earlier `setup` did.
+    #[arg(long)]
+    pub undo: bool,
 }
 
 /// `kfctl config`.

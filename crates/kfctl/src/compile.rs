@@ -6,7 +6,7 @@ use std::process::Stdio;
 
 use anyhow::{Context, Result, bail};
 use rust_embed::RustEmbed;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::cli::Run;
 use crate::config::Config;
@@ -36,37 +36,36 @@ pub async fn document(config: &Config, data: &DataFolder, args: &Run) -> Result<
             compile(config, data, args, compiled.path()).await?;
             read(compiled.path())
         }
-        Some("yaml" | "yml" | "json") => read(file),
-        _ => bail!(
-            "{}: a pipeline is a .py, .yaml or .json file",
-            file.display()
-        ),
+        _ => read(file),
     }
 }
 
-/// One document, or two of which the second is the platform's.
+/// Says what is wrong with a file that cannot be a pipeline, before anything is asked of the platform.
+pub fn look_at(file: &Path) -> Result<()> {
+    let name = file.display();
+    let metadata = std::fs::metadata(file).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => anyhow::anyhow!("{name} does not exist"),
+        _ => anyhow::Error::new(error).context(format!("read {name}")),
+    })?;
+    let extension = file.extension().and_then(|extension| extension.to_str());
+    if metadata.is_dir() {
+        bail!("{name} is a folder; name the file of a pipeline in it");
+    }
+    if !matches!(extension, Some("py" | "yaml" | "yml" | "json")) {
+        bail!("{name}: a pipeline is a .py, .yaml or .json file");
+    }
+    Ok(())
+}
+
+/// One document, or two of which the second is the platform's; read as the server will read it.
 fn read(file: &Path) -> Result<Value> {
     let text = std::fs::read_to_string(file).with_context(|| format!("read {}", file.display()))?;
-    let mut documents =
-        objects::yaml::parse_all(&text).with_context(|| format!("read {}", file.display()))?;
-    match documents.len() {
-        1 => Ok(documents.remove(0)),
-        2 => {
-            let platform = documents.remove(1);
-            Ok(json!({ "pipeline_spec": documents.remove(0), "platform_spec": platform }))
-        }
-        0 => bail!("{} is empty", file.display()),
-        count => bail!(
-            "{} holds {count} documents; a pipeline has one, and at most one more for the platform",
-            file.display()
-        ),
-    }
+    pipelines::ir::Document::parse(&text)
+        .map(|document| document.to_api())
+        .with_context(|| format!("{} is not a compiled pipeline", file.display()))
 }
 
 async fn compile(config: &Config, data: &DataFolder, args: &Run, output: &Path) -> Result<()> {
-    if !args.file.is_file() {
-        bail!("{} does not exist", args.file.display());
-    }
     let module = write_module(data)?;
     let (python, packages) = environment(config, data).await?;
     let search = std::env::join_paths([module, packages]).context("name the folders of the SDK")?;

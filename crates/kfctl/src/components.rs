@@ -69,6 +69,12 @@ async fn pipelines(pod: PodContext) -> Result<()> {
         Box::pin(connections),
     );
     config.namespace.clone_from(&pod.namespace);
+    config.launcher = Some(crate::commands::launcher::LAUNCHER);
+    tracing::info!(
+        version = version::FERROFLOW,
+        port = PIPELINES_PORT,
+        "the engine and the API of pipelines start"
+    );
     pipelines::serve::serve(config, pod.shutdown.clone())
         .await
         .context("serve pipelines")
@@ -112,6 +118,11 @@ async fn console(pod: PodContext) -> Result<()> {
                 Ok::<_, Infallible>(next.run(request).await)
             },
         ));
+    tracing::info!(
+        version = version::FERROFLOW,
+        port = CONSOLE_PORT,
+        "the console starts"
+    );
     pod.serve(CONSOLE_PORT, router)
         .await
         .context("serve the console")

@@ -1,6 +1,6 @@
 //! What `up` installs: the manifests of one machine, once per version, then waits until all of it is ready.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use futures::future::try_join_all;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -58,24 +58,35 @@ async fn wait(
     use k8s_openapi::api::apps::v1::Deployment;
     // What the user deleted stays deleted, and is not waited for.
     let api = kube::Api::<Deployment>::namespaced(admin.clone(), namespace);
-    if api
+    let found = api
         .get_opt(name)
         .await
-        .with_context(|| format!("look for {name}"))?
-        .is_none()
-    {
-        board.ready(name, "deleted by you; kept so");
+        .with_context(|| format!("look for {name}"))?;
+    let kept = match found {
+        None => Some("deleted by you; kept so"),
+        Some(found) => {
+            let replicas = found.spec.and_then(|spec| spec.replicas);
+            (replicas == Some(0)).then_some("scaled to 0 by you; kept so")
+        }
+    };
+    if let Some(note) = kept {
+        board.ready(name, note);
         return Ok(());
     }
     let report = |progress| match progress {
         install::wait::Progress::Waiting(what) => board.starting(name, what),
+        install::wait::Progress::Troubled(cause) => board.troubled(name, cause),
         install::wait::Progress::Ready if name == "dashboard" => {
             board.ready(name, format!("http://127.0.0.1:{console_port}"))
         }
         install::wait::Progress::Ready => board.ready(name, ""),
     };
-    install::wait::until_ready(admin, namespace, name, since, &report).await?;
-    Ok(())
+    install::wait::until_ready(admin, namespace, name, since, &report)
+        .await
+        .map_err(|error| {
+            board.failed(name, "it cannot start by itself");
+            anyhow!("{error}; to look around with kubectl, start with: kfctl up --bare")
+        })
 }
 
 fn name(object: &Value) -> (String, String) {

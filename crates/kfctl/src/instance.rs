@@ -53,7 +53,14 @@ impl DataFolder {
                 "cannot write to {}: {error}; choose another folder with --data-dir or make this one yours",
                 self.0.display()
             ),
-            _ => anyhow::anyhow!("cannot create {}: {error}", self.0.display()),
+            ErrorKind::AlreadyExists | ErrorKind::NotADirectory => anyhow::anyhow!(
+                "{} is not a folder; choose another one with --data-dir",
+                self.0.display()
+            ),
+            _ => anyhow::anyhow!(
+                "cannot create {}: {error}; choose another folder with --data-dir",
+                self.0.display()
+            ),
         };
         fs::DirBuilder::new()
             .recursive(true)
@@ -111,7 +118,15 @@ impl DataFolder {
 
     /// The record of the living server, if there is one.
     pub fn living(&self) -> Result<Option<Record>> {
-        if !self.run().join("lock").exists() || self.lock()?.is_some() {
+        match self.run().join("lock").try_exists() {
+            Ok(true) => {}
+            Ok(false) => return Ok(None),
+            Err(error) if error.kind() == ErrorKind::NotADirectory => return Ok(None),
+            Err(error) => {
+                return Err(error).with_context(|| format!("look into {}", self.0.display()));
+            }
+        }
+        if self.lock()?.is_some() {
             return Ok(None);
         }
         match fs::read(self.record_file()) {
@@ -143,6 +158,12 @@ impl DataFolder {
         fs::rename(&temporary, self.record_file()).context("publish the record of this platform")
     }
 
+    /// Deletes the folder with everything in it; no server may live there.
+    pub fn delete(&self) -> Result<()> {
+        open_folders(&self.0);
+        fs::remove_dir_all(&self.0).with_context(|| format!("delete {}", self.0.display()))
+    }
+
     /// Bytes of all files below the folder.
     pub fn size_bytes(&self) -> u64 {
         fn below(folder: &Path) -> u64 {
@@ -159,6 +180,22 @@ impl DataFolder {
                 .sum()
         }
         below(&self.0)
+    }
+}
+
+/// Lets the owner into every folder below: images are kept read-only, and overlays leave folders that nobody may
+/// enter. What stays closed is named by the deletion that follows.
+fn open_folders(folder: &Path) {
+    let Ok(metadata) = fs::symlink_metadata(folder) else {
+        return;
+    };
+    if metadata.permissions().mode() & 0o700 != 0o700 {
+        let _ = fs::set_permissions(folder, fs::Permissions::from_mode(0o700));
+    }
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            open_folders(&entry.path());
+        }
     }
 }
 
@@ -201,6 +238,19 @@ mod tests {
         assert_eq!(data.living().expect("readable").expect("alive").api_port, 2);
         drop(lock);
         assert!(data.living().expect("readable").is_none());
+    }
+
+    #[test]
+    fn deleting_enters_folders_that_were_closed() {
+        let (_keep, data) = folder();
+        let closed = data.path().join("closed");
+        fs::create_dir(&closed).expect("a folder");
+        fs::write(closed.join("file"), "x").expect("a file");
+        for mode in [0o500, 0o000] {
+            fs::set_permissions(&closed, fs::Permissions::from_mode(mode)).expect("it is ours");
+        }
+        data.delete().expect("all of it is ours");
+        assert!(!data.path().exists());
     }
 
     #[test]

@@ -24,6 +24,8 @@ pub struct Run {
     pub run_id: String,
     /// Its name.
     pub display_name: String,
+    /// The experiment it belongs to.
+    pub experiment_id: String,
     /// PENDING, RUNNING, SUCCEEDED, FAILED, …
     pub state: String,
     /// RFC 3339.
@@ -108,6 +110,15 @@ impl Kfp {
     pub async fn run(&self, id: &str) -> Result<Run> {
         self.call("GET", &format!("/runs/{id}?view=FULL"), None)
             .await
+    }
+
+    /// Ends a run; its steps' pods are stopped.
+    pub async fn terminate(&self, id: &str) -> Result<()> {
+        let _: Value = self
+            .call("POST", &format!("/runs/{id}:terminate"), None)
+            .await
+            .context("end the run")?;
+        Ok(())
     }
 
     /// The newest runs.

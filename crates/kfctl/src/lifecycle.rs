@@ -1,4 +1,4 @@
-//! Signals: the first drains, the second ends at once.
+//! The process as a whole. Signals: the first drains, the second ends at once. Open files: as many as it may have.
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -27,4 +27,15 @@ pub fn watch_signals(stop: CancellationToken) -> std::io::Result<()> {
         }
     });
     Ok(())
+}
+
+/// Every pod, watch and connection takes descriptors, and the usual soft limit of 1,024 is for programs that use
+/// `select`. Where the limit cannot be raised the old one stands.
+pub fn raise_open_files() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && soft < hard
+    {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    }
 }

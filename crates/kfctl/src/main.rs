@@ -6,6 +6,7 @@ mod compile;
 mod components;
 mod config;
 mod control;
+mod ending;
 mod follow;
 mod installation;
 mod instance;
@@ -17,6 +18,7 @@ mod node_config;
 mod platform;
 mod progress;
 mod readiness;
+mod run_view;
 mod serve;
 mod service_unit;
 mod text;
@@ -32,6 +34,7 @@ fn main() -> ExitCode {
     if let Some(code) = node::reexec::dispatch(std::env::args_os()) {
         return code;
     }
+    lifecycle::raise_open_files();
     // Both crypto providers can end up in a tree; ours is named before the first handshake.
     rustls::crypto::ring::default_provider()
         .install_default()

@@ -1,10 +1,9 @@
 //! Shows a `readiness::Report` as it changes: a live list on a terminal, plain lines elsewhere.
 
 use std::collections::BTreeMap;
-use std::io::IsTerminal;
 use std::time::Duration;
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::readiness::{Report, State};
 
@@ -17,7 +16,7 @@ pub enum Progress {
         /// One bar a part, by name.
         bars: BTreeMap<String, ProgressBar>,
     },
-    /// In a file or a pipe: a line when a part is ready or failed.
+    /// In a file or a pipe: a line when a part is ready, in trouble or failed.
     Lines {
         /// What has been said already.
         said: BTreeMap<String, State>,
@@ -27,9 +26,11 @@ pub enum Progress {
 impl Progress {
     /// Chooses by where standard output goes.
     pub fn new() -> Self {
-        if std::io::stdout().is_terminal() {
+        let list = MultiProgress::with_draw_target(ProgressDrawTarget::stdout());
+        // Hidden too where the terminal cannot move its cursor.
+        if !list.is_hidden() {
             Self::Live {
-                list: MultiProgress::new(),
+                list,
                 bars: BTreeMap::new(),
             }
         } else {
@@ -57,6 +58,9 @@ impl Progress {
                     match &part.state {
                         State::Waiting => bar.set_message("waiting"),
                         State::Starting { doing } => bar.set_message(doing.clone()),
+                        State::Troubled { cause } => {
+                            bar.set_message(console_term::style(cause).yellow().to_string())
+                        }
                         State::Ready { .. } => {
                             bar.set_style(style(&console_term::style("✓").green().to_string()));
                             bar.finish_with_message(words(&part.state));
@@ -70,7 +74,10 @@ impl Progress {
             }
             Self::Lines { said } => {
                 for part in &report.parts {
-                    let worth = matches!(part.state, State::Ready { .. } | State::Failed { .. });
+                    let worth = matches!(
+                        part.state,
+                        State::Ready { .. } | State::Failed { .. } | State::Troubled { .. }
+                    );
                     if worth && said.get(&part.name) != Some(&part.state) {
                         println!("{:<14} {}", part.name, words(&part.state));
                         said.insert(part.name.clone(), part.state.clone());
@@ -90,6 +97,7 @@ fn words(state: &State) -> String {
     match state {
         State::Waiting => "waiting".to_owned(),
         State::Starting { doing } => doing.clone(),
+        State::Troubled { cause } => format!("not yet: {cause}"),
         State::Ready { after_ms, note } if note.is_empty() => format!("ready after {after_ms} ms"),
         State::Ready { after_ms, note } => format!("ready after {after_ms} ms  {note}"),
         State::Failed { cause } => format!("failed: {cause}"),

@@ -17,6 +17,11 @@ pub enum State {
         /// What is awaited, in words.
         doing: String,
     },
+    /// Something is wrong; it is still tried.
+    Troubled {
+        /// What is wrong, in words.
+        cause: String,
+    },
     /// Ready.
     Ready {
         /// Milliseconds since the start.
@@ -84,6 +89,16 @@ impl Board {
             name,
             State::Starting {
                 doing: doing.into(),
+            },
+        );
+    }
+
+    /// `name` has trouble and is still tried.
+    pub fn troubled(&self, name: &str, cause: impl Into<String>) {
+        self.set(
+            name,
+            State::Troubled {
+                cause: cause.into(),
             },
         );
     }

@@ -16,7 +16,7 @@ use crate::config::{Config, Durability, GpuFallback, MemoryFallback};
 use crate::control::{self, Control};
 use crate::instance::{DataFolder, Record};
 use crate::readiness::Board;
-use crate::{components, installation, node_config, version};
+use crate::{components, ending, installation, node_config, version};
 
 /// Port of the API server inside the node's network, behind the Service `kubernetes`.
 const API_PORT_FOR_PODS: u16 = 6443;
@@ -60,13 +60,11 @@ pub async fn run(options: Options, board: Board, stop: CancellationToken) -> Res
 
     board.starting("api server", "opening the database");
     let dialer: Arc<OnceLock<Dialer>> = Arc::default();
-    let isolation = isolation(&config, &data)
-        .await
-        .inspect_err(|refusal| board.failed("node", format!("{refusal:#}")))?;
+    let isolation = isolation(&config, &data).await?;
     let server = open_api(&config, &data, isolation, dialer.clone()).await?;
     let url = format!("https://127.0.0.1:{}", record.api_port);
     write_secret(&data.kubeconfig(), &server.kubeconfig(&url)?)?;
-    let api = tokio::spawn(serve_api(server.clone(), api_listener, closed.clone()));
+    let mut api = tokio::spawn(serve_api(server.clone(), api_listener, closed.clone()));
     board.ready("api server", url);
 
     board.starting("controllers", "starting");
@@ -86,9 +84,14 @@ pub async fn run(options: Options, board: Board, stop: CancellationToken) -> Res
     let outcome = tokio::select! {
         outcome = run_until_stopped(&server, &board, bare, &stop, record.console_port) => outcome,
         ended = controllers => Err(anyhow!("the controllers ended by themselves: {ended:?}")),
+        () = server.ended() => Err(cannot_store(&data)),
+        ended = &mut api => Err(anyhow!("the API server's listener ended by itself: {ended:?}")),
     };
-    tracing::info!("stopping");
-    node.drain().await;
+    match &outcome {
+        Ok(()) => tracing::info!("stopping"),
+        Err(error) => tracing::error!(error = format!("{error:#}"), "stopping"),
+    }
+    drain(&node, &server).await;
     node.stop(true).await.context("stop the node")?;
     controllers_stop.cancel();
     closed.cancel();
@@ -98,6 +101,37 @@ pub async fn run(options: Options, board: Board, stop: CancellationToken) -> Res
     }
     control.abort();
     outcome
+}
+
+/// Whatever else works, a platform that forgets what it is told must end.
+fn cannot_store(data: &DataFolder) -> anyhow::Error {
+    anyhow!(
+        "the API server can store nothing any more, so the platform ends; the cause is in {}; \
+         steps that were interrupted resume at the next kfctl up",
+        data.log().display()
+    )
+}
+
+/// Ends the pods, and says in the log which of them take their time. A store that is gone cannot hear that pods
+/// ended, so they are left to their shims and found again at the next start.
+async fn drain(node: &Node, server: &ApiServer) {
+    let client = server.admin_client();
+    let tell = async {
+        let mut said = Vec::new();
+        loop {
+            tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+            let ending = ending::pods(&client).await.unwrap_or_default();
+            if ending != said && !ending.is_empty() {
+                eprintln!("{}", ending::words(&ending));
+                said = ending;
+            }
+        }
+    };
+    tokio::select! {
+        () = node.drain() => {}
+        () = server.ended() => {}
+        never = tell => never,
+    }
 }
 
 async fn run_until_stopped(

@@ -66,6 +66,13 @@ pub fn between(start: &str, end: &str) -> String {
     age_seconds(seconds_between(start, end))
 }
 
+/// Whether this is an RFC 3339 moment other than the epoch, which stands for none.
+pub fn is_moment(moment: &str) -> bool {
+    moment
+        .parse::<Timestamp>()
+        .is_ok_and(|moment| moment.as_second() > 0)
+}
+
 fn seconds_between(start: Timestamp, end: Timestamp) -> i64 {
     end.since((Unit::Second, start))
         .map_or(0, |span| span.get_seconds())

@@ -11,6 +11,8 @@ const NAME: &str = "ferroflow";
 /// Merges our kubeconfig into the user's; answers where that is.
 pub fn merge(ours: &Path) -> Result<PathBuf> {
     let theirs = path();
+    // A link stays a link; what it leads to is changed.
+    let theirs = std::fs::canonicalize(&theirs).unwrap_or(theirs);
     let own = read(ours)?.with_context(|| format!("read {}", ours.display()))?;
     let merged = merged(
         read(&theirs)?.unwrap_or_else(|| json!({ "apiVersion": "v1", "kind": "Config" })),
@@ -71,6 +73,18 @@ fn merged(mut theirs: Value, ours: &Value) -> Result<Value> {
         let Some(entries) = theirs[list].as_array_mut() else {
             bail!("{list} in your kubeconfig is no list")
         };
+        let is_foreign = |entry: &Value| {
+            entry["name"] == NAME
+                && entry["cluster"]["server"]
+                    .as_str()
+                    .is_some_and(|server| !server.starts_with("https://127.0.0.1:"))
+        };
+        if entries.iter().any(is_foreign) {
+            bail!(
+                "your kubeconfig has another cluster named {NAME:?}, which is left alone; rename it, or use: \
+                 export KUBECONFIG with the file that is shown above"
+            )
+        }
         entries.retain(|entry| entry["name"] != NAME);
         entries.push(own);
     }
@@ -103,6 +117,13 @@ mod tests {
             json!({ "name": "ferroflow", "context": { "cluster": "ferroflow", "user": "ferroflow" } })
         );
         assert_eq!(merged["preferences"]["colors"], true);
+    }
+
+    #[test]
+    fn another_cluster_of_our_name_is_not_overwritten() {
+        let theirs = json!({ "clusters": [{ "name": "ferroflow", "cluster": { "server": "https://10.0.0.1:6443" } }] });
+        let error = merged(theirs, &ours()).expect_err("it is theirs");
+        assert!(error.to_string().contains("left alone"), "{error}");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::builtin::{ClientFactory, HostListeners, Table};
 use crate::env::NodeFacts;
+use crate::holder::network_held_by;
 use crate::images::{self, Images};
 use crate::kubelet::services::{self, ServiceIndex};
 use crate::kubelet::{
@@ -21,7 +23,7 @@ use crate::kubelet::{
     keep_alive, publish, register,
 };
 use crate::net::{self, Layout, NodeNetwork};
-use crate::shim::Isolation;
+use crate::shim::{self, Adopted, Isolation};
 use crate::volumes::{AllowList, Volumes};
 use crate::{dns, http, relay};
 
@@ -155,7 +157,7 @@ impl Node {
                     layout: config.layout.clone(),
                     dns: config.dns,
                     relay: config.relay,
-                    rejoin: None,
+                    rejoin: network_of_living_pods(&Folders::new(&config.data)),
                 })
                 .await?;
                 tasks.spawn(network.serve(stop.clone()).await?);
@@ -302,6 +304,18 @@ impl Node {
             _ => Ok(()),
         }
     }
+}
+
+/// The node's network as a living pod's shim holds it. Where holder and server have both died it is all that is left,
+/// and the pods' links lead nowhere else.
+fn network_of_living_pods(folders: &Folders) -> Option<OwnedFd> {
+    folders.all().into_iter().find_map(|(_, folder)| {
+        let Ok(Adopted::Alive(pod)) = shim::adopt(&folder.shim()) else {
+            return None;
+        };
+        let pid = u32::try_from(pod.shim_pid()).ok()?;
+        network_held_by(pid).ok().flatten()
+    })
 }
 
 /// Python environments that nobody uses are removed beyond this.

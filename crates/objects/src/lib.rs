@@ -3,6 +3,8 @@
 //! Keeps true: what an object means (names, selectors, quantities, schemas, patches, ownership of fields) is decided
 //! here once, for built-in kinds and custom resources alike. Leaves to others: storage, transport, clocks, randomness.
 
+pub mod bearer;
+pub mod causes;
 pub mod gvk;
 pub mod status;
 
@@ -22,6 +24,8 @@ pub mod patch;
 pub mod jsonpath;
 pub mod yaml;
 
+pub use bearer::bearer_token;
+pub use causes::chain;
 pub use field::FieldError;
 pub use gvk::{GroupVersion, Gvk, Gvr};
 pub use quantity::Quantity;

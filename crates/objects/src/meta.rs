@@ -119,6 +119,18 @@ pub fn managed_fields(object: &Value) -> &[Value] {
     list(object, "managedFields")
 }
 
+/// Leaves out labels, annotations, owners and finalizers that hold nothing, as clients that read them expect.
+pub fn omit_empty(object: &mut Value) {
+    let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) else {
+        return;
+    };
+    metadata.retain(|field, value| match field.as_str() {
+        "labels" | "annotations" => !value.as_object().is_some_and(Map::is_empty),
+        "ownerReferences" | "finalizers" => !value.as_array().is_some_and(Vec::is_empty),
+        _ => true,
+    });
+}
+
 fn list<'a>(object: &'a Value, field: &str) -> &'a [Value] {
     object
         .get("metadata")
@@ -383,6 +395,19 @@ mod tests {
             "labels": {"app": "x"}, "annotations": {"a": "b"}, "finalizers": ["f.io/x"],
             "ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "r", "uid": "1", "controller": true}],
         }})
+    }
+
+    #[test]
+    fn what_holds_nothing_is_left_out() {
+        let mut object = json!({"metadata": {"name": "p", "labels": {}, "annotations": {"a": "b"}, "finalizers": [], "ownerReferences": []}});
+        omit_empty(&mut object);
+        assert_eq!(
+            object,
+            json!({"metadata": {"name": "p", "annotations": {"a": "b"}}})
+        );
+        let mut whole = pod();
+        omit_empty(&mut whole);
+        assert_eq!(whole, pod());
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub mod launcher_file;
 pub mod pods;
 pub mod run;
 pub mod serve;
+pub mod stamped_log;
 pub mod store;
 pub mod task;
 

@@ -15,6 +15,7 @@ use tower::Layer as _;
 use crate::api::caller::TrustedConnection;
 use crate::api::{self, AccessPolicy, Api};
 use crate::engine::{self, Memory, Policy};
+use crate::launcher_file;
 use crate::pods::{Pods, Settings, Target};
 use crate::store::{self, Store};
 
@@ -44,6 +45,8 @@ pub struct Config {
     pub namespace: String,
     /// Our own image, which carries the launcher.
     pub image: String,
+    /// The launcher itself, to lie on the artifact volume for all steps; without it each pod has an init container for it.
+    pub launcher: Option<&'static [u8]>,
     /// Service account of steps that name none.
     pub service_account: String,
     /// Storage class of claims made for runs; the cluster's default when absent.
@@ -79,6 +82,7 @@ impl Config {
             artifacts_claim: "ferroflow-artifacts".to_owned(),
             namespace: "kubeflow".to_owned(),
             image,
+            launcher: None,
             service_account: "pipeline-runner".to_owned(),
             storage_class: None,
             keep_pods: Duration::from_secs(3600),
@@ -99,6 +103,9 @@ pub enum Error {
     /// The artifact volume cannot be used.
     #[error("the artifact volume cannot be used")]
     Artifacts(#[from] artifacts::Error),
+    /// The launcher could not be put there.
+    #[error("put the launcher on the artifact volume")]
+    Launcher(#[source] std::io::Error),
 }
 
 /// Runs the component until shutdown. Runs that were at work before go on.
@@ -116,6 +123,11 @@ pub async fn serve(config: Config, shutdown: CancellationToken) -> Result<(), Er
         image: config.image,
         service_account: config.service_account,
         artifacts_claim: config.artifacts_claim,
+        launcher: config
+            .launcher
+            .map(|launcher| launcher_file::share(&config.artifacts_dir, launcher))
+            .transpose()
+            .map_err(Error::Launcher)?,
     };
     let settings = Settings {
         client: config.client.clone(),

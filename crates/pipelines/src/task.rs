@@ -175,8 +175,11 @@ pub struct Task {
     /// Why it is as it is, in words: what it waits for, why it failed or was skipped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// When the row was made.
+    /// When the row was made: its graph began.
     pub created_at: Timestamp,
+    /// When its turn came: everything before it had ended. What the wire calls its creation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready_at: Option<Timestamp>,
     /// When it began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Timestamp>,
@@ -215,6 +218,9 @@ impl Task {
         self.state = state;
         self.message.clone_from(&message);
         self.history.push(StateChange { state, at, message });
+        if state != State::Pending {
+            self.ready_at.get_or_insert(at);
+        }
         match state {
             State::Running => {
                 self.started_at.get_or_insert(at);

@@ -16,6 +16,7 @@ mod watches;
 mod pods;
 mod selector;
 mod templated;
+mod waking;
 
 mod namespaces;
 mod service_accounts;

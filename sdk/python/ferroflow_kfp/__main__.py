@@ -5,6 +5,7 @@ import importlib.util
 import inspect
 import pathlib
 import sys
+import traceback
 
 import ferroflow_kfp  # noqa: F401 (adds dsl.ContainerOp before the user's file is read)
 from kfp import compiler
@@ -22,11 +23,28 @@ def main() -> int:
     args = parser.parse_args()
     try:
         pipeline = find(load(args.file), args.function, args.file)
-    except LookupError as error:
+        compiler.Compiler().compile(pipeline, package_path=str(args.output))
+    except NoPipeline as error:
         print(error, file=sys.stderr)
         return 2
-    compiler.Compiler().compile(pipeline, package_path=str(args.output))
+    except Exception as error:  # noqa: BLE001 (whatever the user's file raises is theirs to read)
+        print("".join(told(error)), end="", file=sys.stderr)
+        return 2
     return 0
+
+
+class NoPipeline(Exception):
+    """The file does not define the pipeline that is wanted."""
+
+
+def told(error: Exception) -> list[str]:
+    """The lines of a traceback that begins in the user's file, without how we came there."""
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.filename != __file__ and not frame.filename.startswith("<frozen")
+    ]
+    return traceback.format_list(frames) + traceback.format_exception_only(error)
 
 
 def load(file: pathlib.Path):
@@ -34,7 +52,7 @@ def load(file: pathlib.Path):
     sys.path.insert(0, str(file.parent.resolve()))
     spec = importlib.util.spec_from_file_location(file.stem, file)
     if spec is None or spec.loader is None:
-        raise LookupError(f"{file} is not a Python file")
+        raise NoPipeline(f"{file} is not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[file.stem] = module
     spec.loader.exec_module(module)
@@ -50,7 +68,7 @@ def find(module, wanted, file):
     }
     if wanted:
         if wanted not in own:
-            raise LookupError(f"{file} defines no pipeline {wanted!r}; it defines: {', '.join(own) or 'none'}")
+            raise NoPipeline(f"{file} defines no pipeline {wanted!r}; it defines: {', '.join(own) or 'none'}")
         return own[wanted]
     pipelines = {name: value for name, value in own.items() if isinstance(value, graph_component.GraphComponent)}
     if not pipelines:
@@ -58,12 +76,12 @@ def find(module, wanted, file):
             return next(iter(own.values()))
         plain = [name for name, value in vars(module).items() if inspect.isfunction(value) and value.__module__ == module.__name__]
         hint = f" ({', '.join(plain)} lack @dsl.pipeline)" if plain else ""
-        raise LookupError(f"{file} defines no pipeline{hint}")
+        raise NoPipeline(f"{file} defines no pipeline{hint}")
     # A pipeline that another one calls is a part of it; the last one defined is usually the whole.
     if len(pipelines) > 1:
         main_guess = [name for name in pipelines if name in ("pipeline", "main", file.stem)]
         if len(main_guess) != 1:
-            raise LookupError(f"{file} defines several pipelines: {', '.join(pipelines)}; choose one with --function")
+            raise NoPipeline(f"{file} defines several pipelines: {', '.join(pipelines)}; choose one with --function")
         return pipelines[main_guess[0]]
     return next(iter(pipelines.values()))
 

@@ -10,6 +10,8 @@ from kfp import compiler, dsl
 
 import ferroflow_kfp
 
+MODULE = pathlib.Path(__file__).parents[1]
+
 
 def compiled(pipeline, tmp_path):
     """The two documents of the compiled pipeline; the second is empty where there is none."""
@@ -26,7 +28,7 @@ def container(document, step):
 def test_the_guides_pipeline_compiles_unchanged_to_three_ordered_steps(tmp_path):
     guide = pathlib.Path(__file__).parents[3] / "examples/guide/pipeline.py"
     output = tmp_path / "guide.yaml"
-    subprocess.run([sys.executable, "-m", "ferroflow_kfp", "compile", str(guide), "--output", str(output)], check=True)
+    subprocess.run([sys.executable, "-m", "ferroflow_kfp", "compile", str(guide), "--output", str(output)], check=True, cwd=MODULE)
     document, platform = list(yaml.safe_load_all(output.read_text()))
     tasks = document["root"]["dag"]["tasks"]
     assert tasks["train"]["dependentTasks"] == ["preprocess"]
@@ -146,9 +148,9 @@ def test_a_file_with_several_pipelines_asks_which(tmp_path):
         )
     )
     command = [sys.executable, "-m", "ferroflow_kfp", "compile", str(file), "--output", str(tmp_path / "o.yaml")]
-    asked = subprocess.run(command, capture_output=True, text=True)
+    asked = subprocess.run(command, capture_output=True, text=True, cwd=MODULE)
     assert asked.returncode == 2 and "one, two" in asked.stderr
-    subprocess.run([*command, "--function", "two"], check=True)
+    subprocess.run([*command, "--function", "two"], check=True, cwd=MODULE)
     assert "name: two" in (tmp_path / "o.yaml").read_text()
 
 

@@ -1,5 +1,8 @@
 // Calls to the server, and the one place where a refusal becomes words for people.
 
+/** Event of the window: the server no longer knows who asks. */
+export const SIGNED_OUT = "ferroflow-signed-out";
+
 /** A refused or failed call: what was tried, why it failed, what to do. */
 export class CallError extends Error {
   constructor(
@@ -39,6 +42,8 @@ export async function send(path: string, options: RequestInit = {}): Promise<Res
     if (error instanceof DOMException && error.name === "AbortError") throw error;
     throw new CallError(0, "The server does not answer.", path);
   }
+  // The session is over: the page around everything asks for a new one.
+  if (response.status === 401) window.dispatchEvent(new CustomEvent(SIGNED_OUT, { detail: path }));
   if (!response.ok) throw new CallError(response.status, refusal(await response.text(), response), path);
   return response;
 }

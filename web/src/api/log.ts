@@ -1,7 +1,6 @@
-// The text of a step's log, read as a stream.
+// The text of a log, read as a stream.
 import { useEffect, useState } from "react";
 import { send } from "./client";
-import { api } from "./paths";
 
 export interface Log {
   text: string;
@@ -9,10 +8,11 @@ export interface Log {
   error?: string;
 }
 
-/** Reads and follows. `phase` changes when it is worth asking anew: a pod came, or the step ended. */
-export function useLog(run: string, task: string, attempt: number | undefined, phase: string): Log {
-  const [log, setLog] = useState<Log>({ text: "", isReading: true });
+/** Reads what is at `address`, to the end. `phase` changes when it is worth asking anew: a pod came, or the step ended. */
+export function useLog(address: string | undefined, phase: string): Log {
+  const [log, setLog] = useState<Log>({ text: "", isReading: !!address });
   useEffect(() => {
+    if (!address) return;
     const abort = new AbortController();
     let text = "";
     let frame = 0;
@@ -21,7 +21,7 @@ export function useLog(run: string, task: string, attempt: number | undefined, p
       setLog({ text, isReading: true });
     };
     const read = async () => {
-      const response = await send(api.log(run, task, attempt, true), { signal: abort.signal });
+      const response = await send(address, { signal: abort.signal });
       const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader();
       for (;;) {
         const next = await reader?.read();
@@ -40,6 +40,6 @@ export function useLog(run: string, task: string, attempt: number | undefined, p
       abort.abort();
       cancelAnimationFrame(frame);
     };
-  }, [run, task, attempt, phase]);
+  }, [address, phase]);
   return log;
 }

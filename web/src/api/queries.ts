@@ -1,10 +1,14 @@
 // Server state: one cache, filled by reads and kept current by the event stream.
 import { type InfiniteData, QueryClient, useInfiniteQuery, useQuery, useQueryClient } from "@tanstack/react-query";
-import { useCallback, useRef, useState } from "react";
+import { useCallback, useRef } from "react";
 import { CallError, call } from "./client";
+import { LIVE, matches, type RunFilter } from "./filter";
 import { type Message, useTopic } from "./live";
-import type { Experiment, KubeEvent, Machine, Pipeline, PipelineVersion, Run, Session } from "./model";
-import { api } from "./paths";
+import type { Experiment, ExperimentList, Pipeline, PipelineList, PipelineVersion, PipelineVersionList, Run, RunList, Session } from "./model";
+import { document as documentOf } from "../graph/document";
+import { api, topic } from "./paths";
+
+export const NEWEST = "created_at desc";
 
 export function newCache(): QueryClient {
   return new QueryClient({
@@ -18,21 +22,17 @@ export function newCache(): QueryClient {
   });
 }
 
-export interface RunPage {
-  runs?: Run[];
-  total_size?: number;
-  next_page_token?: string;
-}
-export type RunPages = InfiniteData<RunPage, string>;
+export type RunPages = InfiniteData<RunList, string>;
 
-/** The pages with one run replaced, or put first if it is new. */
-export function withRun(pages: RunPages, run: Run): RunPages {
+/** The pages with one run replaced, put first if it is new, or taken out where the filter no longer has it. */
+export function withRun(pages: RunPages, run: Run, filter: RunFilter = {}): RunPages {
+  if (!matches(run, filter)) return withoutRun(pages, run.run_id);
   let found = false;
   const next = pages.pages.map((one) => {
     const runs = one.runs?.map((old) => {
       if (old.run_id !== run.run_id) return old;
       found = true;
-      return run;
+      return { ...run, pipeline_spec: run.pipeline_spec ?? old.pipeline_spec };
     });
     return runs ? { ...one, runs } : one;
   });
@@ -42,21 +42,30 @@ export function withRun(pages: RunPages, run: Run): RunPages {
 
 /** The pages without one run. */
 export function withoutRun(pages: RunPages, id: string): RunPages {
-  return { ...pages, pages: pages.pages.map((one) => ({ ...one, runs: one.runs?.filter((run) => run.run_id !== id) })) };
+  if (!pages.pages.some((one) => one.runs?.some((run) => run.run_id === id))) return pages;
+  const next = pages.pages.map((one) => ({ ...one, runs: one.runs?.filter((run) => run.run_id !== id) }));
+  if (next[0]) next[0] = { ...next[0], total_size: Math.max(0, (next[0].total_size ?? 0) - 1) };
+  return { ...pages, pages: next };
 }
 
 export function useSession() {
   return useQuery({ queryKey: ["session"], queryFn: () => call<Session>(api.session) });
 }
 
-export function useRuns(experiment?: string) {
-  return useInfiniteQuery({
-    queryKey: ["runs", experiment ?? ""],
-    queryFn: ({ pageParam }) => call<RunPage>(api.runs(pageParam, experiment)),
+/** A list of runs, page by page. The key holds the filter, by which `useLiveRuns` judges what changed. */
+export function useRuns(filter: RunFilter = {}, sort = NEWEST, size?: number) {
+  const runs = useInfiniteQuery({
+    queryKey: ["runs", filter, sort, size],
+    queryFn: ({ pageParam }) => call<RunList>(api.runs(pageParam, filter, sort, size)),
     initialPageParam: "",
-    getNextPageParam: (last: RunPage) => last.next_page_token,
+    getNextPageParam: (last: RunList) => last.next_page_token,
+    placeholderData: (old: RunPages | undefined) => old,
   });
+  return { ...runs, list: runs.data?.pages.flatMap((one) => one.runs ?? []) ?? [], total: runs.data?.pages[0]?.total_size ?? 0 };
 }
+
+/** Runs that are not over. */
+export const LIVE_RUNS: RunFilter = { states: LIVE };
 
 /** Keeps every list of runs current. Used once, by the shell. */
 export function useLiveRuns(enabled: boolean) {
@@ -65,7 +74,6 @@ export function useLiveRuns(enabled: boolean) {
     (message: Message) => {
       if (message.type === "START" || message.type === "resync") {
         void cache.invalidateQueries({ queryKey: ["runs"] });
-        void cache.invalidateQueries({ queryKey: ["machine"] });
         return;
       }
       const run = message.object as Run | undefined;
@@ -73,13 +81,12 @@ export function useLiveRuns(enabled: boolean) {
       for (const [key, pages] of cache.getQueriesData<RunPages>({ queryKey: ["runs"] })) {
         if (!pages) continue;
         if (message.type === "deleted") cache.setQueryData(key, withoutRun(pages, run.run_id));
-        else if (!key[1] || key[1] === run.experiment_id) cache.setQueryData(key, withRun(pages, run));
+        else cache.setQueryData(key, withRun(pages, run, key[1] as RunFilter));
       }
-      void cache.invalidateQueries({ queryKey: ["machine"] });
     },
     [cache],
   );
-  useTopic(enabled ? "runs" : undefined, take);
+  useTopic(enabled ? topic.runs : undefined, take);
 }
 
 /** One run with its steps and document, live. Mount anew (by key) for another run. */
@@ -100,36 +107,65 @@ export function useRun(id: string) {
     },
     [cache, id],
   );
-  useTopic(`run/${id}`, take);
+  useTopic(topic.run(id), take);
   return useQuery({
     queryKey: ["run", id],
     queryFn: async () => {
-      const read = await call<Run>(api.run(id));
+      const read = await readRun(id);
       return latest.current ? { ...latest.current, pipeline_spec: read.pipeline_spec } : read;
     },
     refetchOnMount: "always",
   });
 }
 
-export function useMachine() {
+/** A run with its document, which lies at its pipeline's version unless the run brought its own. */
+async function readRun(id: string): Promise<Run> {
+  const run = await call<Run>(api.run(id));
+  const reference = run.pipeline_version_reference;
+  if (run.pipeline_spec || !reference?.pipeline_id || !reference.pipeline_version_id) return run;
+  try {
+    const version = await call<PipelineVersion>(api.version(reference.pipeline_id, reference.pipeline_version_id));
+    return { ...run, pipeline_spec: version.pipeline_spec };
+  } catch {
+    // The version may be deleted; the run is still there to see.
+    return run;
+  }
+}
+
+/** A run as it is now, to copy from. */
+export function useRunOnce(id: string | undefined) {
+  return useQuery({ queryKey: ["run-once", id], queryFn: () => readRun(id ?? ""), enabled: !!id });
+}
+
+/** The last run of the same pipeline that ended well, with its steps; for what a live run may take. */
+export function useLastRun(run: Run, wanted: boolean) {
+  const reference = run.pipeline_version_reference;
   return useQuery({
-    queryKey: ["machine"],
+    queryKey: ["last-run", run.run_id],
+    enabled: wanted,
     queryFn: async () => {
-      const before = await call<Machine>(api.machine);
-      await new Promise((resolve) => setTimeout(resolve, 400));
-      const now = await call<Machine>(api.machine);
-      const total = now.cpu_total_ticks - before.cpu_total_ticks;
-      return { ...now, cpu: total > 0 ? (now.cpu_busy_ticks - before.cpu_busy_ticks) / total : 0 };
+      const list = await call<RunList>(api.runsLike(run.experiment_id ?? "", reference?.pipeline_id));
+      const name = pipelineName(run);
+      const last = list.runs?.find((one) => one.run_id !== run.run_id && (reference?.pipeline_id ? true : pipelineName(one) === name));
+      return last ? call<Run>(api.run(last.run_id)) : null;
     },
   });
 }
 
-export function usePipelines() {
-  return useQuery({
-    queryKey: ["pipelines"],
-    queryFn: () => call<{ pipelines?: Pipeline[]; total_size?: number }>(api.pipelines("")),
+function pipelineName(run: Run): string | undefined {
+  return documentOf(run.pipeline_spec)?.pipelineInfo?.name;
+}
+
+export function usePipelines(text = "", sort = NEWEST) {
+  const pipelines = useInfiniteQuery({
+    queryKey: ["pipelines", text, sort],
+    queryFn: ({ pageParam }) => call<PipelineList>(api.pipelines(pageParam, text, sort)),
+    initialPageParam: "",
+    getNextPageParam: (last: PipelineList) => last.next_page_token,
+    placeholderData: (old: InfiniteData<PipelineList, string> | undefined) => old,
     refetchOnMount: "always",
   });
+  return { ...pipelines, list: pipelines.data?.pages.flatMap((one) => one.pipelines ?? []) ?? [], total: pipelines.data?.pages[0]?.total_size ?? 0 };
 }
 
 export function usePipeline(id: string | undefined) {
@@ -139,7 +175,7 @@ export function usePipeline(id: string | undefined) {
 export function useVersions(id: string | undefined) {
   return useQuery({
     queryKey: ["versions", id],
-    queryFn: () => call<{ pipeline_versions?: PipelineVersion[] }>(api.versions(id ?? "")),
+    queryFn: () => call<PipelineVersionList>(api.versions(id ?? "")),
     enabled: !!id,
     refetchOnMount: "always",
   });
@@ -153,35 +189,18 @@ export function useVersion(pipeline: string | undefined, version: string | undef
   });
 }
 
-export function useExperiments() {
-  return useQuery({
-    queryKey: ["experiments"],
-    queryFn: () => call<{ experiments?: Experiment[] }>(api.experiments),
+export function useExperiments(text = "", sort = NEWEST) {
+  const experiments = useInfiniteQuery({
+    queryKey: ["experiments", text, sort],
+    queryFn: ({ pageParam }) => call<ExperimentList>(api.experiments(pageParam, text, sort)),
+    initialPageParam: "",
+    getNextPageParam: (last: ExperimentList) => last.next_page_token,
+    placeholderData: (old: InfiniteData<ExperimentList, string> | undefined) => old,
     refetchOnMount: "always",
   });
+  return { ...experiments, list: experiments.data?.pages.flatMap((one) => one.experiments ?? []) ?? [], total: experiments.data?.pages[0]?.total_size ?? 0 };
 }
 
 export function useExperiment(id: string | undefined) {
   return useQuery({ queryKey: ["experiment", id], queryFn: () => call<Experiment>(api.experiment(id ?? "")), enabled: !!id });
-}
-
-/** Events of one pod, live. Mount anew (by key) for another pod. */
-export function usePodEvents(namespace: string, pod: string | undefined): { events: KubeEvent[]; error: string | undefined; loaded: boolean } {
-  const [events, setEvents] = useState<Map<string, KubeEvent>>(new Map());
-  const [error, setError] = useState<string>();
-  const [loaded, setLoaded] = useState(false);
-  const take = useCallback((message: Message) => {
-    if (message.type === "ERROR") {
-      setError(message.message ?? "the events cannot be read");
-      return;
-    }
-    setLoaded(true);
-    const event = message.object as KubeEvent | undefined;
-    if (message.type !== "ADDED" && message.type !== "MODIFIED") return;
-    if (!event?.metadata.name) return;
-    setEvents((old) => new Map(old).set(event.metadata.name, event));
-  }, []);
-  useTopic(pod ? api.podEvents(namespace, pod) : undefined, take);
-  const at = (event: KubeEvent) => event.lastTimestamp ?? event.eventTime ?? event.firstTimestamp ?? "";
-  return { events: [...events.values()].sort((a, b) => at(a).localeCompare(at(b))), error, loaded };
 }

@@ -4,7 +4,7 @@ import "@xyflow/react/dist/base.css";
 import { useEffect, useMemo } from "react";
 import { Lasting, StateChip, toneOf } from "../ui/parts";
 import type { Step } from "./document";
-import { place } from "./layout";
+import { type Arrow, place } from "./layout";
 import type { StepState } from "./state";
 
 interface Data extends Record<string, unknown> {
@@ -12,16 +12,17 @@ interface Data extends Record<string, unknown> {
   state: StepState | undefined;
   isChosen: boolean;
   isRun: boolean;
+  isCritical: boolean;
 }
 
 type BoxNode = Node<Data>;
 
 function StepBox({ data }: NodeProps<BoxNode>) {
-  const { step, state, isChosen, isRun } = data;
+  const { step, state, isChosen, isRun, isCritical } = data;
   const isGroup = step.children.length > 0;
   const several = (state?.tasks.length ?? 0) > 1 ? `${state?.done} of ${state?.tasks.length}` : undefined;
   return (
-    <div className={`box ${isGroup ? "group" : ""} ${isChosen ? "chosen" : ""} ${isRun ? toneOf(state?.state) : ""}`}>
+    <div className={`box ${isGroup ? "group" : ""} ${isChosen ? "chosen" : ""} ${isCritical ? "critical" : ""} ${isRun ? toneOf(state?.state) : ""}`}>
       <Handle type="target" position={Position.Top} isConnectable={false} />
       <div className="box-head">
         <b title={step.label}>
@@ -42,7 +43,16 @@ function StepBox({ data }: NodeProps<BoxNode>) {
 
 const nodeTypes = { step: StepBox };
 
-export function Graph({ steps, states, chosen, choose }: { steps: Step[]; states?: Map<string, StepState>; chosen?: string; choose: (path: string) => void }) {
+interface Props {
+  steps: Step[];
+  states?: Map<string, StepState>;
+  /** Places on the critical path. */
+  critical?: ReadonlySet<string>;
+  chosen?: string;
+  choose: (path: string) => void;
+}
+
+export function Graph({ steps, states, critical, chosen, choose }: Props) {
   const placed = useMemo(() => place(steps), [steps]);
   const nodes: BoxNode[] = placed.boxes.map((box) => ({
     id: box.step.path,
@@ -53,9 +63,16 @@ export function Graph({ steps, states, chosen, choose }: { steps: Step[]; states
     height: box.height,
     draggable: false,
     connectable: false,
-    data: { step: box.step, state: states?.get(box.step.path), isChosen: box.step.path === chosen, isRun: !!states },
+    data: { step: box.step, state: states?.get(box.step.path), isChosen: box.step.path === chosen, isRun: !!states, isCritical: critical?.has(box.step.path) ?? false },
     ariaLabel: `Step ${box.step.label}`,
   }));
+  const look = (arrow: Arrow) => {
+    const isCritical = (critical?.has(arrow.from) && critical.has(arrow.to)) ?? false;
+    return {
+      className: `edge ${isCritical ? "critical" : ""} ${states && !states.get(arrow.to)?.start ? "ahead" : ""}`,
+      markerEnd: { type: MarkerType.ArrowClosed, width: 14, height: 14, color: isCritical ? "var(--critical)" : "var(--line-strong)" },
+    };
+  };
   const edges: Edge[] = placed.arrows.map((arrow) => ({
     id: `${arrow.from}>${arrow.to}`,
     source: arrow.from,
@@ -64,8 +81,7 @@ export function Graph({ steps, states, chosen, choose }: { steps: Step[]; states
     focusable: false,
     selectable: false,
     zIndex: 1,
-    className: states && !states.get(arrow.to)?.start ? "edge ahead" : "edge",
-    markerEnd: { type: MarkerType.ArrowClosed, width: 14, height: 14, color: "var(--line-strong)" },
+    ...look(arrow),
   }));
   // Selection by keyboard arrives as a click would.
   useEffect(() => {

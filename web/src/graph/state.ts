@@ -1,5 +1,5 @@
 // From the tasks of a run to the state of each box of its graph. A step inside a loop has one task per iteration.
-import { began, isOver, moment, type State, type Task } from "../api/model";
+import { began, isOver, isStep, moment, type State, type Task } from "../api/model";
 
 export interface StepState {
   tasks: Task[];
@@ -11,7 +11,7 @@ export interface StepState {
 }
 
 // The first that any task has is what the box shows.
-const ORDER: State[] = ["FAILED", "RUNNING", "CANCELING", "PAUSED", "PENDING", "CANCELED", "SUCCEEDED", "CACHED", "SKIPPED"];
+const ORDER: State[] = ["FAILED", "RUNNING", "PENDING", "CANCELED", "SUCCEEDED", "CACHED", "SKIPPED"];
 
 /** States by `scope_path`, without the places of iterations. */
 export function statesByPath(tasks: Task[]): Map<string, StepState> {
@@ -39,7 +39,7 @@ export function iterations(task: Task): number[] {
 }
 
 function merge(tasks: Task[]): StepState {
-  const states = tasks.map((task) => task.state);
+  const states: (State | undefined)[] = tasks.map((task) => task.state);
   const starts = tasks.map(began).filter((at) => at !== undefined);
   const ends = tasks.map((task) => moment(task.end_time)).filter((at) => at !== undefined);
   const isAllOver = tasks.every((task) => isOver(task.state));
@@ -54,13 +54,13 @@ function merge(tasks: Task[]): StepState {
 
 /** Steps that run containers, and how many of them ended well. */
 export function progress(tasks: Task[]): { done: number; total: number } {
-  const real = tasks.filter((task) => task.type === "RUNTIME" || task.type === "IMPORTER");
+  const real = tasks.filter(isStep);
   return { done: real.filter((task) => isOver(task.state)).length, total: real.length };
 }
 
 /** The step to look at when nobody chose one: what failed, what runs, else the last that ran. */
 export function foremost(tasks: Task[]): Task | undefined {
-  const real = tasks.filter((task) => task.type === "RUNTIME" || task.type === "IMPORTER");
+  const real = tasks.filter(isStep);
   const last = (list: Task[]) => list.toSorted((a, b) => (began(a) ?? 0) - (began(b) ?? 0)).at(-1);
   return (
     real.find((task) => task.state === "FAILED") ??

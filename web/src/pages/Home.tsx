@@ -1,43 +1,48 @@
 // What runs now, what failed lately, the machine, and how to begin.
-import { isOver, moment } from "../api/model";
-import { page } from "../api/paths";
-import { useMachine, useRuns } from "../api/queries";
+import { lazy, Suspense, useMemo } from "react";
+import type { RunFilter } from "../api/filter";
+import { moment, type Node, type Reading, type Run } from "../api/model";
+import { page, topic } from "../api/paths";
+import { LIVE_RUNS, NEWEST, useRun, useRuns } from "../api/queries";
+import { useMachine, useWatch } from "../api/watch";
 import { bytes, cause } from "../format";
+import { progress } from "../graph/state";
+import { useAround } from "../shell/Shell";
 import { Command, Head, Lasting, Problem, Since, StateChip, useTitle } from "../ui/parts";
-import { RunTable } from "./Runs";
+import { RunTable } from "./RunTable";
+
+const Curve = lazy(async () => ({ default: (await import("../ui/Curve")).Curve }));
 
 const DAY = 24 * 3600 * 1000;
+/** Seconds that the curves show: as long as the server keeps readings. */
+const SPAN = 600;
 
 export function Home() {
-  const runs = useRuns();
-  const all = runs.data?.pages.flatMap((one) => one.runs ?? []) ?? [];
-  const live = all.filter((run) => !isOver(run.state));
-  const failed = all.filter((run) => run.state === "FAILED" && (moment(run.finished_at) ?? 0) > Date.now() - DAY).slice(0, 5);
-  const recent = all.filter((run) => isOver(run.state)).slice(0, 6);
-  useTitle(live.length > 0 ? `● ${live.length} live` : "Home", live.length > 0 ? "running" : undefined);
+  const failedLately = useMemo<RunFilter>(() => ({ states: ["FAILED"], finishedAfter: Math.floor((Date.now() - DAY) / 60_000) * 60_000 }), []);
+  const live = useRuns(LIVE_RUNS, NEWEST, 20);
+  const failed = useRuns(failedLately, NEWEST, 5);
+  const recent = useRuns({ states: ["SUCCEEDED"] }, "finished_at desc", 6);
+  const isEmpty = live.isSuccess && live.total + failed.total + recent.total === 0;
+  useTitle(live.total > 0 ? `● ${live.total} live` : "Home", live.total > 0 ? "running" : undefined);
+  const error = live.error ?? failed.error ?? recent.error;
   return (
     <div className="page">
       <Head title="Home" />
-      {runs.isError && <Problem error={runs.error} doing="Reading the runs" retry={() => void runs.refetch()} />}
+      {error && <Problem error={error} doing="Reading the runs" retry={() => void Promise.all([live.refetch(), failed.refetch(), recent.refetch()])} />}
       <div className="home">
         <div className="home-main">
+          {isEmpty && <FirstSteps />}
           <section>
             <h2>Runs now</h2>
-            {live.length === 0 && <p className="mute">Nothing runs at the moment.</p>}
-            <ul className="plain-list">
-              {live.map((run) => (
-                <li key={run.run_id}>
-                  <StateChip state={run.state} /> <a href={page.run(run.run_id)}>{run.display_name}</a>
-                  <span className="grow right mute"><Lasting start={moment(run.created_at)} end={undefined} /></span>
-                </li>
-              ))}
-            </ul>
+            {live.isSuccess && live.list.length === 0 && <p className="mute">Nothing runs at the moment.</p>}
+            <ul className="plain-list">{live.list.slice(0, 8).map((run) => <LiveRun key={run.run_id} run={run} />)}</ul>
+            {live.total > 8 && <p><a href={page.runsBy("state:live")}>All {live.total} that are live</a></p>}
           </section>
           <section>
             <h2>Failed in the last day</h2>
-            {failed.length === 0 && <p className="mute">Nothing failed.</p>}
+            {failed.isSuccess && failed.list.length === 0 && <p className="mute">Nothing failed.</p>}
             <ul className="plain-list causes">
-              {failed.map((run) => (
+              {failed.list.slice(0, 5).map((run) => (
                 <li key={run.run_id}>
                   <StateChip state="FAILED" />
                   <div className="grow">
@@ -47,55 +52,122 @@ export function Home() {
                 </li>
               ))}
             </ul>
+            {failed.total > 5 && <p><a href={page.runsBy("state:failed after:1d")}>All {failed.total} that failed</a></p>}
           </section>
-          {recent.length > 0 && (
+          {recent.list.length > 0 && (
             <section>
               <h2>Finished lately</h2>
-              <RunTable runs={recent} />
+              <RunTable runs={recent.list.slice(0, 6)} isInline />
             </section>
           )}
         </div>
         <div className="home-side">
           <MachineFigures />
-          <section>
-            <h2>Start here</h2>
-            <p className="mute">Give a folder with your step's code a name:</p>
-            <Command text="kfctl image add train:latest ./train --requirements ./train/requirements.txt" />
-            <p className="mute">Run a pipeline file and watch it:</p>
-            <Command text="kfctl run pipeline.py --follow" />
-            <p className="mute">Or from Python, with the kfp SDK:</p>
-            <Command text={`kfp.Client(host="${window.location.origin}")`} />
-            <p className="mute">Look below the surface:</p>
-            <Command text="kubectl get pods -A" />
-          </section>
+          {!isEmpty && (
+            <section>
+              <h2>Commands</h2>
+              <p className="mute">Run a pipeline file and watch it:</p>
+              <Command text="kfctl run pipeline.py --follow" />
+              <p className="mute">From Python, with the kfp SDK:</p>
+              <Command text={`kfp.Client(host="${window.location.origin}")`} />
+              <p className="mute">Look below the surface:</p>
+              <Command text="kubectl get pods -A" />
+            </section>
+          )}
+          <NotThere />
         </div>
       </div>
     </div>
   );
 }
 
+function FirstSteps() {
+  return (
+    <section className="first">
+      <h2>From nothing to a finished run</h2>
+      <ol>
+        <li>
+          <p>Give the folder with a step’s code the name that the pipeline calls its image:</p>
+          <Command text="kfctl image add train:latest ./train --requirements ./train/requirements.txt" />
+        </li>
+        <li>
+          <p>Run the pipeline and watch it, here or in the terminal:</p>
+          <Command text="kfctl run pipeline.py --follow" />
+        </li>
+        <li>
+          <p>Or submit it from Python, with the kfp SDK as it is:</p>
+          <Command text={`kfp.Client(host="${window.location.origin}").create_run_from_pipeline_package("pipeline.yaml")`} />
+        </li>
+      </ol>
+    </section>
+  );
+}
+
+function LiveRun({ run }: { run: Run }) {
+  const whole = useRun(run.run_id);
+  const { done, total } = progress(whole.data?.tasks ?? []);
+  return (
+    <li className="live-run">
+      <StateChip state={run.state} />
+      <a className="grow clip" href={page.run(run.run_id)}>{run.display_name}</a>
+      {total > 0 && (
+        <>
+          <span className="mute num">{done} of {total}</span>
+          <span className="meter" role="meter" aria-label={`Steps of ${run.display_name ?? run.run_id} that ended`} aria-valuemin={0} aria-valuemax={total} aria-valuenow={done}><i style={{ width: `${(done / total) * 100}%` }} /></span>
+        </>
+      )}
+      <span className="mute num lasting"><Lasting start={moment(run.created_at)} end={undefined} /></span>
+    </li>
+  );
+}
+
 function MachineFigures() {
-  const machine = useMachine();
-  const figures = machine.data
-    ? [
-        { name: "CPU", share: machine.data.cpu, text: `${Math.round(machine.data.cpu * 100)} % of ${machine.data.cpus} cores` },
-        { name: "Memory", share: machine.data.memory_used_bytes / machine.data.memory_total_bytes, text: `${bytes(machine.data.memory_used_bytes)} of ${bytes(machine.data.memory_total_bytes)}` },
-        { name: "Disk", share: machine.data.disk_used_bytes / machine.data.disk_total_bytes, text: `${bytes(machine.data.disk_used_bytes)} of ${bytes(machine.data.disk_total_bytes)}` },
-      ]
-    : [];
+  const { machine, error } = useMachine();
+  const nodes = useWatch<Node>(topic.nodes);
+  const gpus = nodes.items.reduce((sum, node) => sum + Number(node.status?.capacity?.["nvidia.com/gpu"] ?? 0), 0);
+  const readings = machine?.readings ?? [];
+  const last = readings.at(-1);
+  return (
+    <section aria-label="This machine">
+      <h2>This machine</h2>
+      {error && <p className="mute">The figures cannot be read: {error}</p>}
+      {machine && last ? (
+        <>
+          <Figure name="CPU" text={`${Math.round(last.cpu_share * 100)} % of ${machine.cpus} cores`} readings={readings} value={(one) => one.cpu_share} max={1} />
+          <Figure name="Memory" text={`${bytes(last.memory_used_bytes)} of ${bytes(machine.memory_total_bytes)}`} readings={readings} value={(one) => one.memory_used_bytes} max={machine.memory_total_bytes} />
+          <Figure name="Disk" text={`${bytes(last.disk_used_bytes)} of ${bytes(machine.disk_total_bytes)}`} readings={readings} value={(one) => one.disk_used_bytes} max={machine.disk_total_bytes} />
+        </>
+      ) : (
+        !error && <div className="figures-wait" aria-hidden />
+      )}
+      {nodes.isComplete && (
+        <div className="figure-line"><span>GPU</span><span className="mute">{gpus > 0 ? `${gpus} to hand out` : "none on this machine"}</span></div>
+      )}
+    </section>
+  );
+}
+
+function Figure({ name, text, readings, value, max }: { name: string; text: string; readings: Reading[]; value: (one: Reading) => number; max: number }) {
+  const times = readings.map((one) => one.at_ms / 1000);
+  return (
+    <div className="figure">
+      <span>{name}</span>
+      <span className="mute num">{text}</span>
+      <Suspense fallback={<div className="curve" />}>
+        <Curve times={times} values={readings.map(value)} max={max} span={SPAN} label={`${name} over the last ten minutes: now ${text}`} />
+      </Suspense>
+    </div>
+  );
+}
+
+function NotThere() {
+  const { session } = useAround();
+  const titles = [...new Set(session.absent.map((part) => part.title))];
+  if (titles.length === 0) return null;
   return (
     <section>
-      <h2>This machine</h2>
-      {machine.isError && <p className="mute">The figures cannot be read: {machine.error.message}</p>}
-      {figures.map((figure) => (
-        <div className="figure" key={figure.name}>
-          <span>{figure.name}</span>
-          <span className="mute num">{figure.text}</span>
-          <span className="meter" role="meter" aria-label={figure.name} aria-valuemin={0} aria-valuemax={100} aria-valuenow={Math.round(figure.share * 100)}>
-            <i className={figure.share > 0.9 ? "full" : ""} style={{ width: `${Math.round(figure.share * 100)}%` }} />
-          </span>
-        </div>
-      ))}
+      <h2>Not in this version</h2>
+      <p className="mute">{titles.join(", ")}. What does not work yet is not shown in the navigation.</p>
     </section>
   );
 }

@@ -1,16 +1,20 @@
-// One pipeline: its graph, its versions; and the form that starts a run of it.
-import { type FormEvent, useMemo, useState } from "react";
-import { post } from "../api/client";
-import { moment, type Run } from "../api/model";
+// One pipeline: its graph, its versions, its runs’ beginning.
+import { useQueryClient } from "@tanstack/react-query";
+import { useMemo, useRef, useState } from "react";
+import { call } from "../api/client";
+import { moment, type PipelineVersion } from "../api/model";
 import { api, page } from "../api/paths";
 import { usePipeline, useVersion, useVersions } from "../api/queries";
 import { plain } from "../format";
-import { document as documentOf, flatten, parameters, type Parameter, readValue, type Step, steps as stepsOf, typeWord } from "../graph/document";
+import { document as documentOf, flatten, parameters, type Step, steps as stepsOf, typeWord } from "../graph/document";
 import { Graph } from "../graph/Graph";
 import { go, setQuery } from "../router";
-import { Button, CopyMenu, Facts, Head, KeyValues, Loading, Problem, Since, useTitle } from "../ui/parts";
+import { nameOf } from "./Pipelines";
+import { CopyMenu, MoreMenu } from "../ui/Menu";
+import { Button, Confirm, Empty, Facts, Head, KeyValues, Loading, Problem, Since, useTitle } from "../ui/parts";
 
-function useDocument(id: string, wanted: string | undefined) {
+/** A pipeline, its versions, and the document of the wanted one, or of the newest. */
+export function useDocument(id: string | undefined, wanted: string | undefined) {
   const pipeline = usePipeline(id);
   const versions = useVersions(id);
   const list = versions.data?.pipeline_versions ?? [];
@@ -18,26 +22,75 @@ function useDocument(id: string, wanted: string | undefined) {
   const version = useVersion(id, versionId);
   const ir = useMemo(() => documentOf(version.data?.pipeline_spec), [version.data]);
   const error = pipeline.error ?? versions.error ?? version.error;
-  return { pipeline: pipeline.data, list, version: version.data, versionId, ir, error, retry: () => void Promise.all([pipeline.refetch(), versions.refetch(), version.refetch()]) };
+  return { pipeline: pipeline.data, list, version: version.data, versionId, ir, error, hasNone: versions.isSuccess && list.length === 0, retry: () => void Promise.all([pipeline.refetch(), versions.refetch(), version.refetch()]) };
 }
 
 export function Pipeline({ id, wanted, query }: { id: string; wanted?: string; query: URLSearchParams }) {
-  const { pipeline, list, version, versionId, ir, error, retry } = useDocument(id, wanted);
+  const { pipeline, list, version, versionId, ir, error, hasNone, retry } = useDocument(id, wanted);
   const steps = useMemo(() => (ir ? stepsOf(ir) : []), [ir]);
+  const cache = useQueryClient();
+  const picker = useRef<HTMLInputElement>(null);
+  const [failure, setFailure] = useState<{ doing: string; error: unknown }>();
+  const [busy, setBusy] = useState(false);
+  const [asks, setAsks] = useState<"pipeline" | "version">();
   const name = pipeline?.display_name ?? pipeline?.name ?? "Pipeline";
   useTitle(name);
+  const upload = async (file: File) => {
+    setFailure(undefined);
+    setBusy(true);
+    try {
+      const body = new FormData();
+      body.append("uploadfile", file, file.name);
+      const made = await call<PipelineVersion>(api.uploadVersion(id, freeName(nameOf(file.name), list)), { method: "POST", body });
+      await cache.invalidateQueries({ queryKey: ["versions", id] });
+      go(page.pipeline(id, made.pipeline_version_id));
+    } catch (error) {
+      setFailure({ doing: "Uploading the version", error });
+    } finally {
+      setBusy(false);
+    }
+  };
+  const remove = async (what: "pipeline" | "version") => {
+    setAsks(undefined);
+    try {
+      await call(what === "pipeline" ? api.deletePipeline(id) : api.version(id, versionId ?? ""), { method: "DELETE" });
+      await cache.invalidateQueries({ queryKey: what === "pipeline" ? ["pipelines"] : ["versions", id] });
+      go(what === "pipeline" ? page.pipelines : page.pipeline(id));
+    } catch (error) {
+      setFailure({ doing: `Deleting the ${what}`, error });
+    }
+  };
+  const picked = <input ref={picker} type="file" hidden aria-label="File of the new version" accept=".yaml,.yml,.json,.zip,.gz,.tgz" onChange={(event) => { const file = event.target.files?.[0]; if (file) void upload(file); event.target.value = ""; }} />;
   if (error) return <Problem error={error} doing="Reading the pipeline" retry={retry} />;
-  if (!pipeline || !version) return <Loading what="the pipeline" />;
+  if (!pipeline) return <Loading what="the pipeline" />;
+  if (hasNone) {
+    return (
+      <div className="page">
+        <Head crumbs={[{ name: "Pipelines", href: page.pipelines }]} title={name} />
+        {picked}
+        {failure && <Problem error={failure.error} doing={failure.doing} />}
+        <Empty title="This pipeline has no version yet"><p>Upload a compiled pipeline as its first.</p><Button kind="primary" disabled={busy} onClick={() => picker.current?.click()}>{busy ? "Uploading…" : "Upload version"}</Button></Empty>
+      </div>
+    );
+  }
+  if (!version) return <Loading what="the pipeline" />;
   const all = flatten(steps);
   const chosen = all.find((step) => step.path === query.get("step")) ?? all[0];
   return (
-    <div className="page fill">
+    <div className="page fill work">
       <Head
         crumbs={[{ name: "Pipelines", href: page.pipelines }, { name: version.display_name ?? version.name ?? "" }]}
         title={name}
         actions={
           <>
             <CopyMenu items={[{ name: "Python", text: `kfp.Client(host="${window.location.origin}").run_pipeline(experiment_id="", job_name="${name}", pipeline_id="${id}", version_id="${versionId}")` }, { name: "curl", text: `curl '${window.location.origin}${api.version(id, versionId ?? "")}'` }]} />
+            <Button disabled={busy} onClick={() => picker.current?.click()}>{busy ? "Uploading…" : "Upload version"}</Button>
+            <MoreMenu
+              items={[
+                ...(list.length > 1 ? [{ name: "Delete this version…", isDanger: true, run: () => setAsks("version") }] : []),
+                { name: "Delete pipeline…", isDanger: true, run: () => setAsks("pipeline") },
+              ]}
+            />
             <Button kind="primary" href={page.newRun(id, versionId)}>Create run</Button>
           </>
         }
@@ -52,6 +105,14 @@ export function Pipeline({ id, wanted, query }: { id: string; wanted?: string; q
           />
         }
       />
+      {picked}
+      {failure && <Problem error={failure.error} doing={failure.doing} />}
+      {asks && (
+        <Confirm title={asks === "pipeline" ? `Delete ${name}?` : `Delete version ${version.display_name ?? version.name ?? ""}?`} action="Delete" run={() => void remove(asks)} close={() => setAsks(undefined)}>
+          {asks === "pipeline" ? `The pipeline and its ${list.length} ${list.length === 1 ? "version" : "versions"} are lost for good. ` : "The version is lost for good. "}
+          Runs that were started from it stay, but their graph cannot be drawn any more.
+        </Confirm>
+      )}
       <div className="run-area">
         <div className="run-left">
           <div className="graph" role="region" aria-label="Graph"><Graph steps={steps} chosen={chosen?.path} choose={(path) => setQuery({ step: path })} /></div>
@@ -70,6 +131,13 @@ export function Pipeline({ id, wanted, query }: { id: string; wanted?: string; q
   );
 }
 
+/** A version's name that is not taken: the file's, with a number if need be. */
+function freeName(wanted: string, versions: PipelineVersion[]): string {
+  const taken = new Set(versions.flatMap((one) => [one.name, one.display_name]));
+  if (!taken.has(wanted)) return wanted;
+  for (let number = 2; ; number += 1) if (!taken.has(`${wanted} ${number}`)) return `${wanted} ${number}`;
+}
+
 function StepFacts({ step }: { step: Step }) {
   return (
     <>
@@ -85,79 +153,5 @@ function StepFacts({ step }: { step: Step }) {
         />
       </div>
     </>
-  );
-}
-
-export function NewRun({ pipeline: id, version: wanted }: { pipeline: string; version?: string }) {
-  const { pipeline, version, ir, error, retry } = useDocument(id, wanted);
-  const name = pipeline?.display_name ?? pipeline?.name ?? "";
-  useTitle(`New run ${name}`);
-  if (error) return <Problem error={error} doing="Reading the pipeline" retry={retry} />;
-  if (!pipeline || !version || !ir) return <Loading what="the pipeline" />;
-  return <Form key={version.pipeline_version_id} id={id} version={version.pipeline_version_id} name={name} fields={parameters(ir)} />;
-}
-
-function Form({ id, version, name, fields }: { id: string; version: string; name: string; fields: Parameter[] }) {
-  const [title, setTitle] = useState(`${name} ${new Date().toISOString().slice(0, 16).replace("T", " ")}`);
-  const [values, setValues] = useState<Record<string, string>>(() => Object.fromEntries(fields.map((field) => [field.name, field.defaultValue === undefined ? "" : plain(field.defaultValue)])));
-  const [wrong, setWrong] = useState<Record<string, string>>({});
-  const [failure, setFailure] = useState<unknown>();
-  const [busy, setBusy] = useState(false);
-  const submit = async (event: FormEvent) => {
-    event.preventDefault();
-    const given: Record<string, unknown> = {};
-    const found: Record<string, string> = {};
-    for (const field of fields) {
-      const text = values[field.name] ?? "";
-      if (text === "" && field.isOptional) continue;
-      if (text === "" && field.type !== "STRING") {
-        found[field.name] = `${field.name} is required`;
-        continue;
-      }
-      try {
-        given[field.name] = readValue(field, text);
-      } catch (error) {
-        found[field.name] = (error as Error).message;
-      }
-    }
-    setWrong(found);
-    if (Object.keys(found).length > 0) return;
-    setBusy(true);
-    setFailure(undefined);
-    try {
-      const run = await post<Run>(api.createRun, { display_name: title, pipeline_version_reference: { pipeline_id: id, pipeline_version_id: version }, runtime_config: { parameters: given } });
-      go(page.run(run.run_id));
-    } catch (error) {
-      setFailure(error);
-      setBusy(false);
-    }
-  };
-  const set = (key: string, value: string) => setValues({ ...values, [key]: value });
-  return (
-    <div className="page">
-      <Head crumbs={[{ name: "Pipelines", href: page.pipelines }, { name, href: page.pipeline(id, version) }]} title="New run" />
-      <form className="form" onSubmit={(event) => void submit(event)} noValidate>
-        <label>Name<input value={title} onChange={(event) => setTitle(event.target.value)} required /></label>
-        {fields.length === 0 && <p className="mute">This pipeline takes no parameters.</p>}
-        {fields.map((field) => (
-          <label key={field.name}>
-            <span><code>{field.name}</code> <span className="mute">{typeWord(field.type)}{field.isOptional ? "" : ", required"}</span></span>
-            {field.type === "BOOLEAN" || field.literals ? (
-              <select value={values[field.name]} onChange={(event) => set(field.name, event.target.value)}>
-                {(field.literals ?? ["", true, false]).map((one) => <option key={plain(one)} value={plain(one)}>{one === "" ? "–" : plain(one)}</option>)}
-              </select>
-            ) : field.type === "LIST" || field.type === "STRUCT" ? (
-              <textarea rows={3} value={values[field.name]} onChange={(event) => set(field.name, event.target.value)} aria-invalid={!!wrong[field.name]} />
-            ) : (
-              <input value={values[field.name]} inputMode={field.type.startsWith("NUMBER") ? "decimal" : undefined} onChange={(event) => set(field.name, event.target.value)} aria-invalid={!!wrong[field.name]} />
-            )}
-            {field.description && <span className="mute">{field.description}</span>}
-            {wrong[field.name] && <span className="failed-text" role="alert">{wrong[field.name]}</span>}
-          </label>
-        ))}
-        {failure !== undefined && <Problem error={failure} doing="Starting the run" />}
-        <div className="row"><Button type="submit" kind="primary" disabled={busy || title === ""}>{busy ? "Starting…" : "Start run"}</Button><Button href={page.pipeline(id, version)}>Back</Button></div>
-      </form>
-    </div>
   );
 }

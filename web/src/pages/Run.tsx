@@ -1,18 +1,24 @@
-// One run: graph, timeline and the chosen step side by side, live.
+// One run: graph, timeline and the chosen step side by side and in step, live.
 import { useQueryClient } from "@tanstack/react-query";
-import { useCallback, useMemo, useState } from "react";
-import { post } from "../api/client";
-import { isOver, moment, type Run as RunModel, type Task } from "../api/model";
+import { useCallback, useEffect, useMemo, useState } from "react";
+import { call, post } from "../api/client";
+import { began, isOver, isStep, moment, type Run as RunModel, type Task } from "../api/model";
 import { api, page } from "../api/paths";
-import { useRun } from "../api/queries";
+import { useExperiment, useLastRun, usePipeline, useRun } from "../api/queries";
 import { absolute, clock, plain } from "../format";
 import { document as documentOf, steps as stepsOf } from "../graph/document";
 import { Graph } from "../graph/Graph";
 import { foremost, progress, statesByPath, stepPath } from "../graph/state";
-import { setQuery } from "../router";
+import { go, setQuery } from "../router";
+import { criticalPath, criticalPlaces, waitsFor } from "../timeline/critical";
+import { type Expected, expected, lengths } from "../timeline/estimate";
 import { Timeline } from "../timeline/Timeline";
-import { Button, Confirm, CopyMenu, Facts, Head, Lasting, Loading, Problem, Since, StateChip, toneOf, useTitle, wordOf } from "../ui/parts";
+import { isTyping } from "../ui/keys";
+import { CopyMenu, MoreMenu } from "../ui/Menu";
+import { Button, Confirm, Facts, Head, Lasting, Loading, Problem, Since, StateChip, toneOf, useNow, useTitle, wordOf } from "../ui/parts";
 import { StepPanel } from "./StepPanel";
+
+type Verb = "terminate" | "retry" | "archive" | "unarchive";
 
 export function Run({ id, query, namespace }: { id: string; query: URLSearchParams; namespace: string }) {
   const run = useRun(id);
@@ -23,23 +29,31 @@ export function Run({ id, query, namespace }: { id: string; query: URLSearchPara
 
 function Loaded({ run, query, namespace }: { run: RunModel; query: URLSearchParams; namespace: string }) {
   const cache = useQueryClient();
-  const [asks, setAsks] = useState(false);
-  const [failure, setFailure] = useState<unknown>();
+  const [asks, setAsks] = useState<"terminate" | "delete">();
+  const [failure, setFailure] = useState<{ doing: string; error: unknown }>();
   const tasks = useMemo(() => run.tasks ?? [], [run.tasks]);
   const graph = useMemo(() => {
     const ir = documentOf(run.pipeline_spec);
     return ir ? stepsOf(ir) : [];
   }, [run.pipeline_spec]);
   const states = useMemo(() => statesByPath(tasks), [tasks]);
+  const over = isOver(run.state);
+  const now = useNow(!over);
+  const critical = useMemo(() => criticalPath(graph, tasks, now), [graph, tasks, now]);
+  const places = useMemo(() => criticalPlaces(graph, tasks, critical), [graph, tasks, critical]);
+  const last = useLastRun(run, !over);
+  const took = useMemo(() => lengths(last.data?.tasks ?? []), [last.data]);
+  const before = useMemo(() => waitsFor(graph), [graph]);
+  const ahead = useMemo(() => (over ? new Map<string, Expected>() : expected(tasks, before, took, now)), [over, tasks, before, took, now]);
   const wanted = query.get("step");
   const task = tasks.find((one) => one.task_id === wanted) ?? tasks.find((one) => one.name === wanted) ?? foremost(tasks);
-  const chosenPath = task ? stepPath(task) : undefined;
   const { done, total } = progress(tasks);
   const name = run.display_name ?? run.run_id;
-  const over = isOver(run.state);
+  const isArchived = run.storage_state === "ARCHIVED";
+  const at = Number(query.get("at")) || undefined;
   useTitle(over ? `${wordOf(run.state)} · ${name}` : `● ${done}/${total} ${name}`, toneOf(run.state));
 
-  const choose = useCallback((one: Task) => setQuery({ step: one.task_id }), []);
+  const choose = useCallback((one: Task, at?: number) => setQuery({ step: one.task_id, at: at === undefined ? undefined : String(at), ...(at === undefined ? {} : { tab: undefined }) }), []);
   const choosePath = useCallback(
     (path: string) => {
       const list = states.get(path)?.tasks ?? [];
@@ -48,24 +62,31 @@ function Loaded({ run, query, namespace }: { run: RunModel; query: URLSearchPara
     },
     [states, choose],
   );
-  const act = (verb: "terminate" | "retry") => {
+  useStepKeys(tasks, task, choose);
+  const act = (verb: Verb) => {
     setFailure(undefined);
-    setAsks(false);
+    setAsks(undefined);
     post(api.act(run.run_id, verb))
       .then(() => cache.invalidateQueries({ queryKey: ["run", run.run_id] }))
-      .catch(setFailure);
+      .catch((error: unknown) => setFailure({ doing: VERBS[verb], error }));
   };
-  const parameters = Object.entries(run.runtime_config?.parameters ?? {});
-  const start = moment(run.created_at);
-  const shared = run.plugins_output?.["ferroflow.io/shared-paths"]?.entries?.paths?.value;
-  const mounts = run.plugins_input?.["ferroflow.io/mounts"]?.mounts;
-  const reference = run.pipeline_version_reference;
+  const remove = () => {
+    setAsks(undefined);
+    call(api.oneRun(run.run_id), { method: "DELETE" })
+      .then(() => go(page.runs))
+      .catch((error: unknown) => setFailure({ doing: "Deleting the run", error }));
+  };
   return (
-    <div className="page fill">
+    <div className="page fill work">
       <Head
         crumbs={[{ name: "Runs", href: page.runs }, { name: run.run_id.slice(0, 8) }]}
         title={name}
-        chip={<StateChip state={run.state}>{over ? undefined : `${wordOf(run.state)} · ${done} of ${total}`}</StateChip>}
+        chip={
+          <>
+            <StateChip state={run.state}>{over ? undefined : `${wordOf(run.state)} · ${done} of ${total}`}</StateChip>
+            {isArchived && <span className="chip waiting">Archived</span>}
+          </>
+        }
         actions={
           <>
             <CopyMenu
@@ -73,48 +94,90 @@ function Loaded({ run, query, namespace }: { run: RunModel; query: URLSearchPara
                 { name: "kfctl", text: `kfctl logs ${run.run_id} --follow` },
                 { name: "Python", text: `import kfp\n\nrun = kfp.Client(host="${window.location.origin}").get_run("${run.run_id}")\nprint(run.state)` },
                 { name: "curl", text: `curl '${window.location.origin}${api.run(run.run_id)}'` },
+                { name: "kubectl", text: `kubectl get pods -n ${namespace} -l pipeline/runid=${run.run_id}` },
                 { name: "Link", text: window.location.href },
               ]}
             />
-            {reference?.pipeline_id && <Button href={page.newRun(reference.pipeline_id, reference.pipeline_version_id)}>Run again</Button>}
+            <Button href={page.cloneRun(run.run_id)}>Clone</Button>
             {run.state === "FAILED" && <Button onClick={() => act("retry")}>Retry</Button>}
-            {!over && run.state !== "CANCELING" && <Button onClick={() => setAsks(true)}>Terminate</Button>}
+            {!over && run.state !== "CANCELING" && <Button onClick={() => setAsks("terminate")}>Terminate</Button>}
+            {isArchived && <Button onClick={() => act("unarchive")}>Restore</Button>}
+            <MoreMenu
+              items={[
+                ...(isArchived ? [] : [{ name: "Archive", run: () => act("archive") }]),
+                { name: "Delete…", isDanger: true, run: () => setAsks("delete") },
+              ]}
+            />
           </>
         }
-        facts={
-          <Facts
-            items={[
-              { name: "Started", value: start === undefined ? "–" : <span title={absolute(start)}>{clock(start)}, <Since at={start} /></span> },
-              { name: "Duration", value: <Lasting start={start} end={over ? moment(run.finished_at) : undefined} /> },
-              ...(reference?.pipeline_id ? [{ name: "Pipeline", value: <a href={page.pipeline(reference.pipeline_id, reference.pipeline_version_id)}>open</a> }] : []),
-              ...(parameters.length > 0 ? [{ name: "Parameters", value: <code>{parameters.map(([key, value]) => `${key}=${plain(value)}`).join("  ")}</code> }] : []),
-              ...(Array.isArray(shared) ? [{ name: "Shared paths", value: <code>{shared.join(", ")}</code> }] : []),
-              ...(mounts?.length ? [{ name: "Mounts", value: <code title={mounts.map((mount) => mount.hostPath).join(", ")}>{mounts.map((mount) => mount.mountPath).join(", ")}</code> }] : []),
-            ]}
-          />
-        }
+        facts={<RunFacts run={run} />}
       />
-      {failure !== undefined && <Problem error={failure} doing="That" />}
-      {asks && (
-        <Confirm title={`Terminate ${name}?`} action="Terminate" run={() => act("terminate")} close={() => setAsks(false)}>
+      {failure && <Problem error={failure.error} doing={failure.doing} />}
+      {asks === "terminate" && (
+        <Confirm title={`Terminate ${name}?`} action="Terminate" run={() => act("terminate")} close={() => setAsks(undefined)}>
           Steps that run are stopped and what they have not written is lost. Finished steps keep their outputs; Retry continues from them.
+        </Confirm>
+      )}
+      {asks === "delete" && (
+        <Confirm title={`Delete ${name}?`} action="Delete" run={remove} close={() => setAsks(undefined)}>
+          The run, its {total} {total === 1 ? "step" : "steps"} and their logs are lost for good{over ? "" : "; steps that run are stopped"}. Archive keeps it out of lists instead.
         </Confirm>
       )}
       <div className="run-area">
         <div className="run-left">
           <div className="graph" role="region" aria-label="Graph">
-            {graph.length > 0 ? <Graph steps={graph} states={states} chosen={chosenPath} choose={choosePath} /> : <p className="note mute">The run carries no readable document.</p>}
+            {graph.length > 0 ? <Graph steps={graph} states={states} critical={places} chosen={task ? stepPath(task) : undefined} choose={choosePath} /> : <p className="note mute">The document of this run cannot be read: its pipeline may be deleted.</p>}
           </div>
-          {tasks.length > 0 && <Timeline tasks={tasks} chosen={task?.task_id} choose={choose} />}
+          {tasks.length > 0 && <Timeline tasks={tasks} critical={critical} expected={ahead} chosen={task?.task_id} choose={choose} />}
         </div>
         <aside className="side" aria-label="Chosen step">
           {task ? (
-            <StepPanel key={task.task_id} run={run} task={task} tasks={tasks} tab={query.get("tab") ?? "log"} namespace={namespace} retry={run.state === "FAILED" ? () => act("retry") : undefined} stop={over ? undefined : () => setAsks(true)} choose={choose} />
+            <StepPanel key={task.task_id} run={run} task={task} tasks={tasks} tab={query.get("tab") ?? "log"} at={at} namespace={namespace} retry={run.state === "FAILED" ? () => act("retry") : undefined} stop={over ? undefined : () => setAsks("terminate")} choose={choose} />
           ) : (
             <p className="note mute">{run.error?.message ?? "Steps appear here as soon as the run begins."}</p>
           )}
         </aside>
       </div>
     </div>
+  );
+}
+
+const VERBS: Record<Verb, string> = { terminate: "Terminating the run", retry: "Retrying the run", archive: "Archiving the run", unarchive: "Restoring the run" };
+
+/** j and k go through the steps in the order in which they began. */
+function useStepKeys(tasks: Task[], chosen: Task | undefined, choose: (task: Task) => void) {
+  useEffect(() => {
+    const real = tasks.filter(isStep).sort((a, b) => (began(a) ?? Infinity) - (began(b) ?? Infinity));
+    const onKey = (event: KeyboardEvent) => {
+      if (event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target) || document.querySelector("dialog[open]")) return;
+      const step = event.key === "j" ? 1 : event.key === "k" ? -1 : 0;
+      const next = real[Math.min(real.length - 1, Math.max(0, real.findIndex((one) => one === chosen) + step))];
+      if (step && next) choose(next);
+    };
+    document.addEventListener("keydown", onKey);
+    return () => document.removeEventListener("keydown", onKey);
+  }, [tasks, chosen, choose]);
+}
+
+function RunFacts({ run }: { run: RunModel }) {
+  const reference = run.pipeline_version_reference;
+  const pipeline = usePipeline(reference?.pipeline_id);
+  const experiment = useExperiment(run.experiment_id);
+  const parameters = Object.entries(run.runtime_config?.parameters ?? {});
+  const start = moment(run.created_at);
+  const shared = run.plugins_output?.["ferroflow.io/shared-paths"]?.entries?.paths?.value;
+  const mounts = run.plugins_input?.["ferroflow.io/mounts"]?.mounts;
+  return (
+    <Facts
+      items={[
+        { name: "Started", value: start === undefined ? "–" : <span title={absolute(start)}>{clock(start)}, <Since at={start} /></span> },
+        { name: "Duration", value: <Lasting start={start} end={isOver(run.state) ? moment(run.finished_at) : undefined} /> },
+        ...(reference?.pipeline_id ? [{ name: "Pipeline", value: <a href={page.pipeline(reference.pipeline_id, reference.pipeline_version_id)}>{pipeline.data?.display_name ?? pipeline.data?.name ?? "open"}</a> }] : []),
+        ...(experiment.data && run.experiment_id ? [{ name: "Experiment", value: <a href={page.experiment(run.experiment_id)}>{experiment.data.display_name}</a> }] : []),
+        ...(parameters.length > 0 ? [{ name: "Parameters", value: <code className="wrap-any">{parameters.map(([key, value]) => `${key}=${plain(value)}`).join("  ")}</code> }] : []),
+        ...(Array.isArray(shared) ? [{ name: "Shared paths", value: <code>{shared.join(", ")}</code> }] : []),
+        ...(mounts?.length ? [{ name: "Mounts", value: <code title={mounts.map((mount) => mount.hostPath).join(", ")}>{mounts.map((mount) => mount.mountPath).join(", ")}</code> }] : []),
+      ]}
+    />
   );
 }

@@ -1,81 +1,104 @@
-// The list of runs, live; filters are part of the address.
-import type { Run } from "../api/model";
-import { isOver, moment } from "../api/model";
-import { page } from "../api/paths";
-import { useRuns } from "../api/queries";
-import { cause } from "../format";
+// The list of runs, live; filter and sort are part of the address and are the server's work.
+import { useQueryClient } from "@tanstack/react-query";
+import { useMemo, useState } from "react";
+import { call, post } from "../api/client";
+import { readFilter } from "../api/filter";
+import { isOver, type Run } from "../api/model";
+import { api, page } from "../api/paths";
+import { LIVE_RUNS, NEWEST, useRuns } from "../api/queries";
 import { setQuery } from "../router";
-import { Button, Empty, Head, Lasting, Loading, Problem, Since, StateChip, useTitle } from "../ui/parts";
+import { useAround } from "../shell/Shell";
+import { Filter } from "../ui/Filter";
+import { Button, Confirm, Empty, Head, Loading, Problem, StateChip, useTitle } from "../ui/parts";
+import { RunTable } from "./RunTable";
 
-const FILTERS = [
-  { id: "", name: "All" },
-  { id: "live", name: "Live" },
-  { id: "succeeded", name: "Succeeded" },
-  { id: "failed", name: "Failed" },
+const QUICK = [
+  { word: "", name: "All" },
+  { word: "state:live", name: "Live" },
+  { word: "state:succeeded", name: "Succeeded" },
+  { word: "state:failed", name: "Failed" },
+  { word: "is:archived", name: "Archived" },
 ];
+const isQuick = (word: string) => word.startsWith("state:") || word.startsWith("is:");
 
-/** Whether a run is shown under a filter and a word. */
-export function matches(run: Run, state: string, word: string): boolean {
-  const isState = state === "" || (state === "live" ? !isOver(run.state) : run.state?.toLowerCase() === state);
-  return isState && `${run.display_name} ${run.run_id}`.toLowerCase().includes(word.toLowerCase());
-}
-
-export function RunTable({ runs }: { runs: Run[] }) {
+export function Runs({ query }: { query: URLSearchParams }) {
+  const { session, namespaces } = useAround();
+  const typed = query.get("filter") ?? "";
+  const sort = query.get("sort") ?? NEWEST;
+  const { filter, problems } = useMemo(() => readFilter(typed, Math.floor(Date.now() / 60_000) * 60_000), [typed]);
+  const runs = useRuns(filter, sort);
+  const live = useRuns(LIVE_RUNS, NEWEST, 20).total;
+  const [chosen, setChosen] = useState<ReadonlySet<string>>(new Set());
+  useTitle(live > 0 ? `● ${live} live · Runs` : "Runs", live > 0 ? "running" : undefined);
+  const words = typed.split(/\s+/).filter(Boolean);
+  const choose = (id: string) =>
+    setChosen((old) => {
+      const next = new Set(old);
+      if (!next.delete(id)) next.add(id);
+      return next;
+    });
+  const isElsewhere = namespaces.chosen !== session.namespace;
   return (
-    <div className="table-box" tabIndex={0} role="region" aria-label="Runs">
-      <table>
-        <thead>
-          <tr>
-            <th scope="col">Name</th>
-            <th scope="col">State</th>
-            <th scope="col" className="wide">What happened</th>
-            <th scope="col">Lasted</th>
-            <th scope="col">Started</th>
-          </tr>
-        </thead>
-        <tbody>
-          {runs.map((run) => (
-            <tr key={run.run_id}>
-              <td className="name">
-                <a className="row-link" href={page.run(run.run_id)}>{run.display_name ?? run.run_id}</a>
-              </td>
-              <td><StateChip state={run.state} /></td>
-              <td className="wide clip mute" title={run.error?.message}>{run.error?.message ? cause(run.error.message) : ""}</td>
-              <td className="num"><Lasting start={moment(run.created_at)} end={isOver(run.state) ? (moment(run.finished_at) ?? moment(run.created_at)) : undefined} /></td>
-              <td className="num mute"><Since at={moment(run.created_at)} /></td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
+    <div className="page fill">
+      <Head title="Runs" chip={live > 0 ? <StateChip state="RUNNING">{live} live</StateChip> : undefined} actions={<Button href={page.pipelines} kind="primary">New run</Button>} />
+      {isElsewhere ? (
+        <Empty title={`No runs in ${namespaces.chosen}`}>
+          <p>Pipelines keeps its runs, and the pods of their steps, in namespace {session.namespace}.</p>
+          <Button onClick={() => namespaces.choose(session.namespace)}>Show {session.namespace}</Button>
+        </Empty>
+      ) : (
+        <>
+          <div className="filters">
+            <div role="group" aria-label="State" className="segments">
+              {QUICK.map(({ word, name }) => {
+                const others = words.filter((one) => !isQuick(one));
+                const isOn = word === "" ? words.length === others.length : words.includes(word);
+                return <button key={name} type="button" aria-pressed={isOn} onClick={() => setQuery({ filter: [word, ...others].filter(Boolean).join(" ") })}>{name}</button>;
+              })}
+            </div>
+            <Filter label="Filter runs" hint="name, state:failed, after:2d" value={typed} change={(filter) => setQuery({ filter })} problems={problems} />
+            <span className="mute num count" role="status">{runs.isSuccess ? `${runs.total} ${runs.total === 1 ? "run" : "runs"}` : ""}</span>
+          </div>
+          {chosen.size > 0 && <Bulk runs={runs.list.filter((run) => chosen.has(run.run_id))} isArchived={filter.isArchived ?? false} clear={() => setChosen(new Set())} />}
+          {runs.isPending && <Loading what="runs" />}
+          {runs.isError && <Problem error={runs.error} doing="Reading the runs" retry={() => void runs.refetch()} />}
+          {runs.isSuccess && runs.list.length === 0 && (typed ? <Empty title="No run matches"><p>Nothing fits “{typed}”.</p><Button onClick={() => setQuery({ filter: undefined })}>Show all runs</Button></Empty> : <Empty title="No run yet" command="kfctl run pipeline.py --follow"><p>A run is one execution of a pipeline. Start one from a terminal, from Python, or from a pipeline’s page.</p><Button href={page.pipelines}>Pipelines</Button></Empty>)}
+          {runs.list.length > 0 && <RunTable runs={runs.list} view={typed} total={runs.total} sort={sort} onSort={(sort) => setQuery({ sort })} chosen={chosen} onChoose={choose} more={runs.hasNextPage && !runs.isFetchingNextPage ? () => void runs.fetchNextPage() : undefined} />}
+        </>
+      )}
     </div>
   );
 }
 
-export function Runs({ query }: { query: URLSearchParams }) {
-  const runs = useRuns();
-  const state = query.get("state") ?? "";
-  const word = query.get("q") ?? "";
-  const all = runs.data?.pages.flatMap((one) => one.runs ?? []) ?? [];
-  const live = all.filter((run) => !isOver(run.state)).length;
-  const shown = all.filter((run) => matches(run, state, word));
-  useTitle(live > 0 ? `● ${live} live · Runs` : "Runs", live > 0 ? "running" : undefined);
+/** What can be done to several runs at once. */
+function Bulk({ runs, isArchived, clear }: { runs: Run[]; isArchived: boolean; clear: () => void }) {
+  const cache = useQueryClient();
+  const [asks, setAsks] = useState(false);
+  const [failure, setFailure] = useState<unknown>();
+  const over = runs.filter((run) => isOver(run.state));
+  const live = runs.length - over.length;
+  const each = async (list: Run[], act: (run: Run) => Promise<unknown>) => {
+    setFailure(undefined);
+    setAsks(false);
+    const results = await Promise.allSettled(list.map(act));
+    const failed = results.find((result) => result.status === "rejected");
+    if (failed) setFailure(failed.reason);
+    else clear();
+    await cache.invalidateQueries({ queryKey: ["runs"] });
+  };
   return (
-    <div className="page">
-      <Head title="Runs" chip={live > 0 ? <StateChip state="RUNNING">{live} live</StateChip> : undefined} actions={<Button href={page.pipelines} kind="primary">New run</Button>} />
-      <div className="filters">
-        <div role="group" aria-label="State" className="segments">
-          {FILTERS.map((filter) => (
-            <button key={filter.id} type="button" aria-pressed={state === filter.id} onClick={() => setQuery({ state: filter.id })}>{filter.name}</button>
-          ))}
-        </div>
-        <input type="search" aria-label="Filter by name or id" placeholder="Filter by name or id" value={word} onChange={(event) => setQuery({ q: event.target.value })} />
-      </div>
-      {runs.isPending && <Loading what="runs" />}
-      {runs.isError && <Problem error={runs.error} doing="Reading the runs" retry={() => void runs.refetch()} />}
-      {runs.data && all.length === 0 && <Empty title="No run yet" command="kfctl run pipeline.py --follow">A run is one execution of a pipeline. Start one from a terminal, from Python, or from a pipeline's page.</Empty>}
-      {all.length > 0 && shown.length === 0 && <Empty title="No run matches">Change the filter to see the other {all.length}.</Empty>}
-      {shown.length > 0 && <RunTable runs={shown} />}
-      {runs.hasNextPage && <div className="pad"><Button onClick={() => void runs.fetchNextPage()} disabled={runs.isFetchingNextPage}>Show older runs</Button></div>}
+    <div className="bulk" role="region" aria-label="Chosen runs">
+      <span>{runs.length} chosen</span>
+      <Button onClick={() => void each(runs, (run) => post(api.act(run.run_id, isArchived ? "unarchive" : "archive")))}>{isArchived ? "Restore" : "Archive"}</Button>
+      {live > 0 && <Button onClick={() => void each(runs.filter((run) => !isOver(run.state)), (run) => post(api.act(run.run_id, "terminate")))}>Terminate {live}</Button>}
+      <Button onClick={() => setAsks(true)}>Delete…</Button>
+      <Button kind="quiet" onClick={clear}>Choose none</Button>
+      {failure !== undefined && <Problem error={failure} doing="At least one of these" />}
+      {asks && (
+        <Confirm title={`Delete ${runs.length === 1 ? (runs[0]?.display_name ?? "the run") : `${runs.length} runs`}?`} action="Delete" run={() => void each(runs, (run) => call(api.oneRun(run.run_id), { method: "DELETE" }))} close={() => setAsks(false)}>
+          Their steps, logs and places in lists are lost for good. Archive keeps them out of sight instead.
+        </Confirm>
+      )}
     </div>
   );
 }

@@ -1,5 +1,5 @@
 // From tasks to bars on a common scale.
-import { began, isOver, moment, type Task } from "../api/model";
+import { began, isOver, isStep, moment, type Task } from "../api/model";
 import { iterations } from "../graph/state";
 
 export interface Bar {
@@ -14,17 +14,16 @@ export interface Bar {
 }
 
 /** Bars in order of their beginning; the scale ends now while something runs. */
-export function bars(tasks: Task[], now: number): { bars: Bar[]; begin: number; end: number } {
-  const real = tasks.filter((task) => task.type === "RUNTIME" || task.type === "IMPORTER");
+export function bars(tasks: Task[], now: number, until = now): { bars: Bar[]; begin: number; end: number } {
+  const real = tasks.filter(isStep);
   const begin = Math.min(...real.map((task) => moment(task.create_time) ?? began(task) ?? now), now);
   const ends = real.map((task) => (isOver(task.state) ? moment(task.end_time) : now)).filter((at) => at !== undefined);
-  const end = Math.max(begin + 1000, ...ends);
+  const end = Math.max(begin + 1000, ...ends, ...(real.every((task) => isOver(task.state)) ? [] : [until]));
   const share = (at: number) => Math.min(1, Math.max(0, (at - begin) / (end - begin)));
-  const allEnds = real.map((task) => moment(task.end_time)).filter((at) => at !== undefined);
   const made = real.map((task): Bar => {
     const start = began(task);
-    // All tasks are made at the beginning; waiting that says something begins when the last one before it ended.
-    const ready = Math.max(moment(task.create_time) ?? begin, ...allEnds.filter((at) => start !== undefined && at <= start));
+    // A task is created when its turn comes: from then on it waits for its pod.
+    const ready = moment(task.create_time) ?? start ?? now;
     const stop = moment(task.end_time) ?? (isOver(task.state) ? start : now);
     const at = iterations(task);
     return {
@@ -39,4 +38,15 @@ export function bars(tasks: Task[], now: number): { bars: Bar[]; begin: number; 
   });
   made.sort((a, b) => (a.from ?? 2) - (b.from ?? 2) || a.label.localeCompare(b.label));
   return { bars: made, begin, end };
+}
+
+/** How long the tasks named ran, together. */
+export function lasting(tasks: Task[], ids: ReadonlySet<string>, now: number): number {
+  return tasks
+    .filter((task) => ids.has(task.task_id))
+    .reduce((sum, task) => {
+      const start = began(task);
+      const end = isOver(task.state) ? (moment(task.end_time) ?? start) : now;
+      return start === undefined || end === undefined ? sum : sum + Math.max(0, end - start);
+    }, 0);
 }

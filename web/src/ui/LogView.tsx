@@ -1,18 +1,47 @@
-// A step's log as it is written: follows the end while the reader is at the end, stays put otherwise.
+// A log as it is written: follows the end while the reader is at the end, stays put otherwise, goes to a moment when told.
+// Only the lines in view are drawn, so that long logs stay whole and quick.
+import { useVirtualizer } from "@tanstack/react-virtual";
 import { ArrowDown, Download, Search, WrapText } from "lucide-react";
 import { useEffect, useMemo, useRef, useState } from "react";
+import { clock } from "../format";
+import { isTyping } from "./keys";
 
-/** Lines kept in view; more would make the page slow, and the file has them all. */
-const LIMIT = 5000;
+/** The time that the server puts before each line. */
+const STAMP = /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)) ?/;
+const LINE = 19;
 
-// Time stamps that a container's log may have before each line.
-const STAMP = /^(\d{4}-\d\d-\d\dT(\d\d:\d\d:\d\d)\S*)\s/;
+/** The line without its time. */
+export function plainLine(line: string): string {
+  return line.replace(STAMP, "");
+}
 
-export function LogView({ text, isLive, download, error }: { text: string; isLive: boolean; download: string; error?: string }) {
+/** When the line was written. */
+export function timeOf(line: string): number | undefined {
+  const stamp = STAMP.exec(line)?.[1];
+  return stamp === undefined ? undefined : Date.parse(stamp);
+}
+
+/** The first line written at that moment or later; the last one if all are earlier. */
+export function lineAt(lines: string[], at: number): number {
+  const index = lines.findIndex((line) => (timeOf(line) ?? -Infinity) >= at);
+  return index < 0 ? lines.length - 1 : index;
+}
+
+interface Props {
+  text: string;
+  isLive: boolean;
+  download: string;
+  error?: string;
+  /** A moment to show, milliseconds since 1970. */
+  at?: number;
+}
+
+export function LogView({ text, isLive, download, error, at }: Props) {
   const [wrap, setWrap] = useState(true);
   const [find, setFind] = useState("");
-  const [follow, setFollow] = useState(true);
+  const [follow, setFollow] = useState(at === undefined);
   const box = useRef<HTMLDivElement>(null);
+  const finder = useRef<HTMLInputElement>(null);
   const lines = useMemo(() => {
     const all = text.split("\n");
     if (all.at(-1) === "") all.pop();
@@ -21,24 +50,51 @@ export function LogView({ text, isLive, download, error }: { text: string; isLiv
   const needle = find.toLowerCase();
   const shown = useMemo(() => {
     const numbered = lines.map((line, index) => ({ line, index }));
-    return (needle ? numbered.filter(({ line }) => line.toLowerCase().includes(needle)) : numbered).slice(-LIMIT);
+    return needle ? numbered.filter(({ line }) => plainLine(line).toLowerCase().includes(needle)) : numbered;
   }, [lines, needle]);
-
+  const marked = useMemo(() => (at === undefined || lines.length === 0 ? undefined : lineAt(lines, at)), [lines, at]);
+  const virtual = useVirtualizer({
+    count: shown.length,
+    getScrollElement: () => box.current,
+    estimateSize: () => LINE,
+    overscan: 20,
+    getItemKey: (index) => shown[index]?.index ?? index,
+  });
+  // Lines that wrap are measured anew when they do or no longer do.
   useEffect(() => {
-    if (follow && box.current) box.current.scrollTop = box.current.scrollHeight;
-  }, [shown, follow]);
-
+    virtual.measure();
+  }, [virtual, wrap]);
+  useEffect(() => {
+    if (follow && shown.length > 0) virtual.scrollToIndex(shown.length - 1, { align: "end" });
+  }, [virtual, shown.length, follow, wrap]);
+  useEffect(() => {
+    if (marked === undefined) return;
+    setFollow(false);
+    setFind("");
+    virtual.scrollToIndex(marked, { align: "center" });
+  }, [virtual, marked, at]);
+  useEffect(() => {
+    const onKey = (event: KeyboardEvent) => {
+      if (event.key !== "/" || isTyping(event.target) || event.ctrlKey || event.metaKey || document.querySelector("dialog[open]")) return;
+      event.preventDefault();
+      finder.current?.focus();
+    };
+    document.addEventListener("keydown", onKey);
+    return () => document.removeEventListener("keydown", onKey);
+  }, []);
+  const said = isLive ? (follow ? "following" : "live") : `${lines.length} ${lines.length === 1 ? "line" : "lines"}`;
   return (
     <section className="log" aria-label="Log">
       <div className="log-bar">
-        <span className="mute">
-          {isLive ? (follow ? "following" : "live") : `${lines.length} lines`}
+        <span className="mute clip">
+          {said}
           {needle && ` · ${shown.length} found`}
+          {marked !== undefined && at !== undefined && !needle && ` · at ${clock(at)}`}
         </span>
         <label className="find">
           <Search size={13} aria-hidden />
           <span className="sr">Find in the log</span>
-          <input type="search" placeholder="find" value={find} onChange={(event) => setFind(event.target.value)} />
+          <input ref={finder} type="search" placeholder="find" value={find} onChange={(event) => setFind(event.target.value)} />
         </label>
         <button type="button" className="icon" aria-pressed={wrap} aria-label="Wrap long lines" title="Wrap long lines" onClick={() => setWrap(!wrap)}>
           <WrapText size={14} aria-hidden />
@@ -61,15 +117,17 @@ export function LogView({ text, isLive, download, error }: { text: string; isLiv
         aria-live="off"
         aria-label="Lines of the log"
         onScroll={(event) => {
-          const at = event.currentTarget;
-          setFollow(at.scrollHeight - at.scrollTop - at.clientHeight < 24);
+          const { scrollHeight, scrollTop, clientHeight } = event.currentTarget;
+          setFollow(scrollHeight - scrollTop - clientHeight < 24);
         }}
       >
-        {lines.length > LIMIT && !needle && <p className="note mute">The last {LIMIT} of {lines.length} lines; download has all.</p>}
-        {shown.length === 0 && <p className="note mute">{needle ? "No line has this." : isLive ? "Nothing written yet." : "This step wrote nothing."}</p>}
-        {shown.map(({ line, index }) => (
-          <Line key={index} text={line} number={index + 1} />
-        ))}
+        {shown.length === 0 && <p className="note mute">{needle ? "No line has this." : isLive ? "Nothing written yet." : error ? "" : "Nothing was written."}</p>}
+        <div className="all-lines" style={{ height: virtual.getTotalSize() }}>
+          {virtual.getVirtualItems().map((item) => {
+            const entry = shown[item.index];
+            return entry && <Line key={item.key} text={entry.line} number={entry.index + 1} isMarked={entry.index === marked} start={item.start} index={item.index} measure={virtual.measureElement} />;
+          })}
+        </div>
       </div>
       {isLive && !follow && (
         <button type="button" className="to-end" onClick={() => setFollow(true)}>
@@ -80,14 +138,14 @@ export function LogView({ text, isLive, download, error }: { text: string; isLiv
   );
 }
 
-function Line({ text, number }: { text: string; number: number }) {
-  const stamp = STAMP.exec(text);
-  const body = stamp ? text.slice(stamp[0].length) : text;
+function Line({ text, number, isMarked, start, index, measure }: { text: string; number: number; isMarked: boolean; start: number; index: number; measure: (element: Element | null) => void }) {
+  const at = timeOf(text);
+  const body = plainLine(text);
   const isBad = /\b(error|exception|traceback|fatal)\b/i.test(body);
   return (
-    <div className={isBad ? "line bad" : "line"}>
-      <span className="gutter" title={stamp?.[1]} aria-hidden>
-        {stamp ? stamp[2] : number}
+    <div ref={measure} data-index={index} className={`line ${isBad ? "bad" : ""} ${isMarked ? "marked" : ""}`} style={{ transform: `translateY(${start}px)` }}>
+      <span className="gutter" title={at === undefined ? undefined : new Date(at).toISOString()} aria-hidden>
+        {at === undefined ? number : clock(at)}
       </span>
       <span className="said">{body || " "}</span>
     </div>

@@ -1,9 +1,10 @@
 // Small parts that every page is made of. They know no API.
-import { Check, Circle, CircleDashed, Copy as CopyIcon, OctagonX, Pause, Recycle, SkipForward, X } from "lucide-react";
-import { type ReactNode, useCallback, useEffect, useId, useRef, useState, useSyncExternalStore } from "react";
+import { Check, Circle, CircleDashed, Copy as CopyIcon, OctagonX, Recycle, SkipForward, X } from "lucide-react";
+import { type ReactNode, useEffect, useId, useRef, useState, useSyncExternalStore } from "react";
 import { CallError } from "../api/client";
 import type { State } from "../api/model";
 import { absolute, ago, duration } from "../format";
+import { copy } from "./clipboard";
 
 export type Tone = "succeeded" | "running" | "failed" | "attention" | "cached" | "waiting";
 
@@ -16,7 +17,6 @@ const STATES: Record<State, { tone: Tone; word: string }> = {
   FAILED: { tone: "failed", word: "Failed" },
   CANCELING: { tone: "attention", word: "Stopping" },
   CANCELED: { tone: "attention", word: "Stopped" },
-  PAUSED: { tone: "attention", word: "Paused" },
 };
 
 export function toneOf(state: State | undefined): Tone {
@@ -41,8 +41,6 @@ export function StateIcon({ state, size = 12 }: { state: State | undefined; size
     case "CANCELING":
     case "CANCELED":
       return <OctagonX {...props} />;
-    case "PAUSED":
-      return <Pause {...props} />;
     case "RUNNING":
       return <Circle {...props} fill="currentColor" className="pulse" size={size - 3} />;
     default:
@@ -141,20 +139,6 @@ export function Button({
   );
 }
 
-async function copy(text: string) {
-  try {
-    await navigator.clipboard.writeText(text);
-  } catch {
-    // Without the clipboard's right (plain http from another machine) the old way still works.
-    const area = document.createElement("textarea");
-    area.value = text;
-    document.body.append(area);
-    area.select();
-    document.execCommand("copy");
-    area.remove();
-  }
-}
-
 export function CopyButton({ text, what }: { text: string; what: string }) {
   const [copied, setCopied] = useState(false);
   useEffect(() => {
@@ -177,64 +161,6 @@ export function Command({ text }: { text: string }) {
     <div className="command">
       <code>{text}</code>
       <CopyButton text={text} what="command" />
-    </div>
-  );
-}
-
-/** "Copy as": ways to say the same thing elsewhere. */
-export function CopyMenu({ items }: { items: { name: string; text: string }[] }) {
-  const [open, setOpen] = useState(false);
-  const [said, setSaid] = useState("");
-  const root = useRef<HTMLDivElement>(null);
-  const id = useId();
-  const close = useCallback(() => setOpen(false), []);
-  useEffect(() => {
-    if (!open) return;
-    root.current?.querySelector<HTMLElement>("[role=menuitem]")?.focus();
-    const outside = (event: MouseEvent) => {
-      if (!root.current?.contains(event.target as Node)) close();
-    };
-    document.addEventListener("mousedown", outside);
-    return () => document.removeEventListener("mousedown", outside);
-  }, [open, close]);
-  const onKeyDown = (event: React.KeyboardEvent) => {
-    if (event.key === "Escape") {
-      close();
-      root.current?.querySelector("button")?.focus();
-    }
-    if (event.key !== "ArrowDown" && event.key !== "ArrowUp") return;
-    event.preventDefault();
-    const all = [...(root.current?.querySelectorAll<HTMLElement>("[role=menuitem]") ?? [])];
-    const at = all.indexOf(document.activeElement as HTMLElement);
-    all[(at + (event.key === "ArrowDown" ? 1 : all.length - 1)) % all.length]?.focus();
-  };
-  return (
-    <div className="menu-root" ref={root} onKeyDown={onKeyDown}>
-      <button type="button" className="button quiet" aria-haspopup="menu" aria-expanded={open} aria-controls={open ? id : undefined} onClick={() => setOpen(!open)}>
-        {said || "Copy as ▾"}
-      </button>
-      {open && (
-        <div className="menu" role="menu" id={id} aria-label="Copy as">
-          {items.map((item) => (
-            <button
-              key={item.name}
-              type="button"
-              role="menuitem"
-              tabIndex={-1}
-              onClick={() => {
-                void copy(item.text).then(() => {
-                  setSaid("Copied");
-                  setTimeout(() => setSaid(""), 1600);
-                });
-                close();
-                root.current?.querySelector("button")?.focus();
-              }}
-            >
-              {item.name}
-            </button>
-          ))}
-        </div>
-      )}
     </div>
   );
 }
@@ -349,7 +275,9 @@ export function Tabs({ tabs, chosen, choose, label }: { tabs: { id: string; name
 export function Confirm({ title, children, action, run, close }: { title: string; children: ReactNode; action: string; run: () => void; close: () => void }) {
   const dialog = useRef<HTMLDialogElement>(null);
   const id = useId();
-  useEffect(() => dialog.current?.showModal(), []);
+  useEffect(() => {
+    dialog.current?.showModal();
+  }, []);
   return (
     <dialog ref={dialog} onClose={close} aria-labelledby={id}>
       <h2 id={id}>{title}</h2>

@@ -67,11 +67,12 @@ fn requested(headers: &HeaderMap) -> Result<Option<User>, Status> {
         .iter()
         .map(text)
         .collect::<Result<_, _>>()?;
+    // Extra keys may hold any byte, written as `%2F`.
     let mut extra: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (header, value) in headers {
         if let Some(key) = header.as_str().strip_prefix(EXTRA) {
             extra
-                .entry(percent_decoded(key))
+                .entry(crate::http::path::decode(key))
                 .or_default()
                 .push(text(value)?);
         }
@@ -150,30 +151,6 @@ fn complete(mut wanted: User) -> User {
         wanted.groups.push(of_all.to_owned());
     }
     wanted
-}
-
-/// Extra keys may hold any byte, written as `%2F`; what is not such an escape stands for itself.
-fn percent_decoded(key: &str) -> String {
-    let bytes = key.as_bytes();
-    let mut decoded = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while at < bytes.len() {
-        let escaped = (bytes[at] == b'%')
-            .then(|| key.get(at + 1..at + 3))
-            .flatten()
-            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        match escaped {
-            Some(byte) => {
-                decoded.push(byte);
-                at += 3;
-            }
-            None => {
-                decoded.push(bytes[at]);
-                at += 1;
-            }
-        }
-    }
-    String::from_utf8(decoded).unwrap_or_else(|_| key.to_owned())
 }
 
 #[cfg(test)]

@@ -154,10 +154,7 @@ fn hash(token: &str) -> TokenHash {
 
 /// The token of an `Authorization: Bearer` header.
 fn bearer_token(headers: &HeaderMap) -> Option<&str> {
-    let value = headers.get(AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, token) = value.trim().split_once(' ')?;
-    let token = token.trim();
-    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
+    objects::bearer_token(headers.get(AUTHORIZATION)?.to_str().ok()?)
 }
 
 fn refused(err: &TokenError) -> Status {

@@ -2,8 +2,6 @@
 //! Mirrors the meaning of Kubernetes v1.33 `plugin/pkg/auth/authorizer/node`; what a node may *write*
 //! is narrowed further by `admission::node_restriction`.
 
-use std::sync::Arc;
-
 use serde_json::Value;
 
 use super::{Attributes, Decision, bootstrap};
@@ -70,8 +68,9 @@ fn read_through_pods(
     let Some(name) = name.filter(|_| is_read && !attributes.namespace.is_empty()) else {
         return Decision::no_opinion(format!("No Object name found, or {what} is not only read"));
     };
-    let is_mentioned = pods_on(node, attributes.namespace, lookup).any(|pod| mentions(&pod, name));
-    if is_mentioned {
+    if has_pod(node, attributes.namespace, lookup, name, &|pod| {
+        mentions(pod, name)
+    }) {
         Decision::allow("")
     } else {
         no_relationship(node)
@@ -90,7 +89,9 @@ fn read_volume(node: &str, attributes: &Attributes<'_>, lookup: &dyn Lookup) -> 
     else {
         return no_relationship(node);
     };
-    if pods_on(node, namespace, lookup).any(|pod| mentions_claim(&pod, name)) {
+    if has_pod(node, namespace, lookup, name, &|pod| {
+        mentions_claim(pod, name)
+    }) {
         Decision::allow("")
     } else {
         no_relationship(node)
@@ -104,8 +105,10 @@ fn service_account(node: &str, attributes: &Attributes<'_>, lookup: &dyn Lookup)
     if !(is_token || is_read) || attributes.name.is_empty() {
         return Decision::no_opinion("can only read a serviceaccount or create a token of it");
     }
-    let runs_as = |pod: Arc<Value>| pod["spec"]["serviceAccountName"] == attributes.name;
-    if pods_on(node, attributes.namespace, lookup).any(runs_as) {
+    let account = attributes.name;
+    if has_pod(node, attributes.namespace, lookup, account, &|pod| {
+        pod["spec"]["serviceAccountName"] == account
+    }) {
         Decision::allow("")
     } else {
         no_relationship(node)
@@ -161,10 +164,19 @@ fn no_relationship(node: &str) -> Decision {
     ))
 }
 
-fn pods_on(node: &str, namespace: &str, lookup: &dyn Lookup) -> impl Iterator<Item = Arc<Value>> {
-    lookup
-        .list_where("", "pods", namespace, "spec.nodeName", node)
-        .into_iter()
+/// Whether a pod on the node `mentions` the object called `name`. A pod whose text does not hold the name does not, but for
+/// a claim of an ephemeral volume, whose name is put together.
+fn has_pod(
+    node: &str,
+    namespace: &str,
+    lookup: &dyn Lookup,
+    name: &str,
+    mentions: &dyn Fn(&Value) -> bool,
+) -> bool {
+    let may_mention = |text: &str| text.contains(name) || text.contains("\"ephemeral\"");
+    lookup.any("", "pods", namespace, &may_mention, &|pod| {
+        pod["spec"]["nodeName"] == node && mentions(pod)
+    })
 }
 
 /// The value of `field=value` in a selector.

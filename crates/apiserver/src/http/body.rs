@@ -1,8 +1,8 @@
 //! Request bodies: bounded, JSON or YAML, with a report of keys that stand twice.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
-use http_body_util::{BodyExt, Limited};
+use http_body_util::BodyExt;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
@@ -21,17 +21,31 @@ pub struct Decoded {
     pub duplicates: Vec<String>,
 }
 
+/// How much of a body that is too large is still taken in: a client that is not heard to the end sees a broken connection
+/// instead of the answer.
+const HEARD_OUT_BYTES: usize = 64 << 20;
+
 /// Collects a body, refusing one that is too large.
-pub async fn read(body: axum::body::Body) -> Result<Bytes, ApiError> {
-    match Limited::new(body, MAX_BYTES).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(err) if err.is::<http_body_util::LengthLimitError>() => {
-            Err(ApiError::too_large(format!("limit is {MAX_BYTES}")))
+pub async fn read(mut body: axum::body::Body) -> Result<Bytes, ApiError> {
+    let mut kept = BytesMut::new();
+    let mut length = 0;
+    while let Some(frame) = body.frame().await {
+        let frame = frame
+            .map_err(|err| ApiError::bad_request(format!("reading the request body: {err}")))?;
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
+        length += data.len();
+        if length <= MAX_BYTES {
+            kept.extend_from_slice(&data);
+        } else if length > HEARD_OUT_BYTES {
+            break;
         }
-        Err(err) => Err(ApiError::bad_request(format!(
-            "reading the request body: {err}"
-        ))),
     }
+    if length > MAX_BYTES {
+        return Err(ApiError::too_large(format!("limit is {MAX_BYTES}")));
+    }
+    Ok(kept.freeze())
 }
 
 /// The media type without parameters; JSON when none is given.

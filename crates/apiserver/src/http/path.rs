@@ -1,7 +1,7 @@
 //! What a request path names. The API's paths are dynamic (groups and resources come and go), so one function reads
 //! them all.
 
-use percent::decode;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 /// The object of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,46 +118,23 @@ impl<'a> Segments<'a> {
     }
 }
 
-/// Percent-encoding.
-pub mod percent {
-    /// Decodes `%xx`; what is not a valid escape or not UTF-8 stays as it is.
-    pub fn decode(text: &str) -> String {
-        if !text.contains('%') {
-            return text.to_owned();
-        }
-        let bytes = text.as_bytes();
-        let mut decoded = Vec::with_capacity(bytes.len());
-        let mut at = 0;
-        while at < bytes.len() {
-            let escape = (bytes[at] == b'%')
-                .then(|| text.get(at + 1..at + 3))
-                .flatten();
-            match escape.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
-                Some(byte) => {
-                    decoded.push(byte);
-                    at += 3;
-                }
-                None => {
-                    decoded.push(bytes[at]);
-                    at += 1;
-                }
-            }
-        }
-        String::from_utf8(decoded).unwrap_or_else(|_| text.to_owned())
-    }
+/// What may stand in a path segment or query value as it is (RFC 3986 §2.3).
+const UNRESERVED: AsciiSet = NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
 
-    /// Encodes what may not stand in a query value or path segment.
-    pub fn encode(text: &str) -> String {
-        let mut encoded = String::with_capacity(text.len());
-        for byte in text.bytes() {
-            if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-                encoded.push(byte as char);
-            } else {
-                encoded.push_str(&format!("%{byte:02X}"));
-            }
-        }
-        encoded
-    }
+/// Decodes `%xx`; what is not a valid escape or not UTF-8 stays as it is.
+pub fn decode(text: &str) -> String {
+    percent_decode_str(text)
+        .decode_utf8()
+        .map_or_else(|_| text.to_owned(), |decoded| decoded.into_owned())
+}
+
+/// Encodes what may not stand in a query value or path segment.
+pub fn encode(text: &str) -> String {
+    utf8_percent_encode(text, &UNRESERVED).to_string()
 }
 
 #[cfg(test)]

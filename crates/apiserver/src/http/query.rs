@@ -1,7 +1,5 @@
 //! Query parameters of the API, read by name.
 
-use super::path::percent::decode;
-
 /// Decoded parameters in the order of the request.
 #[derive(Clone, Debug, Default)]
 pub struct Query(Vec<(String, String)>);
@@ -9,14 +7,9 @@ pub struct Query(Vec<(String, String)>);
 impl Query {
     /// Reads a query string.
     pub fn parse(text: &str) -> Self {
-        let decode = |part: &str| decode(&part.replace('+', " "));
         Self(
-            text.split('&')
-                .filter(|pair| !pair.is_empty())
-                .map(|pair| {
-                    let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-                    (decode(name), decode(value))
-                })
+            form_urlencoded::parse(text.as_bytes())
+                .into_owned()
                 .collect(),
         )
     }

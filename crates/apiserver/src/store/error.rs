@@ -50,6 +50,33 @@ pub enum Error {
     Thread(#[source] std::io::Error),
 }
 
+impl Error {
+    /// Damage that shows only when the file is read is damage of the file all the same.
+    pub(crate) fn while_opening(self, path: &std::path::Path) -> Self {
+        match &self {
+            Self::Database(source) if is_damage(source) => Self::damaged(path, source),
+            _ => self,
+        }
+    }
+
+    pub(crate) fn damaged(path: &std::path::Path, source: &rusqlite::Error) -> Self {
+        Self::Open {
+            path: path.to_owned(),
+            why: format!(
+                "the file is damaged ({source}); restore it from a copy, or move it away to start empty"
+            ),
+        }
+    }
+}
+
+/// Whether SQLite says that the file itself is broken.
+pub(crate) fn is_damage(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(rusqlite::ErrorCode::NotADatabase | rusqlite::ErrorCode::DatabaseCorrupt)
+    )
+}
+
 impl From<rusqlite::Error> for Error {
     fn from(err: rusqlite::Error) -> Self {
         Self::Database(std::sync::Arc::new(err))

@@ -5,6 +5,7 @@ use std::path::Path;
 use bytes::Bytes;
 use rusqlite::{Connection, OpenFlags, params};
 
+use super::error::is_damage;
 use super::{Durability, Error};
 
 /// Layout of the tables; a newer number is refused, an older one is brought forward in [`Log::open`].
@@ -50,11 +51,7 @@ impl Log {
             why,
         };
         let refuse = |err: rusqlite::Error| match err.sqlite_error_code() {
-            Some(rusqlite::ErrorCode::NotADatabase | rusqlite::ErrorCode::DatabaseCorrupt) => {
-                failed(format!(
-                    "the file is damaged ({err}); restore it from a copy, or move it away to start empty"
-                ))
-            }
+            _ if is_damage(&err) => Error::damaged(path, &err),
             Some(rusqlite::ErrorCode::DatabaseBusy) => {
                 failed("another process is using it; stop that one first".into())
             }

@@ -101,7 +101,8 @@ impl Store {
     /// Opens or creates the database and starts the writer thread.
     pub fn open(config: &Config) -> Result<Self, Error> {
         let (commands, received) = mpsc::channel(4096);
-        let (writer, state) = writer::Writer::open(config, received)?;
+        let (writer, state) = writer::Writer::open(config, received)
+            .map_err(|error| error.while_opening(&config.path))?;
         let thread = std::thread::Builder::new()
             .name("apiserver-store".into())
             .spawn(move || writer.run())

@@ -76,7 +76,7 @@ pub(super) async fn exchange(
     let failed = |err: hyper::Error| {
         let words = format!(
             "error trying to reach the backend: {}",
-            crate::error::chain(&err)
+            objects::chain(&err)
         );
         ApiError::from(Status::failure(502, "ServiceUnavailable", words))
     };

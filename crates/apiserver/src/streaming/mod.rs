@@ -69,7 +69,7 @@ fn container(pod: &Value, wanted: Option<&str>) -> Result<String, ApiError> {
 
 /// Joins query parameters.
 fn query(parameters: &[(&str, String)]) -> String {
-    let encode = crate::http::path::percent::encode;
+    let encode = crate::http::path::encode;
     parameters
         .iter()
         .map(|(name, value)| format!("{name}={}", encode(value)))

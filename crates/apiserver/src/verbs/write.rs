@@ -210,6 +210,7 @@ pub fn prepare_create(
     // What admission added has defaults too.
     default(resource, rules, &mut object);
     resource.schema().prune(&mut object);
+    meta::omit_empty(&mut object);
     let mut errors = kinds::validate_metadata(rules, &object, resource.namespaced);
     errors.extend(by_schema_and_rules(resource, &object, None, || {
         rules.validate_create(&object)
@@ -256,6 +257,7 @@ pub fn prepare_update(
     let lookup = call.api.lookup();
     admit(call, Pass::Mutating, &mut new, Some(old), &lookup)?;
     resource.schema().prune(&mut new);
+    meta::omit_empty(&mut new);
     let mut errors = kinds::validate_metadata_update(rules, &new, old, resource.namespaced);
     errors.extend(by_schema_and_rules(
         resource,

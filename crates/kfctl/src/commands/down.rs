@@ -3,14 +3,16 @@
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
 use crate::cli::{Down, Global};
 use crate::instance::DataFolder;
-use crate::{control, platform, text};
+use crate::{control, ending, platform, text};
 
-/// How long pods may take to end before the server is called stuck.
+/// How long the server may take beyond the grace period of its pods before it is called stuck.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// A stop that is quicker needs no words.
+const QUIET: Duration = Duration::from_secs(1);
 
 /// Stops the platform, and deletes its folder where that is asked for.
 pub fn run(global: &Global, args: &Down) -> Result<()> {
@@ -27,21 +29,35 @@ pub fn run(global: &Global, args: &Down) -> Result<()> {
     }
     if args.delete_data && data.path().exists() {
         let size = data.size_bytes();
-        std::fs::remove_dir_all(data.path())
-            .with_context(|| format!("delete {}", data.path().display()))?;
+        data.delete()?;
         println!("deleted {} ({})", data.path().display(), text::bytes(size));
     }
     Ok(())
 }
 
 async fn stop(data: &DataFolder) -> Result<()> {
+    let client = platform::client(data).await?;
     control::Client::new(data.clone()).stop().await?;
     let asked = Instant::now();
+    let (mut looked, mut said, mut grace) = (asked, Vec::new(), Duration::ZERO);
     while data.living()?.is_some() {
-        if asked.elapsed() > PATIENCE {
+        if looked.elapsed() > QUIET {
+            looked = Instant::now();
+            // A server that no longer answers is about to be gone.
+            let list = tokio::time::timeout(QUIET, ending::pods(&client)).await;
+            if let Ok(Ok(ending)) = list
+                && !ending.is_empty()
+                && ending != said
+            {
+                eprintln!("{}", ending::words(&ending));
+                grace = grace.max(ending::longest(&ending));
+                said = ending;
+            }
+        }
+        if asked.elapsed() > grace + PATIENCE {
             bail!(
                 "the platform has not stopped within {} s; its log is {}",
-                PATIENCE.as_secs(),
+                asked.elapsed().as_secs(),
                 data.log().display()
             );
         }

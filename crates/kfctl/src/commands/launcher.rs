@@ -1,11 +1,11 @@
-//! `kfctl launcher install FOLDER`: what a step's init container does.
+//! `kfctl launcher install FOLDER`: what a step's init container does, where the launcher is not on the artifact volume.
 
 use anyhow::{Context, Result};
 
 use crate::cli::Launcher;
 
 /// The launcher for pods of this machine's kind.
-const LAUNCHER: &[u8] = include_bytes!(env!("FERROFLOW_LAUNCHER"));
+pub const LAUNCHER: &[u8] = include_bytes!(env!("FERROFLOW_LAUNCHER"));
 
 /// Writes the launcher into the folder.
 pub fn run(command: &Launcher) -> Result<()> {

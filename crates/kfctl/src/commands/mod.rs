@@ -1,11 +1,12 @@
 //! One command per file; here they are told apart.
 
+mod absent;
 mod completion;
 mod config;
 mod controller;
 mod down;
 mod image;
-mod launcher;
+pub mod launcher;
 mod login;
 mod logs;
 mod run;
@@ -31,7 +32,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Up(args) => up::run(&global, &args)?,
         Command::Down(args) => down::run(&global, &args)?,
         Command::Status(args) => return status::run(&global, &args),
-        Command::Runs(args) => runs::run(&global, &args)?,
+        Command::Runs(args) => return runs::run(&global, &args),
         Command::Logs(args) => logs::run(&global, &args)?,
         Command::Config(ConfigCommand::Show) => config::show(&global)?,
         Command::Completion(args) => completion::run(&args),
@@ -40,6 +41,9 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Image(command) => image::run(&global, &command)?,
         Command::Login(args) => login::run(&global, &args)?,
         Command::Setup(args) => setup::run(&args)?,
+        Command::Build(_) => absent::cluster("build")?,
+        Command::Apply(_) => absent::cluster("apply")?,
+        Command::Delete(_) => absent::cluster("delete")?,
         Command::Controller(controller) => controller::run(controller)?,
         Command::Launcher(command) => launcher::run(&command)?,
     }

@@ -16,6 +16,7 @@ use crate::{follow, platform};
 pub fn run(global: &Global, args: &Run) -> Result<ExitCode> {
     let config = platform::config(global)?;
     let data = DataFolder::new(config.data_dir()?);
+    compile::look_at(&args.file)?;
     data.require_living()?;
     let mounts = args
         .mounts
@@ -27,10 +28,12 @@ pub fn run(global: &Global, args: &Run) -> Result<ExitCode> {
         let document = compile::document(&config, &data, args).await?;
         let kfp = Kfp::new(platform::client(&data).await?);
         allow(&data, &mounts)?;
+        let values = typed(&parameters, &document)?;
+        require(&values, &document)?;
         let mut run = json!({
             "display_name": args.name.clone().unwrap_or_else(|| default_name(&document)),
             "pipeline_spec": document,
-            "runtime_config": { "parameters": typed(&parameters, &document)? },
+            "runtime_config": { "parameters": values },
         });
         if args.no_cache {
             forbid_cache(&mut run["pipeline_spec"]);
@@ -46,12 +49,16 @@ pub fn run(global: &Global, args: &Run) -> Result<ExitCode> {
         if !args.follow {
             return Ok(ExitCode::SUCCESS);
         }
-        let finished = follow::until_finished(&kfp, &submitted.run_id).await?;
-        Ok(if finished.state == "SUCCEEDED" {
-            ExitCode::SUCCESS
-        } else {
-            ExitCode::FAILURE
-        })
+        exit_code(follow::until_finished(&kfp, &submitted.run_id).await?)
+    })
+}
+
+/// 0 for a run that succeeded, 1 for one that did not, 130 for a person who left.
+pub fn exit_code(end: follow::End) -> Result<ExitCode> {
+    Ok(match end {
+        follow::End::Finished(run) if run.state == "SUCCEEDED" => ExitCode::SUCCESS,
+        follow::End::Finished(_) => ExitCode::FAILURE,
+        follow::End::Left => ExitCode::from(130),
     })
 }
 
@@ -70,7 +77,7 @@ fn announce(data: &DataFolder, args: &Run, run: &kfp::Run) -> Result<()> {
             println!("run      {}  {}", run.display_name, run.run_id);
             println!("console  {url}");
             if !args.follow {
-                println!("next     kfctl logs {} --follow", run.run_id);
+                println!("next     kfctl runs {} --follow", run.run_id);
             }
         }
     }
@@ -161,6 +168,29 @@ fn typed(parameters: &[(String, String)], document: &Value) -> Result<Map<String
     Ok(values)
 }
 
+/// Every parameter that the pipeline needs is given; the sentence says how.
+fn require(given: &Map<String, Value>, document: &Value) -> Result<()> {
+    let spec = document.get("pipeline_spec").unwrap_or(document);
+    let declared = spec["root"]["inputDefinitions"]["parameters"].as_object();
+    let missing: Vec<String> = declared
+        .into_iter()
+        .flatten()
+        .filter(|(name, declaration)| {
+            declaration.get("defaultValue").is_none()
+                && declaration["isOptional"] != true
+                && !given.contains_key(*name)
+        })
+        .map(|(name, _)| format!("--param {name}=VALUE"))
+        .collect();
+    if !missing.is_empty() {
+        bail!(
+            "the pipeline needs a value that has no default; add: {}",
+            missing.join(" ")
+        );
+    }
+    Ok(())
+}
+
 fn forbid_cache(document: &mut Value) {
     match document {
         Value::Object(map) => {
@@ -198,6 +228,21 @@ mod tests {
         let error =
             typed(&[("m".to_owned(), "1".to_owned())], &document()).expect_err("m is not declared");
         assert!(error.to_string().contains("b, n, s"), "{error}");
+    }
+
+    #[test]
+    fn a_parameter_without_a_default_must_be_given() {
+        let document = json!({ "root": { "inputDefinitions": { "parameters": {
+            "n": { "parameterType": "NUMBER_INTEGER" },
+            "d": { "parameterType": "STRING", "defaultValue": "" },
+            "o": { "parameterType": "STRING", "isOptional": true },
+        } } } });
+        let error = require(&Map::new(), &document).expect_err("n has no default");
+        assert!(
+            error.to_string().ends_with("add: --param n=VALUE"),
+            "{error}"
+        );
+        require(&Map::from_iter([("n".to_owned(), json!(1))]), &document).expect("all are there");
     }
 
     #[test]

@@ -7,6 +7,10 @@ use anyhow::{Context, Result, bail};
 
 use crate::cli::Setup;
 
+/// What setup writes, and what undoing it removes.
+const APPARMOR_RULE: &str = "/etc/apparmor.d/ferroflow-kfctl";
+const CLONE_SETTING: &str = "/etc/sysctl.d/90-ferroflow.conf";
+const DELEGATION: &str = "/etc/systemd/system/user@.service.d/ferroflow-delegate.conf";
 const APPARMOR_SWITCH: &str = "/proc/sys/kernel/apparmor_restrict_unprivileged_userns";
 const CLONE_SWITCH: &str = "/proc/sys/kernel/unprivileged_userns_clone";
 
@@ -19,6 +23,8 @@ enum Change {
         text: String,
         why: &'static str,
     },
+    /// Remove a file that an earlier setup wrote.
+    Remove { path: PathBuf },
     /// Run a program.
     Call {
         program: &'static str,
@@ -29,14 +35,26 @@ enum Change {
 /// Does what is needed, or says it.
 pub fn run(args: &Setup) -> Result<()> {
     let exe = std::env::current_exe().context("find this program's own file")?;
-    let changes = changes(&exe, &|path| std::fs::read_to_string(path).ok());
+    let read = |path: &str| std::fs::read_to_string(path).ok();
+    let changes = if args.undo {
+        undoing(&read)
+    } else {
+        changes(&exe, &read)
+    };
     if changes.is_empty() {
-        println!("nothing to do: this machine allows user namespaces to ordinary users");
+        if args.undo {
+            println!("nothing to undo: no earlier setup changed this machine");
+        } else {
+            println!(
+                "nothing to do: this machine allows all that pods need, or setup was here before"
+            );
+        }
         return Ok(());
     }
     for change in &changes {
         match change {
             Change::Write { path, why, .. } => println!("write {}: {why}", path.display()),
+            Change::Remove { path } => println!("remove {}", path.display()),
             Change::Call { program, arguments } => {
                 println!("run   {program} {}", arguments.join(" "))
             }
@@ -46,15 +64,20 @@ pub fn run(args: &Setup) -> Result<()> {
         return Ok(());
     }
     if !nix::unistd::geteuid().is_root() {
+        let undo = if args.undo { " --undo" } else { "" };
         bail!(
-            "this changes the machine; run it once with sudo: sudo {} setup",
+            "this changes the machine; run it once with sudo: sudo {} setup{undo}",
             exe.display()
         );
     }
     for change in changes {
         apply(change)?;
     }
-    println!("done; `kfctl up` tries it");
+    if args.undo {
+        println!("done");
+    } else {
+        println!("done; `kfctl up` tries it, and `sudo kfctl setup --undo` takes it back");
+    }
     Ok(())
 }
 
@@ -66,6 +89,9 @@ fn apply(change: Change) -> Result<()> {
                     .with_context(|| format!("create {}", folder.display()))?;
             }
             std::fs::write(&path, text).with_context(|| format!("write {}", path.display()))
+        }
+        Change::Remove { path } => {
+            std::fs::remove_file(&path).with_context(|| format!("remove {}", path.display()))
         }
         Change::Call { program, arguments } => {
             let status = std::process::Command::new(program)
@@ -80,53 +106,84 @@ fn apply(change: Change) -> Result<()> {
     }
 }
 
-/// What this machine lacks, by what its files say.
+/// What this machine lacks, by what its files say. What an earlier setup did is not done again.
 fn changes(exe: &Path, read: &dyn Fn(&str) -> Option<String>) -> Vec<Change> {
     let mut changes = Vec::new();
+    let mut write = |path: &str, text: String, why: &'static str, program, arguments: &[&str]| {
+        if read(path).as_deref() == Some(text.as_str()) {
+            return;
+        }
+        changes.push(Change::Write {
+            path: path.into(),
+            text,
+            why,
+        });
+        changes.push(call(program, arguments));
+    };
     if read(APPARMOR_SWITCH).is_some_and(|value| value.trim() == "1") {
-        let path = PathBuf::from("/etc/apparmor.d/ferroflow-kfctl");
         let text = format!(
             "abi <abi/4.0>,\ninclude <tunables/global>\n\nprofile ferroflow-kfctl {} flags=(unconfined) {{\n  userns,\n  include if exists <local/ferroflow-kfctl>\n}}\n",
             exe.display()
         );
-        changes.push(Change::Write {
-            path: path.clone(),
+        write(
+            APPARMOR_RULE,
             text,
-            why: "AppArmor lets this program make user namespaces",
-        });
-        changes.push(Change::Call {
-            program: "apparmor_parser",
-            arguments: vec!["-r".into(), path.display().to_string()],
-        });
+            "AppArmor lets this program make user namespaces",
+            "apparmor_parser",
+            &["-r", APPARMOR_RULE],
+        );
     }
     if read(CLONE_SWITCH).is_some_and(|value| value.trim() == "0") {
-        let path = PathBuf::from("/etc/sysctl.d/90-ferroflow.conf");
-        let text = "kernel.unprivileged_userns_clone = 1\n".to_owned();
-        changes.push(Change::Write {
-            path: path.clone(),
-            text,
-            why: "the kernel lets ordinary users make user namespaces",
-        });
-        changes.push(Change::Call {
-            program: "sysctl",
-            arguments: vec!["-p".into(), path.display().to_string()],
-        });
+        write(
+            CLONE_SETTING,
+            "kernel.unprivileged_userns_clone = 1\n".to_owned(),
+            "the kernel lets ordinary users make user namespaces",
+            "sysctl",
+            &["-p", CLONE_SETTING],
+        );
     }
     let delegates =
         |controllers: &str| controllers.contains("memory") && controllers.contains("cpu");
     let user_slice = "/sys/fs/cgroup/user.slice/cgroup.subtree_control";
     if read(user_slice).is_some_and(|controllers| !delegates(&controllers)) {
-        changes.push(Change::Write {
-            path: PathBuf::from("/etc/systemd/system/user@.service.d/ferroflow-delegate.conf"),
-            text: "[Service]\nDelegate=cpu cpuset io memory pids\n".to_owned(),
-            why: "pods of ordinary users get real memory and processor limits (after the next sign-in)",
-        });
-        changes.push(Change::Call {
-            program: "systemctl",
-            arguments: vec!["daemon-reload".into()],
-        });
+        write(
+            DELEGATION,
+            "[Service]\nDelegate=cpu cpuset io memory pids\n".to_owned(),
+            "pods of ordinary users get real memory and processor limits (after the next sign-in)",
+            "systemctl",
+            &["daemon-reload"],
+        );
     }
     changes
+}
+
+/// What takes an earlier setup back.
+fn undoing(read: &dyn Fn(&str) -> Option<String>) -> Vec<Change> {
+    let remove = |path: &str| Change::Remove { path: path.into() };
+    let mut changes = Vec::new();
+    if read(APPARMOR_RULE).is_some() {
+        changes.push(call("apparmor_parser", &["-R", APPARMOR_RULE]));
+        changes.push(remove(APPARMOR_RULE));
+    }
+    if read(CLONE_SETTING).is_some() {
+        changes.push(remove(CLONE_SETTING));
+        changes.push(call(
+            "sysctl",
+            &["-w", "kernel.unprivileged_userns_clone=0"],
+        ));
+    }
+    if read(DELEGATION).is_some() {
+        changes.push(remove(DELEGATION));
+        changes.push(call("systemctl", &["daemon-reload"]));
+    }
+    changes
+}
+
+fn call(program: &'static str, arguments: &[&str]) -> Change {
+    Change::Call {
+        program,
+        arguments: arguments.iter().map(ToString::to_string).collect(),
+    }
 }
 
 #[cfg(test)]
@@ -147,5 +204,26 @@ mod tests {
         };
         assert!(text.contains("/opt/kfctl flags=(unconfined)") && text.contains("userns,"));
         assert_eq!(*program, "apparmor_parser");
+    }
+
+    #[test]
+    fn a_second_setup_finds_nothing_to_do_and_undoing_removes_what_the_first_wrote() {
+        let switch = |path: &str| (path == APPARMOR_SWITCH).then(|| "1\n".to_owned());
+        let first = changes(Path::new("/opt/kfctl"), &switch);
+        let Change::Write { path, text, .. } = &first[0] else {
+            panic!("a file comes first: {first:?}")
+        };
+        let after = |wanted: &str| {
+            switch(wanted).or_else(|| (Path::new(wanted) == path).then(|| text.clone()))
+        };
+        assert_eq!(changes(Path::new("/opt/kfctl"), &after), []);
+        assert_eq!(
+            undoing(&after),
+            [
+                call("apparmor_parser", &["-R", APPARMOR_RULE]),
+                Change::Remove { path: path.clone() }
+            ]
+        );
+        assert_eq!(undoing(&switch), []);
     }
 }

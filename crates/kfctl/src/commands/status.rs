@@ -29,7 +29,7 @@ struct Shown {
     #[serde(skip_serializing_if = "Option::is_none")]
     pods_memory_bytes: Option<u64>,
     components: Vec<Component>,
-    pods: Vec<(String, usize)>,
+    pods: std::collections::BTreeMap<String, usize>,
 }
 
 #[derive(Serialize)]
@@ -55,7 +55,7 @@ pub fn run(global: &Global, args: &Status) -> Result<ExitCode> {
             memory_bytes: None,
             pods_memory_bytes: None,
             components: Vec::new(),
-            pods: Vec::new(),
+            pods: std::collections::BTreeMap::new(),
         },
     };
     match args.output {
@@ -99,7 +99,7 @@ async fn living(data: &DataFolder, record: Record) -> Result<Shown> {
         memory_bytes: Some(vitals.memory_bytes),
         pods_memory_bytes: Some(vitals.pods_memory_bytes),
         components: deployments.into_iter().map(component).collect(),
-        pods: phases.into_iter().collect(),
+        pods: phases,
     })
 }
 
@@ -150,6 +150,12 @@ fn print(shown: &Shown) {
         record.pid,
         text::since(&record.started)
     );
+    if record.version != version::FERROFLOW {
+        println!(
+            "note     this kfctl is version {}; restart the platform to run it: kfctl down, kfctl up",
+            version::FERROFLOW
+        );
+    }
     println!("console  http://127.0.0.1:{}", record.console_port);
     println!("api      https://127.0.0.1:{}", record.api_port);
     println!(
@@ -176,7 +182,7 @@ fn print(shown: &Shown) {
         }
     );
     if shown.components.is_empty() {
-        println!("\nno component is installed (started with --bare)");
+        println!("\nno component is installed");
         return;
     }
     let mut table = Table::new();

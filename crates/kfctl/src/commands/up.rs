@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::instance::{DataFolder, Record};
 use crate::progress::Progress;
 use crate::readiness::Board;
-use crate::{control, lifecycle, logging, platform, serve, service_unit, user_kubeconfig};
+use crate::{control, lifecycle, logging, platform, serve, service_unit, text, user_kubeconfig};
 
 /// How long the background process may take to open its control socket.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -89,8 +89,10 @@ fn foreground(config: Config, data: DataFolder, args: &Up) -> Result<()> {
         )
         .await;
         shown.abort();
-        if let Err(error) = &served {
-            tracing::error!(error = format!("{error:#}"), "the platform stopped");
+        match &served {
+            Ok(()) if std::env::var_os(BACKGROUND).is_none() => println!("stopped"),
+            Ok(()) => {}
+            Err(error) => tracing::error!(error = format!("{error:#}"), "the platform stopped"),
         }
         served
     })
@@ -116,7 +118,7 @@ async fn show(
         }
     }
     if let Err(error) = greet(&data, &args) {
-        eprintln!("{error:#}");
+        eprintln!("error: {}", text::sentence(&error));
     }
     println!("\nCtrl-C stops it.");
 }
@@ -235,11 +237,15 @@ fn greet(data: &DataFolder, args: &Up) -> Result<()> {
 fn print_next(data: &DataFolder, record: &Record) {
     println!();
     println!("console  http://127.0.0.1:{}", record.console_port);
-    println!("kubectl  export KUBECONFIG={}", data.kubeconfig().display());
+    let kubeconfig = data.kubeconfig().display().to_string();
+    println!(
+        "kubectl  export KUBECONFIG={}",
+        shell_words::quote(&kubeconfig)
+    );
     println!("next     kfctl run FILE.py --follow   run a pipeline");
     println!("         kfctl status                 what runs");
     println!("         kfctl down                   stop");
     println!(
-        "not in this version: Katib, KServe, training jobs, notebooks, recurring runs, the v1 API"
+        "absent   Katib, KServe, training jobs, notebooks, recurring runs, the v1 API: not in this version"
     );
 }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
+use objects::chain;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::layer::{Context, Layer};
@@ -120,13 +121,7 @@ impl Visit for Fields<'_> {
     }
 
     fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
-        let _ = write!(self.0, " {}=\"{value}", field.name());
-        let mut cause = value.source();
-        while let Some(error) = cause {
-            let _ = write!(self.0, ": {error}");
-            cause = error.source();
-        }
-        self.0.push('"');
+        let _ = write!(self.0, " {}=\"{}\"", field.name(), chain(value));
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {

@@ -12,6 +12,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::{ContainerState, Pod};
 use serde::Deserialize;
 
 use super::{Refused, Server};
@@ -159,7 +160,8 @@ fn run_of(
     }
 }
 
-fn still_runs(
+/// Whether more may come: the run has not ended. Its log is there a moment before it counts as running.
+pub(super) fn still_runs(
     pods: PodIndex,
     namespace: String,
     pod: String,
@@ -167,11 +169,30 @@ fn still_runs(
     number: u32,
 ) -> impl Fn() -> bool {
     move || {
-        let known = pods.get(&namespace, &pod);
-        known
-            .and_then(|known| known.runs.get(&container).copied())
-            .is_some_and(|(now, runs)| runs && now == number)
+        pods.get(&namespace, &pod).is_some_and(|known| {
+            known.runs.get(&container).is_some_and(|(now, is_running)| {
+                *now == number && (*is_running || has_never_ended(&known.pod, &container))
+            })
+        })
     }
+}
+
+fn has_never_ended(pod: &Pod, container: &str) -> bool {
+    let status = pod.status.as_ref();
+    let mut statuses = status.into_iter().flat_map(|status| {
+        let init = status.init_container_statuses.iter().flatten();
+        init.chain(status.container_statuses.iter().flatten())
+    });
+    statuses
+        .find(|status| status.name == container)
+        .is_some_and(|status| {
+            let is_over = |state: &Option<ContainerState>| {
+                state
+                    .as_ref()
+                    .is_some_and(|state| state.terminated.is_some())
+            };
+            !is_over(&status.state) && !is_over(&status.last_state)
+        })
 }
 
 /// Looked at again this soon after something was written, and at most this rarely.

@@ -86,6 +86,30 @@ async fn the_log_of_the_last_run_is_shown_and_the_one_before_on_request() {
     );
 }
 
+#[test]
+fn a_log_that_is_there_before_its_container_runs_is_followed() {
+    let data = tempfile::tempdir().expect("a folder");
+    let pods = one_pod(data.path());
+    let mut known = pods.get("ns", "p").expect("the pod");
+    known.runs = [("waiting".to_owned(), (0, false))].into();
+    pods.set_for_test(known.clone());
+    let more_may_come =
+        logs::still_runs(pods.clone(), "ns".into(), "p".into(), "waiting".into(), 0);
+    assert!(more_may_come(), "its start is under way");
+    let mut pod = (*known.pod).clone();
+    let statuses = pod
+        .status
+        .as_mut()
+        .expect("a status")
+        .container_statuses
+        .as_mut();
+    statuses.expect("containers")[0].state =
+        serde_json::from_value(json!({"terminated": {"exitCode": 0}})).ok();
+    known.pod = Arc::new(pod);
+    pods.set_for_test(known);
+    assert!(!more_may_come(), "it has ended");
+}
+
 #[tokio::test]
 async fn a_log_that_is_not_there_is_refused_in_words() {
     let data = tempfile::tempdir().expect("a folder");

@@ -101,8 +101,29 @@ pub fn status(pod: &Pod, record: &PodRecord, host_ip: Option<IpAddr>, now: Times
     }
 }
 
-/// `Pending`, `Running`, `Succeeded` or `Failed`.
+/// `Pending`, `Running`, `Succeeded` or `Failed`. A deleted pod starts nothing any more: once nothing of it runs it has
+/// reached its end, even one that never began, so that whoever holds it by a finalizer sees that.
 pub fn phase(pod: &Pod, record: &PodRecord) -> &'static str {
+    let phase = phase_by_containers(pod, record);
+    let mut all = init_containers(pod).iter().chain(app_containers(pod));
+    let is_open = matches!(phase, "Pending" | "Running");
+    if !is_open
+        || pod.metadata.deletion_timestamp.is_none()
+        || all.any(|container| record.container(&container.name).is_alive())
+    {
+        return phase;
+    }
+    let have_all_succeeded = app_containers(pod)
+        .iter()
+        .all(|container| has_succeeded(&record.container(&container.name)));
+    if have_all_succeeded {
+        "Succeeded"
+    } else {
+        "Failed"
+    }
+}
+
+fn phase_by_containers(pod: &Pod, record: &PodRecord) -> &'static str {
     if record.verdict.is_some() {
         return "Failed";
     }

@@ -144,6 +144,7 @@ impl Workers {
             return;
         }
         let is_built_in = is_built_in(&pod);
+        tracing::debug!(pod = pod.name_any(), "taken up");
         let (messages, received) = mpsc::unbounded_channel();
         let worker = Worker::new(self.ctx.clone(), pod, messages.clone(), received);
         let own_uid = uid.clone();

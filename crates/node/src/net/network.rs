@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::error::Error;
 use super::layout::Layout;
 use super::netlink::Socket;
-use super::node::Node;
+use super::node::{Node, remove_link};
 use super::pool::Pool;
 use super::services::ServiceEntry;
 use crate::dns::{self, Dns};
@@ -47,6 +47,8 @@ struct Shared {
     layout: Layout,
     holder: Holder,
     node: Mutex<Node>,
+    /// Links are removed through a socket of their own, so that no pod waits to be attached while the kernel does so.
+    removing: Mutex<Socket>,
     pool: Mutex<Pool>,
     dns: Dns,
     relay: Relay,
@@ -77,6 +79,7 @@ impl NodeNetwork {
                 rejoin,
             })?;
             let route = netlink(&holder, SocketKind::Route)?;
+            let removing = netlink(&holder, SocketKind::Route)?;
             let filter = netlink(&holder, SocketKind::Netfilter)?;
             let node = Node::set_up(layout.clone(), route, filter)?;
             let mut pool = Pool::new(layout.clone());
@@ -88,6 +91,7 @@ impl NodeNetwork {
                 layout,
                 holder,
                 node,
+                removing: Mutex::new(removing),
                 pool,
                 dns,
                 relay,
@@ -159,7 +163,12 @@ impl NodeNetwork {
 
     /// Unlinks a pod, gone or not. Its address stays taken until `release`.
     pub async fn detach_pod(&self, address: Ipv4Addr) -> Result<(), Error> {
-        self.kernel(move |node| node.detach(address)).await
+        let Some(device) = self.kernel(move |node| node.forget(address)).await? else {
+            return Ok(());
+        };
+        let this = self.clone();
+        let remove = move || remove_link(&mut lock(&this.0.removing), address, device);
+        tokio::task::spawn_blocking(remove).await?
     }
 
     /// Gives a pod that runs in this process its address, on the node itself; `listen` and `dial_from` can use it.

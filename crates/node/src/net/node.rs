@@ -30,6 +30,18 @@ fn pod_mac(pod: Ipv4Addr) -> Mac {
     [0x0a, 0xfd, a, b, c, d]
 }
 
+/// Removes the node's end of a pod's link, and with it the other end and the route. The kernel answers only when nobody
+/// can still be using it, which takes it some milliseconds.
+pub(crate) fn remove_link(route: &mut Socket, address: Ipv4Addr, device: u32) -> Result<(), Error> {
+    match route.request(links::delete_link(device)) {
+        Err(refusal) if refusal.errno != Errno::ENODEV => Err(Error::refused(
+            format!("remove the link of pod {address}"),
+            refusal,
+        )),
+        _ => Ok(()),
+    }
+}
+
 /// The node's network as this process has set it up.
 #[derive(Debug)]
 pub(crate) struct Node {
@@ -231,20 +243,18 @@ impl Node {
     }
 
     /// Takes a pod off the network. A pod that is not attached is no error.
-    pub fn detach(&mut self, address: Ipv4Addr) -> Result<(), Error> {
-        let Some(device) = self.attached.get(&address).copied() else {
-            return Ok(());
-        };
-        match self.route.request(links::delete_link(device)) {
-            Ok(()) => {}
-            Err(refusal) if refusal.errno == Errno::ENODEV => {}
-            Err(refusal) => {
-                return Err(Error::refused(
-                    format!("remove the link of pod {address}"),
-                    refusal,
-                ));
-            }
+    fn detach(&mut self, address: Ipv4Addr) -> Result<(), Error> {
+        match self.forget(address)? {
+            Some(device) => remove_link(&mut self.route, address, device),
+            None => Ok(()),
         }
+    }
+
+    /// Lets a pod send no more; answers which link is now to be removed, if it had one.
+    pub fn forget(&mut self, address: Ipv4Addr) -> Result<Option<u32>, Error> {
+        let Some(device) = self.attached.get(&address).copied() else {
+            return Ok(None);
+        };
         let mut elements =
             delete_elements(&self.table, Set::Pods, &[Element::pod(device, address)]);
         elements.extend(delete_elements(
@@ -254,7 +264,7 @@ impl Node {
         ));
         self.change_sets(format!("forget pod {address}"), elements)?;
         self.attached.remove(&address);
-        Ok(())
+        Ok(Some(device))
     }
 
     /// Gives a pod that runs in the server its address, on the node's `lo`.

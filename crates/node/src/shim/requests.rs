@@ -340,7 +340,7 @@ impl Monitor {
         process::clone(0, || {
             let configure = || {
                 pause.enter_only(libc::CLONE_NEWUSER | libc::CLONE_NEWNET)?;
-                net::pod::configure(link).map_err(|error| Failure(in_full(&error)))
+                net::pod::configure(link).map_err(|error| Failure(objects::chain(&error)))
             };
             let outcome = match configure() {
                 Ok(warnings) => {
@@ -366,15 +366,4 @@ impl Monitor {
             )),
         }
     }
-}
-
-/// An error with its causes.
-fn in_full(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
-    text
 }

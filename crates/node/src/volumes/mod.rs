@@ -15,8 +15,8 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{
-    ConfigMap, Container, PersistentVolume, PersistentVolumeClaim, Pod, Secret, ServiceAccount,
-    Volume,
+    ConfigMap, Container, EmptyDirVolumeSource, PersistentVolume, PersistentVolumeClaim, Pod,
+    Secret, ServiceAccount, Volume,
 };
 use kube::api::{Api, PostParams};
 use kube::{Client, ResourceExt};
@@ -109,8 +109,6 @@ pub struct Volumes {
 pub struct Mounted {
     /// Where each volume is, by its name.
     pub sources: BTreeMap<String, Source>,
-    /// Folders that are memory in the pod, and their size limits.
-    pub memory: BTreeMap<PathBuf, Option<u64>>,
     /// When the content should be looked at again.
     pub refresh_at: Option<Timestamp>,
     tokens: BTreeMap<TokenWish, (String, Timestamp)>,
@@ -202,7 +200,7 @@ impl Volumes {
                 };
                 mounted.sources.insert(volume.name.clone(), source);
             } else if !mounted.sources.contains_key(&volume.name) {
-                let source = self.place(pod, &namespace, volume, folder, mounted).await?;
+                let source = self.place(pod, &namespace, volume, folder).await?;
                 mounted.sources.insert(volume.name.clone(), source);
             }
         }
@@ -223,26 +221,15 @@ impl Volumes {
         namespace: &str,
         volume: &Volume,
         folder: &Path,
-        mounted: &mut Mounted,
     ) -> Result<Source, Error> {
         let plain = |path| Source {
             path,
             is_read_only: false,
             is_owned_by_pod: true,
         };
-        if let Some(empty) = &volume.empty_dir {
-            let path = folder.join("empty").join(&volume.name);
+        if volume.empty_dir.is_some() {
+            let path = empty_folder(folder, volume);
             open_folder(&path)?;
-            if empty.medium.as_deref() == Some("Memory") {
-                let limit = empty
-                    .size_limit
-                    .as_ref()
-                    .and_then(|limit| limit.0.parse::<Quantity>().ok());
-                let bytes = limit
-                    .and_then(|limit| u64::try_from(limit.as_bytes()).ok())
-                    .filter(|bytes| *bytes > 0);
-                mounted.memory.insert(path.clone(), bytes);
-            }
             return Ok(plain(path));
         }
         if let Some(host) = &volume.host_path {
@@ -277,7 +264,7 @@ impl Volumes {
         // A volume that names no source at all is an emptyDir.
         let value = serde_json::to_value(volume).unwrap_or_default();
         if value.as_object().is_some_and(|fields| fields.len() == 1) {
-            let path = folder.join("empty").join(&volume.name);
+            let path = empty_folder(folder, volume);
             open_folder(&path)?;
             return Ok(plain(path));
         }
@@ -368,6 +355,39 @@ impl Volumes {
             .unwrap_or(now);
         Ok((token, renew_at))
     }
+}
+
+/// The volumes of a pod that will be memory, with their limits, as [`Volumes::make`] finds them below `folder`: the pod's
+/// namespaces are made with them.
+pub fn memory_volumes(pod: &Pod, folder: &Path) -> BTreeMap<PathBuf, Option<u64>> {
+    let volumes = pod
+        .spec
+        .iter()
+        .flat_map(|spec| spec.volumes.iter().flatten());
+    volumes
+        .filter_map(|volume| {
+            let bytes = memory_size(volume.empty_dir.as_ref()?)?;
+            Some((empty_folder(folder, volume), bytes))
+        })
+        .collect()
+}
+
+fn empty_folder(folder: &Path, volume: &Volume) -> PathBuf {
+    folder.join("empty").join(&volume.name)
+}
+
+/// The limit of an emptyDir that is memory; none for one on disk.
+fn memory_size(empty: &EmptyDirVolumeSource) -> Option<Option<u64>> {
+    if empty.medium.as_deref() != Some("Memory") {
+        return None;
+    }
+    let limit = empty.size_limit.as_ref();
+    let limit = limit.and_then(|limit| limit.0.parse::<Quantity>().ok());
+    Some(
+        limit
+            .and_then(|limit| u64::try_from(limit.as_bytes()).ok())
+            .filter(|bytes| *bytes > 0),
+    )
 }
 
 /// The service account that a pod acts as.

@@ -127,6 +127,37 @@ impl Home {
         self.node().http()
     }
 
+    /// The same, and the holder killed with it.
+    pub async fn lose_node_and_holder(&mut self) {
+        let network = self
+            .node
+            .as_ref()
+            .and_then(Node::network)
+            .expect("a network");
+        let holder = network.holder().clone();
+        self.lose_node().await;
+        let record = self.data.path().join("node/network/holder.json");
+        let record: Value =
+            serde_json::from_slice(&std::fs::read(record).expect("a record")).expect("JSON");
+        let pid = i32::try_from(record["pid"].as_i64().expect("a number")).expect("a pid");
+        nix::sys::signal::kill(
+            nix::unistd::Pid::from_raw(pid),
+            nix::sys::signal::Signal::SIGKILL,
+        )
+        .expect("killed");
+        holder.ended().await.expect("ended");
+    }
+
+    /// Which network namespace is the node's.
+    pub fn network_namespace(&self) -> PathBuf {
+        let network = self
+            .node
+            .as_ref()
+            .and_then(Node::network)
+            .expect("a network");
+        std::fs::read_link(network.holder().namespace_paths().1).expect("a namespace")
+    }
+
     pub fn data(&self) -> &Path {
         self.data.path()
     }

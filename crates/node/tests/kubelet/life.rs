@@ -156,9 +156,31 @@ async fn a_pod_lives_on_while_no_server_runs_and_is_found_again() -> Result<()> 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_pod_keeps_its_network_when_the_holder_dies_with_the_server() -> Result<()> {
+    let mut home = Home::start().await?;
+    home.run("lasting", once("while :; do sleep 0.05; done"))
+        .await?;
+    let before = home.until_phase("lasting", "Running").await?;
+    let namespace = home.network_namespace();
+    home.lose_node_and_holder().await;
+    home.start_node().await?;
+    home.until_known("lasting").await?;
+    assert_eq!(home.network_namespace(), namespace);
+    let after = home.until_phase("lasting", "Running").await?;
+    assert_eq!(before["status"]["podIP"], after["status"]["podIP"]);
+    home.exec("lasting", &["true"]).await?;
+    home.end().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn pods_end_with_the_node_and_those_that_restart_come_back_with_their_volumes() -> Result<()>
 {
     let mut home = Home::start().await?;
+    // Has the first address, which the next node gives to somebody else.
+    home.run("earlier", once("true")).await?;
+    home.until_phase("earlier", "Succeeded").await?;
+    home.delete("earlier", 0).await?;
+    home.until_gone("earlier").await?;
     let mut container =
         shell("echo run >> /v/runs; cat /v/runs; trap 'exit 0' TERM; while :; do sleep 0.05; done");
     container["volumeMounts"] = json!([{"name": "v", "mountPath": "/v"}]);
@@ -174,6 +196,7 @@ async fn pods_end_with_the_node_and_those_that_restart_come_back_with_their_volu
     for name in ["stays", "step"] {
         home.until(name, "ready", is_ready).await?;
     }
+    let before = home.until("stays", "ready", is_ready).await?;
     while home.log("stays").await?.is_empty() {
         tokio::task::yield_now().await;
     }
@@ -182,10 +205,16 @@ async fn pods_end_with_the_node_and_those_that_restart_come_back_with_their_volu
     assert_eq!(step["status"]["reason"], "Terminated");
     home.until("stays", "ended", |pod| !is_ready(pod)).await?;
     home.start_node().await?;
-    home.until("stays", "back", |pod| {
-        is_ready(pod) && pod["status"]["containerStatuses"][0]["restartCount"] == 1
-    })
-    .await?;
+    let after = home
+        .until("stays", "back", |pod| {
+            is_ready(pod) && pod["status"]["containerStatuses"][0]["restartCount"] == 1
+        })
+        .await?;
+    assert_ne!(before["status"]["podIP"], after["status"]["podIP"]);
+    assert_eq!(
+        after["status"]["podIPs"],
+        json!([{"ip": after["status"]["podIP"]}])
+    );
     while home.log("stays").await? != "run\nrun\n" {
         tokio::task::yield_now().await;
     }

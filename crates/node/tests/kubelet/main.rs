@@ -2,12 +2,14 @@
 //! is real: API server, scheduler, kubelet, shims, namespaces.
 
 mod home;
+#[path = "../ordinary_user/mod.rs"]
+mod ordinary_user;
 
+mod again;
 mod archives;
 mod components;
 mod health;
 mod inside;
 mod life;
-mod owner;
 mod packages;
 mod streams;

@@ -2,9 +2,12 @@
 //! allows namespaces; where it does not, every test fails with the cause and the remedy.
 
 mod cluster;
+#[path = "../ordinary_user/mod.rs"]
+mod ordinary_user;
+
+mod again;
 mod leaving;
 mod life;
 mod names;
-mod ordinary_user;
 mod pods;
 mod services;

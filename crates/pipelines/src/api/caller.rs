@@ -165,12 +165,7 @@ fn named_caller(headers: &HeaderMap) -> Option<Caller> {
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let value = headers.get(http::header::AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, token) = value.split_once(' ')?;
-    scheme
-        .eq_ignore_ascii_case("bearer")
-        .then(|| token.trim())
-        .filter(|token| !token.is_empty())
+    objects::bearer_token(headers.get(http::header::AUTHORIZATION)?.to_str().ok()?)
 }
 
 impl ClusterAccess {
@@ -336,16 +331,6 @@ fn unreachable(action: &str, problem: &kube::Error) -> ApiError {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_bearer_token_is_read_whatever_the_case_of_its_scheme() {
-        let mut headers = HeaderMap::new();
-        assert_eq!(bearer(&headers), None);
-        headers.insert("authorization", "bEaReR abc".parse().unwrap());
-        assert_eq!(bearer(&headers), Some("abc"));
-        headers.insert("authorization", "Basic abc".parse().unwrap());
-        assert_eq!(bearer(&headers), None);
-    }
 
     #[test]
     fn the_named_user_needs_a_name() {

@@ -107,6 +107,7 @@ impl From<store::Error> for ApiError {
             Error::List(_) => Code::InvalidArgument,
             Error::Fenced(_) => Code::Unavailable,
             Error::Newer { .. }
+            | Error::Damaged { .. }
             | Error::Database(_)
             | Error::Corrupt { .. }
             | Error::File { .. } => {

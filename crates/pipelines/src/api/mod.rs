@@ -20,6 +20,7 @@ pub mod error;
 pub mod experiments;
 pub mod healthz;
 pub mod json;
+pub mod openapi;
 pub mod pipelines;
 pub mod router;
 pub mod runs;

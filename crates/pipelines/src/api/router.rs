@@ -7,7 +7,9 @@ use axum::response::Response;
 use axum::routing::{get, post};
 use http::Uri;
 
-use super::{Shared, absent, artifacts_api, auth, experiments, healthz, pipelines, runs, ui};
+use super::{
+    Shared, absent, artifacts_api, auth, experiments, healthz, openapi, pipelines, runs, ui,
+};
 
 /// Largest uploaded package.
 const UPLOAD_LIMIT_BYTES: usize = 33 * 1024 * 1024;
@@ -80,6 +82,7 @@ pub fn router(api: Shared) -> Router {
             "/runs/{run}/nodes/{node}/artifacts/{name}",
             get(artifacts_api::read::handle),
         )
+        .route("/openapi.json", get(openapi::handle))
         // Probes and old UIs.
         .route("/healthz", get(healthz::handle))
         .route("/auth", get(auth::handle))

@@ -282,6 +282,9 @@ impl Work {
             }
             self.settle(&report.run_id).await?;
         }
+        if recorded.is_some() {
+            tracing::debug!(pod = report.pod, "recorded");
+        }
         // Only now that the outcome is stored (or belongs to nobody any more) may the pod go.
         recorded.into_iter().for_each(|act| self.runner.act(act));
         Ok(())

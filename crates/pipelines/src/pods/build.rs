@@ -1,6 +1,6 @@
 //! The pod of a step. Pure.
 //!
-//! Inside it: the launcher in an emptyDir, put there by our own image; the artifact volume at the very path that the KFP
+//! Inside it: the launcher, from the artifact volume or put into an emptyDir by our own image; the artifact volume at the very path that the KFP
 //! executor derives from `minio://mlpipeline/…`, read-only but for the run's own folder; a token for this API.
 
 use k8s_openapi::api::core::v1::Pod;
@@ -78,29 +78,39 @@ pub fn build(step: &Step, target: &Target) -> Result<Pod, String> {
             "volumes": [],
         },
     });
+    let artifacts = artifacts_folder(step);
+    let lies_there = target.launcher.as_deref().filter(|_| artifacts.is_some());
     if is_wrapped {
         pod["metadata"]["annotations"][marks::REPORT] = step.report_uri().into();
-        pod["spec"]["initContainers"] = json!([{
-            "name": "launcher",
-            "image": target.image,
-            "imagePullPolicy": "IfNotPresent",
-            "command": ["kfctl", "launcher", "install", LAUNCHER_FOLDER],
-            "volumeMounts": [{"name": "launcher", "mountPath": LAUNCHER_FOLDER}],
-        }]);
+        // Even with nothing to install the list is there: shared folders are filled by init containers, too.
+        pod["spec"]["initContainers"] = match lies_there {
+            Some(_) => json!([]),
+            None => json!([{
+                "name": "launcher",
+                "image": target.image,
+                "imagePullPolicy": "IfNotPresent",
+                "command": ["kfctl", "launcher", "install", LAUNCHER_FOLDER],
+                "volumeMounts": [{"name": "launcher", "mountPath": LAUNCHER_FOLDER}],
+            }]),
+        };
         add_volume(
             &mut pod,
             json!({"name": "launcher", "emptyDir": {}}),
             &[json!({"mountPath": LAUNCHER_FOLDER})],
         );
     }
-    add_artifacts(&mut pod, step, target);
+    add_artifacts(&mut pod, artifacts, target);
+    if let (true, Some(file)) = (is_wrapped, lies_there) {
+        let mount = json!({"mountPath": format!("{LAUNCHER_FOLDER}/launch"), "subPath": file, "readOnly": true});
+        add_volume(&mut pod, artifacts_volume(target), &[mount]);
+    }
     let token = json!({"serviceAccountToken": {"audience": "pipelines.kubeflow.org", "expirationSeconds": 7200, "path": "token"}});
     add_volume(
         &mut pod,
         json!({"name": "pipelines-token", "projected": {"sources": [token]}}),
         &[json!({"mountPath": "/var/run/secrets/kubeflow/pipelines", "readOnly": true})],
     );
-    add_shared(&mut pod, step);
+    add_shared(&mut pod, step, lies_there);
     platform::apply(&mut pod, &step.platform)?;
     serde_json::from_value(pod).map_err(|problem| format!("its pod cannot be built: {problem}"))
 }
@@ -126,12 +136,22 @@ fn literal(text: &str) -> String {
     text.replace("$$", "$$$$")
 }
 
-fn add_artifacts(pod: &mut Value, step: &Step, target: &Target) {
-    let bucket = format!("{}/", artifacts::uri::DEFAULT_BUCKET);
-    let Some(folder) = step.run_folder.strip_prefix(&bucket) else {
+/// The run's own folder on the artifact volume; none where its artifacts lie elsewhere.
+fn artifacts_folder(step: &Step) -> Option<&str> {
+    step.run_folder
+        .strip_prefix(artifacts::uri::DEFAULT_BUCKET)?
+        .strip_prefix('/')
+}
+
+fn artifacts_volume(target: &Target) -> Value {
+    json!({"name": "artifacts", "persistentVolumeClaim": {"claimName": target.artifacts_claim}})
+}
+
+fn add_artifacts(pod: &mut Value, folder: Option<&str>, target: &Target) {
+    let Some(folder) = folder else {
         return;
     };
-    let volume = json!({"name": "artifacts", "persistentVolumeClaim": {"claimName": target.artifacts_claim}});
+    let volume = artifacts_volume(target);
     let mounts = [
         json!({"mountPath": ARTIFACTS_MOUNT, "readOnly": true}),
         json!({"mountPath": format!("{ARTIFACTS_MOUNT}/{folder}"), "subPath": folder}),
@@ -139,7 +159,8 @@ fn add_artifacts(pod: &mut Value, step: &Step, target: &Target) {
     add_volume(pod, volume, &mounts);
 }
 
-fn add_shared(pod: &mut Value, step: &Step) {
+/// `launcher`: where it lies on the artifact volume, if it does.
+fn add_shared(pod: &mut Value, step: &Step, launcher: Option<&str>) {
     if !step.shared_paths.is_empty() {
         let mounts: Vec<Value> = step
             .shared_paths
@@ -156,6 +177,13 @@ fn add_shared(pod: &mut Value, step: &Step) {
         let volume = json!({"name": "workspace", "persistentVolumeClaim": {"claimName": claims::workspace_claim(&step.run_resource_name)}});
         add_volume(pod, volume, &[json!({"mountPath": WORKSPACE_PATH})]);
     }
+    let program = format!("{LAUNCHER_FOLDER}/launch");
+    let brings_launcher = match launcher {
+        Some(file) => {
+            json!({"name": "artifacts", "mountPath": program, "subPath": file, "readOnly": true})
+        }
+        None => json!({"name": "launcher", "mountPath": LAUNCHER_FOLDER, "readOnly": true}),
+    };
     for path in &step.fills {
         // What the image has at a shared path would be hidden by the volume, so it is copied there before first use.
         let below = path.trim_start_matches('/');
@@ -164,9 +192,9 @@ fn add_shared(pod: &mut Value, step: &Step) {
             inits.push(json!({
                 "name": format!("fill-{}", inits.len()),
                 "image": step.image,
-                "command": [format!("{LAUNCHER_FOLDER}/launch"), "--fill", path, target],
+                "command": [program, "--fill", path, target],
                 "volumeMounts": [
-                    {"name": "launcher", "mountPath": LAUNCHER_FOLDER, "readOnly": true},
+                    brings_launcher,
                     {"name": "shared", "mountPath": target, "subPath": below},
                 ],
             }));
@@ -209,6 +237,7 @@ pub(super) mod tests {
             image: "ferroflow/kfctl:1".into(),
             service_account: "pipeline-runner".into(),
             artifacts_claim: "ferroflow-artifacts".into(),
+            launcher: None,
         }
     }
 
@@ -260,6 +289,39 @@ pub(super) mod tests {
     fn the_pod_of_a_step_is_what_the_contract_says() {
         let pod = serde_json::to_value(build(&step(), &target()).unwrap()).unwrap();
         insta::assert_json_snapshot!(pod);
+    }
+
+    #[test]
+    fn a_launcher_that_lies_on_the_artifact_volume_needs_no_init_container() {
+        let target = Target {
+            launcher: Some(".launcher/0123/launch".into()),
+            ..target()
+        };
+        let pod = serde_json::to_value(build(&step(), &target).unwrap()).unwrap();
+        let mount = json!({"name": "artifacts", "mountPath": "/kfp-launcher/launch", "subPath": ".launcher/0123/launch", "readOnly": true});
+        let has_it = |container: &Value| {
+            container["command"][0] == "/kfp-launcher/launch"
+                && container["volumeMounts"]
+                    .as_array()
+                    .unwrap()
+                    .contains(&mount)
+        };
+        assert!(has_it(&pod["spec"]["containers"][0]), "{pod:#}");
+        let inits = pod["spec"]["initContainers"].as_array().unwrap();
+        assert_eq!(inits.len(), 1, "only the one that fills /models");
+        assert!(has_it(&inits[0]), "{pod:#}");
+    }
+
+    #[test]
+    fn a_run_whose_artifacts_lie_elsewhere_has_the_launcher_installed() {
+        let target = Target {
+            launcher: Some(".launcher/0123/launch".into()),
+            ..target()
+        };
+        let mut step = step();
+        step.run_folder = "s3://bucket/r1".into();
+        let pod = serde_json::to_value(build(&step, &target).unwrap()).unwrap();
+        assert_eq!(pod["spec"]["initContainers"][0]["name"], "launcher");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use kube::api::LogParams;
 
 use crate::engine::Outcome;
 use crate::engine::step::Step;
+use crate::stamped_log::unstamp;
 
 /// Longest log that is kept whole; of a longer one the first part is.
 const LOG_LIMIT_BYTES: usize = 64 * 1024 * 1024;
@@ -26,7 +27,12 @@ pub async fn write_step(stores: &Stores, step: &Step) -> Result<(), String> {
     store
         .write(&key, Bytes::from(text))
         .await
-        .map_err(|problem| format!("the artifact volume cannot be written: {}", chain(&problem)))?;
+        .map_err(|problem| {
+            format!(
+                "the artifact volume cannot be written: {}",
+                objects::chain(&problem)
+            )
+        })?;
     if let artifacts::Store::Local(local) = store
         && let Ok((_, folder)) = stores.resolve(&step.run_folder)
     {
@@ -109,7 +115,7 @@ pub fn failure(cause: Option<&str>, exit_code: Option<i32>, tail: &[String]) -> 
     message
 }
 
-/// Keeps a pod's log under a URI; gives its last lines.
+/// Keeps a pod's log, each line with its time, under a URI; gives its last lines.
 pub async fn keep_log(
     pods: &Api<Pod>,
     pod: &str,
@@ -118,6 +124,7 @@ pub async fn keep_log(
 ) -> (Option<String>, Vec<String>) {
     let options = LogParams {
         container: Some("main".to_owned()),
+        timestamps: true,
         ..LogParams::default()
     };
     let Ok(stream) = pods.log_stream(pod, &options).await else {
@@ -152,18 +159,12 @@ pub async fn keep_log(
 
 fn last_lines(content: &[u8]) -> Vec<String> {
     let end = String::from_utf8_lossy(&content[content.len().saturating_sub(8192)..]).into_owned();
-    let lines: Vec<&str> = end.lines().filter(|line| !line.trim().is_empty()).collect();
-    lines[lines.len().saturating_sub(TAIL_LINES)..]
-        .iter()
-        .map(|line| (*line).to_owned())
-        .collect()
-}
-
-fn chain(problem: &dyn std::error::Error) -> String {
-    problem.source().map_or_else(
-        || problem.to_string(),
-        |cause| format!("{problem}: {cause}"),
-    )
+    let lines: Vec<String> = end
+        .lines()
+        .map(|line| String::from_utf8_lossy(&unstamp(line.as_bytes())).into_owned())
+        .filter(|line| !line.trim().is_empty())
+        .collect();
+    lines[lines.len().saturating_sub(TAIL_LINES)..].to_vec()
 }
 
 #[cfg(test)]

@@ -59,6 +59,8 @@ pub struct Target {
     pub service_account: String,
     /// Claim that holds the artifacts; steps mount it.
     pub artifacts_claim: String,
+    /// The launcher's file on that claim's volume. Without it an init container of our own image brings the launcher.
+    pub launcher: Option<String>,
 }
 
 /// Settings of the runner.
@@ -180,6 +182,7 @@ impl Pods {
     }
 
     async fn try_launch(&self, step: &Step) -> Result<(), String> {
+        tracing::debug!(pod = step.pod_name, "launching");
         // A report that is there already decides, even if its pod is long gone.
         if let Some(report) = ended::read_report(&self.0.stores, &step.report_uri()).await
             && self
@@ -200,7 +203,10 @@ impl Pods {
                 return Err("stopped before it began".to_owned());
             }
             match self.api().create(&PostParams::default(), &pod).await {
-                Ok(_) => break,
+                Ok(_) => {
+                    tracing::debug!(pod = step.pod_name, "pod made");
+                    break;
+                }
                 Err(kube::Error::Api(status))
                     if status.code == 409 && status.reason == "AlreadyExists" =>
                 {

@@ -103,6 +103,7 @@ impl Pods {
         {
             return;
         }
+        tracing::debug!(pod = about.pod, "end seen");
         let pods = self.clone();
         tokio::spawn(async move {
             let outcome = pods

@@ -72,6 +72,17 @@ mod tests {
     }
 
     #[test]
+    fn a_damaged_file_is_named_with_the_remedy_and_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("p.db");
+        let damage = "no database at all ".repeat(500);
+        std::fs::write(&path, &damage).unwrap();
+        let refusal = Store::open(&path).err().expect("opened").to_string();
+        assert!(refusal.contains("p.db is damaged; restore it"), "{refusal}");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), damage);
+    }
+
+    #[test]
     fn opening_twice_changes_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("p.db");

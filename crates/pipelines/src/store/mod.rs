@@ -19,6 +19,7 @@ mod migrate;
 pub mod pipeline;
 pub mod run;
 pub mod spec;
+mod tagged;
 pub mod task;
 pub mod version;
 
@@ -64,6 +65,17 @@ pub enum Error {
         found: i64,
         /// Ours.
         known: i64,
+    },
+    /// The file is broken.
+    #[error(
+        "the pipelines database {path} is damaged; restore it from a copy, or move it away to start without runs"
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite says.
+        #[source]
+        source: rusqlite::Error,
     },
     /// The database refused.
     #[error("the pipelines database failed")]
@@ -111,8 +123,18 @@ impl Store {
                 source,
             })?;
         }
-        let mut writer = connect(path, OpenFlags::default())?;
-        migrate::migrate(&mut writer, path)?;
+        let open = || {
+            let mut writer = connect(path, OpenFlags::default())?;
+            migrate::migrate(&mut writer, path)?;
+            Ok(writer)
+        };
+        let writer = open().map_err(|error| match error {
+            Error::Database(source) if is_damage(&source) => Error::Damaged {
+                path: path.to_owned(),
+                source,
+            },
+            error => error,
+        })?;
         let readers = (0..READERS)
             .map(|_| {
                 connect(
@@ -190,6 +212,14 @@ impl Store {
         }
         answer
     }
+}
+
+/// Whether SQLite says that the file itself is broken.
+fn is_damage(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(rusqlite::ErrorCode::NotADatabase | rusqlite::ErrorCode::DatabaseCorrupt)
+    )
 }
 
 fn connect(path: &Path, flags: OpenFlags) -> Result<Connection> {

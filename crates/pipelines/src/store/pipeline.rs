@@ -1,26 +1,31 @@
-//! Pipelines and the tags that pipelines and versions carry.
+//! Pipelines: names under which versions of a document are kept.
 
 use std::collections::BTreeMap;
 
 use rusqlite::{Connection, Row, Transaction, params};
 
 use super::list::{self, Compare, Condition, Page, Request};
-use super::{Error, Result, found, micros, timestamp, unique};
+use super::tagged::{Table, Tags, set_tags};
+use super::{Error, Result, micros, timestamp, unique};
 use crate::catalog::PipelineRecord;
 
-const COLUMNS: &str = "pipeline.id, pipeline.namespace, pipeline.name, pipeline.display_name, pipeline.description, pipeline.created_at";
-const KIND: list::Kind = list::Kind {
-    table: "pipeline",
-    keys: &[
-        ("pipeline_id", "id", Compare::Text),
-        ("id", "id", Compare::Text),
-        ("name", "name", Compare::Text),
-        ("display_name", "display_name", Compare::Text),
-        ("created_at", "created_at", Compare::Time),
-        ("description", "description", Compare::Text),
-        ("namespace", "namespace", Compare::Text),
-    ],
-    has_tags: true,
+static TABLE: Table<PipelineRecord> = Table {
+    kind: list::Kind {
+        table: "pipeline",
+        keys: &[
+            ("pipeline_id", "id", Compare::Text),
+            ("id", "id", Compare::Text),
+            ("name", "name", Compare::Text),
+            ("display_name", "display_name", Compare::Text),
+            ("created_at", "created_at", Compare::Time),
+            ("description", "description", Compare::Text),
+            ("namespace", "namespace", Compare::Text),
+        ],
+        has_tags: true,
+    },
+    title: "pipeline",
+    columns: "pipeline.id, pipeline.namespace, pipeline.name, pipeline.display_name, pipeline.description, pipeline.created_at",
+    read,
 };
 
 /// Adds a pipeline.
@@ -44,27 +49,17 @@ pub fn insert(tx: &Transaction<'_>, pipeline: &PipelineRecord) -> Result<()> {
 
 /// One pipeline.
 pub fn get(db: &Connection, id: &str) -> Result<PipelineRecord> {
-    let mut statement =
-        db.prepare_cached(&format!("SELECT {COLUMNS} FROM pipeline WHERE id = ?1"))?;
-    let pipeline = found(
-        "pipeline",
-        id,
-        statement.query_row([id], |row| Ok(read(row))),
-    )??;
-    with_tags(db, pipeline)
+    TABLE.get(db, id)
 }
 
 /// One pipeline by its unique name.
 pub fn get_by_name(db: &Connection, namespace: &str, name: &str) -> Result<PipelineRecord> {
-    let mut statement = db.prepare_cached(&format!(
-        "SELECT {COLUMNS} FROM pipeline WHERE namespace = ?1 AND name = ?2"
-    ))?;
-    let pipeline = found(
-        "pipeline",
+    TABLE.one(
+        db,
+        "WHERE namespace = ?1 AND name = ?2",
+        [namespace, name],
         name,
-        statement.query_row([namespace, name], |row| Ok(read(row))),
-    )??;
-    with_tags(db, pipeline)
+    )
 }
 
 /// One page.
@@ -76,17 +71,7 @@ pub fn list(
     let scope = namespace.map_or_else(Condition::default, |namespace| {
         Condition::default().equals("pipeline.namespace", namespace.to_owned())
     });
-    let page = list::page(db, &KIND, COLUMNS, scope, request, |_, _| Ok(None), read)?;
-    let items = page
-        .items
-        .into_iter()
-        .map(|pipeline| with_tags(db, pipeline))
-        .collect::<Result<_>>()?;
-    Ok(Page {
-        items,
-        total: page.total,
-        next_page_token: page.next_page_token,
-    })
+    TABLE.page(db, scope, request)
 }
 
 /// Changes what may be changed; what is not given stays.
@@ -94,16 +79,9 @@ pub fn update(
     tx: &Transaction<'_>,
     id: &str,
     display_name: Option<&str>,
-    tags: Option<&BTreeMap<String, String>>,
+    tags: Option<&Tags>,
 ) -> Result<()> {
-    get(tx, id)?;
-    if let Some(display_name) = display_name {
-        tx.execute(
-            "UPDATE pipeline SET display_name = ?2 WHERE id = ?1",
-            params![id, display_name],
-        )?;
-    }
-    tags.map_or(Ok(()), |tags| set_tags(tx, id, tags))
+    TABLE.update(tx, id, display_name, tags)
 }
 
 /// Removes a pipeline; its versions only when `cascade` says so.
@@ -123,31 +101,6 @@ pub fn delete(tx: &Transaction<'_>, id: &str, cascade: bool) -> Result<()> {
     tx.execute("DELETE FROM pipeline_version WHERE pipeline_id = ?1", [id])?;
     tx.execute("DELETE FROM pipeline WHERE id = ?1", [id])?;
     Ok(())
-}
-
-/// Replaces all tags of a pipeline or version.
-pub fn set_tags(tx: &Transaction<'_>, owner: &str, tags: &BTreeMap<String, String>) -> Result<()> {
-    tx.execute("DELETE FROM tag WHERE owner_id = ?1", [owner])?;
-    for (key, value) in tags {
-        tx.execute(
-            "INSERT INTO tag (owner_id, tag_key, tag_value) VALUES (?1, ?2, ?3)",
-            params![owner, key, value],
-        )?;
-    }
-    Ok(())
-}
-
-/// All tags of a pipeline or version.
-pub fn tags(db: &Connection, owner: &str) -> Result<BTreeMap<String, String>> {
-    let mut statement =
-        db.prepare_cached("SELECT tag_key, tag_value FROM tag WHERE owner_id = ?1")?;
-    let tags = statement.query_map([owner], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    Ok(tags.collect::<rusqlite::Result<_>>()?)
-}
-
-fn with_tags(db: &Connection, mut pipeline: PipelineRecord) -> Result<PipelineRecord> {
-    pipeline.tags = tags(db, &pipeline.id)?;
-    Ok(pipeline)
 }
 
 fn read(row: &Row<'_>) -> Result<PipelineRecord> {

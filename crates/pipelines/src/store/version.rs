@@ -5,25 +5,29 @@ use std::collections::BTreeMap;
 use rusqlite::{Connection, Row, Transaction, params};
 
 use super::list::{self, Compare, Condition, Page, Request};
-use super::pipeline::{set_tags, tags};
-use super::{Error, Result, found, micros, timestamp, unique};
+use super::tagged::{Table, Tags, set_tags};
+use super::{Error, Result, micros, timestamp, unique};
 use crate::catalog::VersionRecord;
 
-const COLUMNS: &str = "pipeline_version.id, pipeline_version.pipeline_id, pipeline_version.name, pipeline_version.display_name, pipeline_version.description, \
-    pipeline_version.code_source_url, pipeline_version.package_url, pipeline_version.spec_hash, pipeline_version.created_at";
-const KIND: list::Kind = list::Kind {
-    table: "pipeline_version",
-    keys: &[
-        ("pipeline_version_id", "id", Compare::Text),
-        ("id", "id", Compare::Text),
-        ("name", "name", Compare::Text),
-        ("display_name", "display_name", Compare::Text),
-        ("created_at", "created_at", Compare::Time),
-        ("description", "description", Compare::Text),
-        ("pipeline_spec", "spec_hash", Compare::Text),
-        ("status", "name", Compare::Text),
-    ],
-    has_tags: true,
+static TABLE: Table<VersionRecord> = Table {
+    kind: list::Kind {
+        table: "pipeline_version",
+        keys: &[
+            ("pipeline_version_id", "id", Compare::Text),
+            ("id", "id", Compare::Text),
+            ("name", "name", Compare::Text),
+            ("display_name", "display_name", Compare::Text),
+            ("created_at", "created_at", Compare::Time),
+            ("description", "description", Compare::Text),
+            ("pipeline_spec", "spec_hash", Compare::Text),
+            ("status", "name", Compare::Text),
+        ],
+        has_tags: true,
+    },
+    title: "pipeline version",
+    columns: "pipeline_version.id, pipeline_version.pipeline_id, pipeline_version.name, pipeline_version.display_name, pipeline_version.description, \
+        pipeline_version.code_source_url, pipeline_version.package_url, pipeline_version.spec_hash, pipeline_version.created_at",
+    read,
 };
 
 /// Adds a version.
@@ -52,42 +56,23 @@ pub fn insert(tx: &Transaction<'_>, version: &VersionRecord) -> Result<()> {
 
 /// One version; upstream's tests read it through any pipeline's id.
 pub fn get(db: &Connection, id: &str) -> Result<VersionRecord> {
-    let mut statement = db.prepare_cached(&format!(
-        "SELECT {COLUMNS} FROM pipeline_version WHERE id = ?1"
-    ))?;
-    let version = found(
-        "pipeline version",
-        id,
-        statement.query_row([id], |row| Ok(read(row))),
-    )??;
-    with_tags(db, version)
+    TABLE.get(db, id)
 }
 
 /// The newest version of a pipeline.
 pub fn latest(db: &Connection, pipeline_id: &str) -> Result<VersionRecord> {
-    let mut statement =
-        db.prepare_cached(&format!("SELECT {COLUMNS} FROM pipeline_version WHERE pipeline_id = ?1 ORDER BY created_at DESC, id DESC LIMIT 1"))?;
-    found(
-        "version of pipeline",
-        pipeline_id,
-        statement.query_row([pipeline_id], |row| Ok(read(row))),
-    )?
+    TABLE.one(
+        db,
+        "WHERE pipeline_id = ?1 ORDER BY created_at DESC, id DESC LIMIT 1",
+        [pipeline_id],
+        &format!("of pipeline {pipeline_id}"),
+    )
 }
 
 /// One page.
 pub fn list(db: &Connection, pipeline_id: &str, request: &Request) -> Result<Page<VersionRecord>> {
     let scope = Condition::default().equals("pipeline_version.pipeline_id", pipeline_id.to_owned());
-    let page = list::page(db, &KIND, COLUMNS, scope, request, |_, _| Ok(None), read)?;
-    let items = page
-        .items
-        .into_iter()
-        .map(|version| with_tags(db, version))
-        .collect::<Result<_>>()?;
-    Ok(Page {
-        items,
-        total: page.total,
-        next_page_token: page.next_page_token,
-    })
+    TABLE.page(db, scope, request)
 }
 
 /// Changes what may be changed; what is not given stays.
@@ -95,16 +80,9 @@ pub fn update(
     tx: &Transaction<'_>,
     id: &str,
     display_name: Option<&str>,
-    tags: Option<&BTreeMap<String, String>>,
+    tags: Option<&Tags>,
 ) -> Result<()> {
-    get(tx, id)?;
-    if let Some(display_name) = display_name {
-        tx.execute(
-            "UPDATE pipeline_version SET display_name = ?2 WHERE id = ?1",
-            params![id, display_name],
-        )?;
-    }
-    tags.map_or(Ok(()), |tags| set_tags(tx, id, tags))
+    TABLE.update(tx, id, display_name, tags)
 }
 
 /// Removes a version.
@@ -117,11 +95,6 @@ pub fn delete(tx: &Transaction<'_>, id: &str) -> Result<()> {
     }
     tx.execute("DELETE FROM tag WHERE owner_id = ?1", [id])?;
     Ok(())
-}
-
-fn with_tags(db: &Connection, mut version: VersionRecord) -> Result<VersionRecord> {
-    version.tags = tags(db, &version.id)?;
-    Ok(version)
 }
 
 fn read(row: &Row<'_>) -> Result<VersionRecord> {

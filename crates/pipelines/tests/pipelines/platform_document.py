@@ -6,7 +6,7 @@ from components import say
 
 @dsl.pipeline(name='kubernetes')
 def pipeline(secret: str = 'creds'):
-    claim = kubernetes.CreatePVC(pvc_name_suffix='-data', access_modes=['ReadWriteOnce'], size='1Gi', storage_class_name='')
+    claim = kubernetes.CreatePVC(pvc_name_suffix='-data', access_modes=['ReadWriteOnce'], size='1Gi')
     task = say(text='mounted')
     kubernetes.mount_pvc(task, pvc_name=claim.outputs['name'], mount_path='/data')
     kubernetes.use_secret_as_env(task, secret_name=secret, secret_key_to_env={'password': 'PASSWORD'})
@@ -23,4 +23,4 @@ def pipeline(secret: str = 'creds'):
 
 
 ARGUMENTS = {}
-EXPECTED = {'state': 'SUCCEEDED', 'simulated_only': True, 'outputs': {'root.say': {'Output': 'mounted'}}}
+EXPECTED = {'state': 'SUCCEEDED', 'outputs': {'root.say': {'Output': 'mounted'}}}

@@ -49,11 +49,16 @@ def check(host):
     assert client.get_pipeline_id(name) == pipeline.pipeline_id
     assert client.list_pipeline_versions(pipeline.pipeline_id).total_size == 3
     assert client.get_pipeline_version(pipeline.pipeline_id, by_id.pipeline_version_id).display_name == f'second-{suffix}'
+    assert [found.display_name for found in client.list_pipelines(page_size=1, sort_by='created_at desc').pipelines] == [name]
+    assert client.get_pipeline(pipeline.pipeline_id).description == 'about'
     refused(409, client.upload_pipeline, package, name)
+    refused(404, client.get_pipeline, str(uuid.uuid4()))
 
     experiment = client.create_experiment(f'exp-{suffix}', description='about')
     assert client.create_experiment(f'exp-{suffix}').experiment_id == experiment.experiment_id
     assert client.get_experiment(experiment_name=f'exp-{suffix}').experiment_id == experiment.experiment_id
+
+    assert experiment.experiment_id in [found.experiment_id for found in client.list_experiments(page_size=100).experiments]
 
     run = client.run_pipeline(experiment.experiment_id, 'by version', pipeline_id=pipeline.pipeline_id, version_id=by_id.pipeline_version_id, params={'a': 5})
     assert client.wait_for_run_completion(run.run_id, 300, sleep_duration=1).state == 'SUCCEEDED'

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
+use super::described;
 use super::server::Server;
 
 fn compiled() -> PathBuf {
@@ -37,6 +38,7 @@ async fn every_compiled_pipeline_runs_to_what_its_source_expects() {
                 expected["arguments"].clone(),
             )
             .await;
+        described::check("Run", &run);
         problems.extend(
             compare(&run, &expected)
                 .into_iter()
@@ -127,6 +129,7 @@ async fn a_second_run_takes_results_over_and_names_where_they_came_from() {
             .unwrap()
     };
     let cached = find(&second, "count-rows");
+    described::check("Run", &second);
     assert_eq!(cached["state"], "CACHED");
     assert_eq!(
         cached["status_metadata"]["custom_properties"]["cached_from"]["run_id"],

@@ -2,6 +2,7 @@
 //! expects of it, and the API keeps its promises.
 
 mod compiled;
+mod described;
 mod lists;
 mod played;
 mod runs;

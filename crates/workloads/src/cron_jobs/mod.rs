@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use crate::setup::Setup;
 use crate::templated::Templated;
+use crate::waking;
 use crate::watches::Watches;
 
 const IDENTITY: &str = "cronjob-controller";
@@ -41,18 +42,7 @@ pub fn start(setup: &mut Setup) {
             wake.add(Key::of(change.latest().as_ref()));
         }
     });
-    let wake = queue.clone();
-    watches.jobs.on_change(move |change| {
-        let job = change.latest();
-        if let Some(owner) =
-            owners::controller_of(job.as_ref()).filter(|owner| owner.kind == "CronJob")
-        {
-            wake.add(Key::new(
-                job.namespace().unwrap_or_default(),
-                owner.name.clone(),
-            ));
-        }
-    });
+    waking::owners_of(&watches.jobs, &queue, "CronJob", waking::nobody);
     let context = Arc::new(Context {
         writer: setup.writer(IDENTITY),
         recorder: setup.recorder(IDENTITY),
@@ -148,7 +138,7 @@ async fn create(
         Err(error) if write::is_namespace_terminating(&error) => Ok(None),
         Err(error) if write::is_already_exists(&error) => Ok(None),
         Err(error) => {
-            let message = format!("Error creating job: {}", control::informer::chain(&error));
+            let message = format!("Error creating job: {}", objects::chain(&error));
             context.recorder.warning(cron, "FailedCreate", message);
             Err(error)
         }

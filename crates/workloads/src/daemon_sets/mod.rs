@@ -17,6 +17,7 @@ use crate::pods::{claim, state};
 use crate::revisions::{self, HASH_LABEL, Owner};
 use crate::setup::Setup;
 use crate::templated::Templated;
+use crate::waking;
 use crate::watches::Watches;
 use plan::{ByNode, TOLERATED};
 
@@ -33,23 +34,8 @@ struct Context {
 pub fn start(setup: &mut Setup) {
     let queue = Arc::new(Queue::default());
     let watches = setup.watches.clone();
-    let wake = queue.clone();
-    watches
-        .daemon_sets
-        .on_change(move |change| wake.add(Key::of(change.latest().as_ref())));
-    let wake = queue.clone();
-    watches.pods.on_change(move |change| {
-        for pod in change.sides() {
-            if let Some(owner) =
-                owners::controller_of(pod.as_ref()).filter(|owner| owner.kind == "DaemonSet")
-            {
-                wake.add(Key::new(
-                    pod.namespace().unwrap_or_default(),
-                    owner.name.clone(),
-                ));
-            }
-        }
-    });
+    waking::themselves(&watches.daemon_sets, &queue);
+    waking::owners_of(&watches.pods, &queue, "DaemonSet", waking::nobody);
     let (wake, sets) = (queue.clone(), watches.daemon_sets.clone());
     watches.nodes.on_change(move |change| {
         let view = |node: &k8s_openapi::api::core::v1::Node| {
@@ -252,7 +238,7 @@ async fn create(
         }
         Err(error) if write::is_namespace_terminating(&error) => Ok(()),
         Err(error) => {
-            let message = format!("Error creating: {}", control::informer::chain(&error));
+            let message = format!("Error creating: {}", objects::chain(&error));
             context.recorder.warning(set, "FailedCreate", message);
             Err(error)
         }

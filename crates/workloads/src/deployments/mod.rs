@@ -17,6 +17,7 @@ use kube::ResourceExt;
 
 use crate::selector;
 use crate::setup::Setup;
+use crate::waking;
 use crate::watches::Watches;
 
 pub use rollout::resolve;
@@ -33,31 +34,23 @@ struct Context {
 pub fn start(setup: &mut Setup) {
     let queue = Arc::new(Queue::default());
     let watches = setup.watches.clone();
-    let wake = queue.clone();
-    watches
-        .deployments
-        .on_change(move |change| wake.add(Key::of(change.latest().as_ref())));
-    let (wake, deployments) = (queue.clone(), watches.deployments.clone());
-    watches.replica_sets.on_change(move |change| {
-        for set in change.sides() {
-            let namespace = set.namespace().unwrap_or_default();
-            if let Some(owner) = owners::controller_of(set.as_ref()) {
-                if owner.kind == "Deployment" {
-                    wake.add(Key::new(namespace, owner.name.clone()));
-                }
-            } else if change.new.is_some() {
-                for deployment in deployments.cache().in_namespace(&namespace) {
-                    if deployment
-                        .spec
-                        .as_ref()
-                        .is_some_and(|spec| selector::matches(&spec.selector, set.labels()))
-                    {
-                        wake.add(Key::of(deployment.as_ref()));
-                    }
-                }
-            }
-        }
-    });
+    waking::themselves(&watches.deployments, &queue);
+    let deployments = watches.deployments.clone();
+    waking::owners_of(
+        &watches.replica_sets,
+        &queue,
+        "Deployment",
+        move |namespace, set| {
+            let all = deployments.cache().in_namespace(namespace);
+            let selecting = all.iter().filter(|deployment| {
+                deployment
+                    .spec
+                    .as_ref()
+                    .is_some_and(|spec| selector::matches(&spec.selector, set.labels()))
+            });
+            selecting.map(|found| Key::of(found.as_ref())).collect()
+        },
+    );
     // A deployment that recreates waits for its last old pod to go.
     let (wake, sets) = (queue.clone(), watches.replica_sets.clone());
     watches.pods.on_change(move |change| {

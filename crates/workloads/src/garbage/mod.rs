@@ -98,7 +98,7 @@ async fn work(
                 }
             }
             Err(error) => {
-                tracing::debug!(error = %control::informer::chain(&error), "garbage collection will try to {look} again");
+                tracing::debug!(error = %objects::chain(&error), "garbage collection will try to {look} again");
                 known.queue.add_backoff(look.clone());
             }
         }

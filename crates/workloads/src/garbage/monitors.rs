@@ -237,7 +237,7 @@ async fn monitor(
                 first_list.notify_one();
             }
             Err(error) => {
-                tracing::debug!(resource = name.1, error = %control::informer::chain(&error), "watch of metadata broke off");
+                tracing::debug!(resource = name.1, error = %objects::chain(&error), "watch of metadata broke off");
                 // A resource that is on its way out must not hold the others up.
                 first_list.notify_one();
             }

@@ -51,7 +51,7 @@ pub async fn apply(
         held = status.clone();
         for pod in &plan.release {
             if let Err(error) = release(context, pod).await {
-                tracing::debug!(object = %pod.name_any(), error = %control::informer::chain(&error), "finalizer stays for now");
+                tracing::debug!(object = %pod.name_any(), error = %objects::chain(&error), "finalizer stays for now");
                 still_tracked.insert(pod.uid().unwrap_or_default());
             }
         }

@@ -21,6 +21,7 @@ use kube::ResourceExt;
 use crate::pods::claim;
 use crate::setup::Setup;
 use crate::templated::Templated;
+use crate::waking;
 use crate::watches::Watches;
 
 pub use verdict::is_finished;
@@ -44,27 +45,15 @@ struct Context {
 pub fn start(setup: &mut Setup) {
     let queue = Arc::new(Queue::default());
     let watches = setup.watches.clone();
-    let wake = queue.clone();
-    watches
-        .jobs
-        .on_change(move |change| wake.add(Key::of(change.latest().as_ref())));
-    let (wake, jobs) = (queue.clone(), watches.jobs.clone());
-    watches.pods.on_change(move |change| {
-        for pod in change.sides() {
-            let namespace = pod.namespace().unwrap_or_default();
-            if let Some(owner) = owners::controller_of(pod.as_ref()) {
-                if owner.kind == "Job" {
-                    wake.add(Key::new(namespace, owner.name.clone()));
-                }
-            } else if change.new.is_some() {
-                for job in jobs.cache().in_namespace(&namespace) {
-                    let wanted = job.spec.as_ref().and_then(|spec| spec.selector.as_ref());
-                    if wanted.is_some_and(|wanted| crate::selector::matches(wanted, pod.labels())) {
-                        wake.add(Key::of(job.as_ref()));
-                    }
-                }
-            }
-        }
+    waking::themselves(&watches.jobs, &queue);
+    let jobs = watches.jobs.clone();
+    waking::owners_of(&watches.pods, &queue, "Job", move |namespace, pod: &Pod| {
+        let all = jobs.cache().in_namespace(namespace);
+        let selecting = all.iter().filter(|job| {
+            let wanted = job.spec.as_ref().and_then(|spec| spec.selector.as_ref());
+            wanted.is_some_and(|wanted| crate::selector::matches(wanted, pod.labels()))
+        });
+        selecting.map(|job| Key::of(job.as_ref())).collect()
     });
     // Pods whose job is gone or over are let go.
     let orphans = Arc::new(Queue::default());

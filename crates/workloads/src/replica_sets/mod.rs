@@ -19,6 +19,7 @@ use crate::pods::create::slow_start;
 use crate::pods::{state, template};
 use crate::setup::Setup;
 use crate::templated::Templated;
+use crate::waking;
 use crate::watches::{BY_NODE, Watches};
 use source::Source;
 
@@ -47,22 +48,13 @@ fn start_for(setup: &mut Setup, name: &'static str, identity: &str, source: Sour
     let watches = setup.watches.clone();
     let wake = queue.clone();
     source.on_change(move |key| wake.add(key));
-    let (wake, owners_of) = (queue.clone(), source.clone());
-    watches.pods.on_change(move |change| {
-        let pod = change.latest();
-        let namespace = pod.namespace().unwrap_or_default();
-        for side in change.sides() {
-            if let Some(owner) = owners::controller_of(side.as_ref()) {
-                if owner.kind == owners_of.kind() {
-                    wake.add(Key::new(&namespace, owner.name.clone()));
-                }
-            } else if change.new.is_some() {
-                for key in owners_of.selecting(&namespace, pod.labels()) {
-                    wake.add(key);
-                }
-            }
-        }
-    });
+    let adopters = source.clone();
+    waking::owners_of(
+        &watches.pods,
+        &queue,
+        source.kind(),
+        move |namespace, pod: &Pod| adopters.selecting(namespace, pod.labels()),
+    );
     let context = Arc::new(Context {
         writer: setup.writer(identity),
         recorder: setup.recorder(identity),

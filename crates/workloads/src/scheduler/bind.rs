@@ -70,6 +70,7 @@ impl Binder {
             .create_subresource::<Pod>(&key, "binding", &body)
             .await
             .map_err(Error::Refused)?;
+        tracing::debug!(object = %key, node = placement.node, "bound");
         self.recorder.normal(
             pod,
             "Scheduled",

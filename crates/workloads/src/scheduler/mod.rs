@@ -276,7 +276,7 @@ impl Scheduler {
             };
             if let Err(error) = binder.bind(&pod, &placement, &waiting).await {
                 let key = Key::of(pod.as_ref());
-                tracing::warn!(object = %key, error = %control::informer::chain(&error), "binding of {key} failed");
+                tracing::warn!(object = %key, error = %objects::chain(&error), "binding of {key} failed");
                 drop(events.send(Event::BindingFailed(pod)));
             }
         });
@@ -288,7 +288,7 @@ impl Scheduler {
             let _permit = permits.acquire().await.ok();
             if let Err(error) = binder.report(&pod, reason, &message).await {
                 let key = Key::of(pod.as_ref());
-                tracing::warn!(object = %key, error = %control::informer::chain(&error), "status of {key} could not be written");
+                tracing::warn!(object = %key, error = %objects::chain(&error), "status of {key} could not be written");
             }
         });
     }

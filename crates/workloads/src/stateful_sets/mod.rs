@@ -15,6 +15,7 @@ use crate::pods::{claim, state};
 use crate::revisions::{self, HASH_LABEL, Owner};
 use crate::setup::Setup;
 use crate::templated::Templated;
+use crate::waking;
 use crate::watches::Watches;
 use plan::View;
 
@@ -30,27 +31,18 @@ struct Context {
 pub fn start(setup: &mut Setup) {
     let queue = Arc::new(Queue::default());
     let watches = setup.watches.clone();
-    let wake = queue.clone();
-    watches
-        .stateful_sets
-        .on_change(move |change| wake.add(Key::of(change.latest().as_ref())));
-    let (wake, sets) = (queue.clone(), watches.stateful_sets.clone());
-    watches.pods.on_change(move |change| {
-        for pod in change.sides() {
-            let namespace = pod.namespace().unwrap_or_default();
-            if let Some(owner) = owners::controller_of(pod.as_ref()) {
-                if owner.kind == "StatefulSet" {
-                    wake.add(Key::new(namespace, owner.name.clone()));
-                }
-            } else if change.new.is_some() {
-                for set in sets.cache().in_namespace(&namespace) {
-                    if plan::ordinal(&set, pod).is_some() {
-                        wake.add(Key::of(set.as_ref()));
-                    }
-                }
-            }
-        }
-    });
+    waking::themselves(&watches.stateful_sets, &queue);
+    let sets = watches.stateful_sets.clone();
+    waking::owners_of(
+        &watches.pods,
+        &queue,
+        "StatefulSet",
+        move |namespace, pod: &Pod| {
+            let all = sets.cache().in_namespace(namespace);
+            let numbering = all.iter().filter(|set| plan::ordinal(set, pod).is_some());
+            numbering.map(|set| Key::of(set.as_ref())).collect()
+        },
+    );
     let wake = queue.clone();
     watches.revisions.on_change(move |change| {
         if let Some(key) = revisions::owner_key(change.latest(), "StatefulSet") {
@@ -292,7 +284,7 @@ async fn create(
                 "create Pod {}-{number} in StatefulSet {} failed error: {}",
                 set.name_any(),
                 set.name_any(),
-                control::informer::chain(&error)
+                objects::chain(&error)
             );
             context.recorder.warning(set, "FailedCreate", message);
             Err(error)

@@ -397,10 +397,7 @@ async fn provision(
         }
         Err(error) if write::is_already_exists(&error) => Ok(()),
         Err(error) => {
-            let message = format!(
-                "Failed to provision volume: {}",
-                control::informer::chain(&error)
-            );
+            let message = format!("Failed to provision volume: {}", objects::chain(&error));
             context
                 .recorder
                 .warning(claim, "ProvisioningFailed", message);

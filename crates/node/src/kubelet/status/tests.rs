@@ -187,6 +187,22 @@ fn the_end_of_all_containers_ends_a_pod_that_never_restarts() {
 }
 
 #[test]
+fn a_deleted_pod_reaches_its_end_once_nothing_of_it_runs() {
+    let mut pod = pod(json!({"containers": [{"name": "a"}, {"name": "b"}]}));
+    let mut record = PodRecord::default();
+    assert_eq!(phase(&pod, &record), "Pending");
+    pod.metadata.deletion_timestamp = serde_json::from_value(json!("2026-01-01T00:00:00Z")).ok();
+    assert_eq!(phase(&pod, &record), "Failed", "it never began");
+    running(&mut record, "a");
+    assert_eq!(phase(&pod, &record), "Pending", "a still runs");
+    record.container_mut("a").finish(finished("a", 0));
+    record.container_mut("b").finish(finished("b", 0));
+    assert_eq!(phase(&pod, &record), "Succeeded");
+    record.container_mut("b").finish(finished("b", 143));
+    assert_eq!(phase(&pod, &record), "Failed");
+}
+
+#[test]
 fn a_crashing_container_waits_and_remembers_how_it_ended() {
     let pod = pod(json!({"containers": [{"name": "a"}]}));
     let mut record = PodRecord::default();

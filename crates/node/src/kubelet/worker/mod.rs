@@ -267,6 +267,8 @@ impl Worker {
             }
         }
         if plan.is_over {
+            // Whoever waits for the outcome need not wait for the namespaces to go as well.
+            self.publish().await;
             self.tear_down().await;
         } else if self.sandbox.is_some() {
             self.refresh_volumes(now).await;
@@ -357,14 +359,16 @@ impl Worker {
 
     async fn changed(&mut self, seen: ShimRecord) {
         let uid = self.uid();
-        let own = self.record.container_mut(&seen.name);
+        let own = self.record.container(&seen.name);
         if seen.attempt != own.restarts || !own.is_alive() {
             return;
         }
         let id = run_id(&uid, &seen.name, seen.attempt);
+        tracing::debug!(pod = self.pod.name_any(), container = seen.name, finished_at = ?seen.finished_at, "{} is {:?}", seen.name, seen.phase);
         match seen.phase {
             ContainerPhase::Starting => {}
             ContainerPhase::Running => {
+                let own = self.record.container_mut(&seen.name);
                 if !matches!(own.state, State::Starting) {
                     return;
                 }

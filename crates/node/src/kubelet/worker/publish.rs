@@ -38,19 +38,16 @@ impl Worker {
         if self.published.as_ref() == Some(&value) && !self.is_unpublished {
             return;
         }
-        if self.folder.path().exists()
-            && let Err(error) = self.folder.write(&self.uid(), &self.record)
-        {
-            tracing::error!(
-                error = &error as &dyn std::error::Error,
-                pod = self.pod.name_any(),
-                "writing a pod's record failed"
-            );
-        }
+        self.write_record();
         if self.is_gone {
             return;
         }
-        let patch = json!({"metadata": {"uid": self.uid()}, "status": value});
+        tracing::debug!(
+            pod = self.pod.name_any(),
+            phase = computed.phase,
+            "publishing"
+        );
+        let patch = patch(&self.uid(), &value);
         let answer = self
             .api()
             .patch_status(
@@ -59,6 +56,11 @@ impl Worker {
                 &Patch::Strategic(&patch),
             )
             .await;
+        tracing::debug!(
+            pod = self.pod.name_any(),
+            phase = computed.phase,
+            "published"
+        );
         self.is_unpublished = false;
         match answer {
             Ok(_) => self.published = Some(value),
@@ -71,6 +73,19 @@ impl Worker {
                 self.is_unpublished = true;
                 self.wake(seconds_after(Timestamp::now(), API_RETRY_S));
             }
+        }
+    }
+
+    /// Notes on disk what is known of the pod, for a server that comes after this one.
+    pub(super) fn write_record(&self) {
+        if self.folder.path().exists()
+            && let Err(error) = self.folder.write(&self.uid(), &self.record)
+        {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                pod = self.pod.name_any(),
+                "writing a pod's record failed"
+            );
         }
     }
 
@@ -143,6 +158,35 @@ impl Worker {
             &self.pod.namespace().unwrap_or_default(),
             &self.pod.name_any(),
             known,
+        );
+    }
+}
+
+/// The patch that makes a pod's status say this. Addresses are merged by what they are, so without a word the pod would
+/// keep those it had before the node restarted, and Services would lead to whoever has them now.
+fn patch(uid: &str, status: &Value) -> Value {
+    let mut patch = json!({"metadata": {"uid": uid}, "status": status});
+    for addresses in ["podIPs", "hostIPs"] {
+        if let Some(list) = patch["status"]
+            .get_mut(addresses)
+            .and_then(Value::as_array_mut)
+        {
+            list.insert(0, json!({"$patch": "replace"}));
+        }
+    }
+    patch
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_replace_those_of_before() {
+        let status = json!({"podIP": "10.1.0.3", "podIPs": [{"ip": "10.1.0.3"}]});
+        assert_eq!(
+            patch("u", &status)["status"],
+            json!({"podIP": "10.1.0.3", "podIPs": [{"$patch": "replace"}, {"ip": "10.1.0.3"}]})
         );
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::ResourceExt;
+use objects::chain;
 use tokio::sync::mpsc;
 
 use super::{Message, Worker};
@@ -16,6 +17,7 @@ use crate::kubelet::record::{PodRecord, State, app_containers, init_containers, 
 use crate::kubelet::spec;
 use crate::kubelet::watch::is_built_in;
 use crate::shim::{self, Adopted, ContainerPhase, NodeNamespaces, PodSpec};
+use crate::volumes::{self, Mounted};
 
 /// Where a pod's containers run.
 #[derive(Debug, Clone)]
@@ -202,19 +204,28 @@ impl Worker {
             .address()
             .map_err(|error| (SANDBOX, format!("Failed to create pod sandbox: {error}")))?;
         self.record.pod_ip = Some(ip.into());
-        let (pod, node) = (self.pod.clone(), self.ctx.node.clone());
-        let volumes = self.ctx.volumes.clone();
-        volumes
-            .make(
-                &pod,
-                &self.folder.volumes(),
-                Some(ip.into()),
-                &node,
-                &mut self.mounted,
-            )
-            .await
-            .map_err(|error| ("FailedMount", chain(&error)))?;
-        let sandbox = if is_built_in(&self.pod) {
+        let is_built_in = is_built_in(&self.pod);
+        let mut mounted = std::mem::take(&mut self.mounted);
+        // What is asked of the API and what is asked of the kernel do not wait for each other. A try after a failure asks
+        // the API first: a volume that cannot be made should not cost a shim each time.
+        let (made, shim) = if is_built_in || self.set_up_after.is_some() {
+            (self.make_volumes(ip, &mut mounted).await, None)
+        } else {
+            let volumes = self.make_volumes(ip, &mut mounted);
+            let (made, shim) = tokio::join!(volumes, self.start_shim(ip));
+            (made, Some(shim))
+        };
+        self.mounted = mounted;
+        if let Err(error) = made {
+            if let Some(Ok(pod)) = shim {
+                let _ = pod.shutdown().await;
+                if let Some(network) = &self.ctx.network {
+                    let _ = network.detach_pod(ip).await;
+                }
+            }
+            return Err(("FailedMount", chain(&error)));
+        }
+        let sandbox = if is_built_in {
             if let Some(network) = &self.ctx.network {
                 network
                     .add_builtin(ip)
@@ -232,10 +243,12 @@ impl Worker {
             });
             Sandbox::Tasks(Tasks::new(changes))
         } else {
-            let pod = self
-                .start_shim(ip)
-                .await
-                .map_err(|error| (SANDBOX, format!("Failed to create pod sandbox: {error}")))?;
+            let shim = match shim {
+                Some(shim) => shim,
+                None => self.start_shim(ip).await,
+            };
+            let pod =
+                shim.map_err(|error| (SANDBOX, format!("Failed to create pod sandbox: {error}")))?;
             self.follow(&pod);
             Sandbox::Processes(pod)
         };
@@ -258,6 +271,20 @@ impl Worker {
             }
             (Some(network), _) => network.allocate().map_err(|error| chain(&error)),
         }
+    }
+
+    async fn make_volumes(
+        &self,
+        ip: Ipv4Addr,
+        mounted: &mut Mounted,
+    ) -> Result<(), volumes::Error> {
+        let (volumes, folder) = (&self.ctx.volumes, self.folder.volumes());
+        let node = &self.ctx.node;
+        volumes
+            .make(&self.pod, &folder, Some(ip.into()), node, mounted)
+            .await?;
+        tracing::debug!(pod = self.pod.name_any(), "volumes made");
+        Ok(())
     }
 
     async fn start_shim(&self, ip: Ipv4Addr) -> Result<shim::Pod, String> {
@@ -287,7 +314,7 @@ impl Worker {
             share_process_namespace: spec.and_then(|spec| spec.share_process_namespace)
                 == Some(true),
             shm_size_bytes: 64 << 20,
-            memory_volumes: self.mounted.memory.clone(),
+            memory_volumes: volumes::memory_volumes(&self.pod, &self.folder.volumes()),
             hosts_file: spec::hosts_file(&self.pod, Some(ip.into()), &ctx.domain),
             resolv_conf: spec::resolv_conf(&self.pod, &layout, &ctx.domain),
             sysctls,
@@ -305,6 +332,7 @@ impl Worker {
         let pod = shim::start(&ctx.exe, &wanted)
             .await
             .map_err(|error| chain(&error))?;
+        tracing::debug!(pod = self.pod.name_any(), "namespaces made");
         let connected = async {
             let (Some(network), Some(pid)) = (&ctx.network, pod.namespace_pid()) else {
                 return Ok(());
@@ -319,7 +347,10 @@ impl Worker {
                 .map_err(|error| chain(&error))
         };
         match connected.await {
-            Ok(()) => Ok(pod),
+            Ok(()) => {
+                tracing::debug!(pod = self.pod.name_any(), "network attached");
+                Ok(pod)
+            }
             Err(error) => {
                 let _ = pod.shutdown().await;
                 Err(error)
@@ -431,6 +462,8 @@ impl Worker {
                 "clearing a pod's folder failed"
             );
         }
+        // The status was told before; that nothing is left to take down is news to the record alone.
+        self.write_record();
         self.mounted = Default::default();
         self.is_torn_down = true;
     }
@@ -461,19 +494,4 @@ impl Worker {
             network.release(ip);
         }
     }
-}
-
-/// An error with all its causes, for events.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.ends_with(&more) {
-            text.push_str(": ");
-            text.push_str(&more);
-        }
-        cause = error.source();
-    }
-    text
 }

@@ -12,10 +12,11 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, Pod};
 use kube::ResourceExt;
+use objects::chain;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::sandbox::{Sandbox, chain};
+use super::sandbox::Sandbox;
 use super::{Message, Worker};
 use crate::builtin::{PodContext, TaskSpec, Tasks};
 use crate::env;
@@ -100,10 +101,21 @@ impl Job {
             None => Err(Failure::CalledOff),
             Some(prepared) => prepared,
         };
+        let name = &self.container.name;
+        tracing::debug!(
+            pod = self.pod.name_any(),
+            container = name,
+            "{name} prepared"
+        );
         let started = match prepared {
             Ok(ready) => self.launch(ready).await,
             Err(failure) => Err(failure),
         };
+        tracing::debug!(
+            pod = self.pod.name_any(),
+            container = name,
+            "{name} started"
+        );
         if let Err(failure) = started {
             let container = self.container.name.clone();
             let _ = self.messages.send(Message::StartFailed {

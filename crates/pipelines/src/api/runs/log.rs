@@ -3,7 +3,7 @@
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse as _, Response};
-use futures::{AsyncBufReadExt as _, TryStreamExt as _};
+use futures::TryStreamExt as _;
 use http::header::CONTENT_TYPE;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api as KubeApi;
@@ -11,6 +11,7 @@ use kube::api::LogParams;
 use serde::Deserialize;
 
 use crate::api::{Api, ApiError, Caller, Shared};
+use crate::stamped_log::{lines, unstamped};
 use crate::store;
 use crate::task::{Attempt, Task};
 
@@ -18,12 +19,15 @@ use crate::task::{Attempt, Task};
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Options {
-    follow: bool,
+    /// Goes on until the container ends.
+    pub follow: bool,
     /// Number of the attempt; the last one when absent.
-    attempt: Option<u32>,
+    pub attempt: Option<u32>,
+    /// Each line begins with its time.
+    pub timestamps: bool,
 }
 
-/// `GET /runs/{run}/tasks/{task}/log?follow=&attempt=`; the task by id, key or display name.
+/// `GET /runs/{run}/tasks/{task}/log?follow=&attempt=&timestamps=`; the task by id, key or display name.
 pub async fn handle(
     State(api): State<Shared>,
     caller: Caller,
@@ -53,7 +57,7 @@ pub async fn handle(
         None => task.current_attempt(),
     };
     match attempt {
-        Some(attempt) => answer(&api, attempt, options.follow).await,
+        Some(attempt) => answer(&api, attempt, &options).await,
         None => Ok(plain(Body::from(no_attempt(task)))),
     }
 }
@@ -75,7 +79,7 @@ pub async fn by_pod(
         .flat_map(|task| &task.attempts)
         .find(|attempt| attempt.pod == pod);
     match attempt {
-        Some(attempt) => answer(&api, attempt, options.follow).await,
+        Some(attempt) => answer(&api, attempt, &options).await,
         None => Err(store::Error::NotFound {
             kind: "pod",
             id: pod,
@@ -85,11 +89,15 @@ pub async fn by_pod(
 }
 
 /// The log of one attempt.
-pub async fn answer(api: &Api, attempt: &Attempt, follow: bool) -> Result<Response, ApiError> {
+pub async fn answer(api: &Api, attempt: &Attempt, options: &Options) -> Result<Response, ApiError> {
     if let Some(uri) = &attempt.log {
         let (store, key) = api.stores.resolve(uri)?;
         match store.read(&key).await {
-            Ok(content) => return Ok(plain(Body::from_stream(content))),
+            Ok(content) if options.timestamps => return Ok(plain(Body::from_stream(content))),
+            Ok(content) => {
+                let content = content.map_err(std::io::Error::other).into_async_read();
+                return Ok(plain(Body::from_stream(unstamped(content))));
+            }
             // Just ended: the copy is being made, and the pod is still there.
             Err(artifacts::Error::NotFound(_)) => {}
             Err(problem) => return Err(problem.into()),
@@ -99,16 +107,14 @@ pub async fn answer(api: &Api, attempt: &Attempt, follow: bool) -> Result<Respon
         return Ok(plain(Body::empty()));
     };
     let pods: KubeApi<Pod> = KubeApi::namespaced(client.clone(), &api.namespace);
-    let options = LogParams {
-        follow,
+    let wanted = LogParams {
+        follow: options.follow,
         container: Some("main".to_owned()),
+        timestamps: options.timestamps,
         ..LogParams::default()
     };
-    match pods.log_stream(&attempt.pod, &options).await {
-        Ok(log) => {
-            let lines = log.lines().map_ok(|line| line + "\n");
-            Ok(plain(Body::from_stream(lines)))
-        }
+    match pods.log_stream(&attempt.pod, &wanted).await {
+        Ok(log) => Ok(plain(Body::from_stream(lines(log)))),
         // Not begun yet, or gone without a trace: an empty log is the truth.
         Err(kube::Error::Api(status)) if matches!(status.code, 400 | 404) => {
             Ok(plain(Body::empty()))
@@ -129,7 +135,10 @@ fn no_attempt(task: &Task) -> String {
             "this step did not run: its outputs were taken over from task {} of run {}\n",
             origin.task_id, origin.run_id
         ),
-        (None, Some(message)) => format!("this step did not run: {message}\n"),
+        (None, Some(message)) => format!(
+            "this step did not run: {}\n",
+            message.trim_start_matches("not run: ")
+        ),
         (None, None) => String::new(),
     }
 }

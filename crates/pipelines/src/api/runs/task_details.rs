@@ -47,7 +47,10 @@ fn detail(task: &Task, all: &[Task]) -> Value {
         .text("run_id", &task.run_id)
         .text("task_id", &task.id)
         .text("display_name", &task.display_name)
-        .time("create_time", Some(task.created_at))
+        .time(
+            "create_time",
+            Some(task.ready_at.unwrap_or(task.created_at)),
+        )
         .time("start_time", task.started_at)
         .time("end_time", task.ended_at)
         .value("executor_detail", executor)

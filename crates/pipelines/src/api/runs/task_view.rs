@@ -63,7 +63,10 @@ pub fn view(task: &Task, others: &[Task]) -> Value {
             "cache_fingerprint",
             task.fingerprint.as_deref().unwrap_or_default(),
         )
-        .time("create_time", Some(task.created_at))
+        .time(
+            "create_time",
+            Some(task.ready_at.unwrap_or(task.created_at)),
+        )
         .time("start_time", task.started_at)
         .time("end_time", task.ended_at)
         .text("state", task.state.as_str())

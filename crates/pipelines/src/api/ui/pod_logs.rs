@@ -36,7 +36,13 @@ pub async fn handle(
         .flat_map(|task| &task.attempts)
         .find(|attempt| attempt.pod == options.podname);
     match attempt {
-        Some(attempt) => log::answer(&api, attempt, options.follow).await,
+        Some(attempt) => {
+            let wanted = log::Options {
+                follow: options.follow,
+                ..log::Options::default()
+            };
+            log::answer(&api, attempt, &wanted).await
+        }
         None => Err(store::Error::NotFound {
             kind: "pod",
             id: options.podname,

@@ -154,6 +154,7 @@ impl Machine {
 
     fn begin(&mut self, dag: &Dag, key: &str, child: &str, now: Timestamp) {
         let entry = &dag.tasks[key];
+        self.edit(child).ready_at = Some(now);
         let task = self.tasks[child].clone();
         let pipeline = Arc::clone(&self.pipeline);
         let component = component_of(&pipeline, &task);
@@ -198,6 +199,7 @@ impl Machine {
     /// Begins a task (or iteration) whose inputs are resolved.
     pub(super) fn begin_component(&mut self, id: &str, now: Timestamp) {
         let pipeline = Arc::clone(&self.pipeline);
+        self.edit(id).ready_at.get_or_insert(now);
         let component = component_of(&pipeline, &self.tasks[id]);
         if component.dag.is_some() {
             self.edit(id).enter(State::Running, now, None);

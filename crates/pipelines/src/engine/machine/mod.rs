@@ -520,6 +520,7 @@ impl Machine {
             }],
             message: None,
             created_at: now,
+            ready_at: None,
             started_at: None,
             ended_at: None,
             inputs: crate::artifact::Bindings::default(),

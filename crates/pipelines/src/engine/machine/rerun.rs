@@ -109,6 +109,7 @@ impl Machine {
         task.cached_from = None;
         task.fingerprint = None;
         task.is_omitted = false;
+        task.ready_at = None;
         task.started_at = None;
         task.enter(State::Pending, now, Some("retried".to_owned()));
     }

@@ -28,6 +28,33 @@ fn tasks_run_after_what_they_name_and_what_they_use() {
 }
 
 #[test]
+fn a_task_counts_as_created_when_its_turn_comes() {
+    let mut sim = Sim::new(&pipeline(
+        "",
+        r"
+      first: {componentRef: {name: comp-a}}
+      second: {componentRef: {name: comp-a}, dependentTasks: [first]}
+      third: {componentRef: {name: comp-a}, dependentTasks: [second]}
+",
+    ));
+    let begun = sim.now;
+    assert_eq!(sim.task("root.first").ready_at, Some(begun));
+    assert_eq!(sim.task("root.second").ready_at, None, "it waits");
+    sim.wait(5);
+    let turn = sim.now;
+    sim.succeed("first", json!({}));
+    assert_eq!(sim.task("root.second").ready_at, Some(turn));
+    sim.wait(5);
+    sim.fail("second");
+    assert_eq!(sim.task("root.second").ready_at, Some(turn));
+    assert_eq!(
+        sim.task("root.third").ready_at,
+        Some(sim.now),
+        "it was decided that it never runs"
+    );
+}
+
+#[test]
 fn a_failure_stops_what_has_not_begun_and_lets_what_runs_come_to_its_end() {
     let mut sim = Sim::new(&pipeline(
         "",
