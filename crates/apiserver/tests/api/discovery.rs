@@ -120,6 +120,36 @@ async fn schemas_are_published_for_built_in_and_custom_kinds() {
     }
 }
 
+/// The schema without its descriptions.
+fn without_words(schema: &serde_json::Value) -> serde_json::Value {
+    match schema {
+        serde_json::Value::Object(fields) => fields
+            .iter()
+            .filter(|(key, value)| *key != "description" || !value.is_string())
+            .map(|(key, value)| (key.clone(), without_words(value)))
+            .collect(),
+        serde_json::Value::Array(items) => items.iter().map(without_words).collect(),
+        other => other.clone(),
+    }
+}
+
+/// The pages' types of Kubernetes kinds are generated from this copy (`web/scripts/types.mjs`).
+#[tokio::test]
+async fn the_copy_that_the_pages_are_made_from_is_what_the_server_says() {
+    let server = Server::start().await;
+    let copy = include_str!("../../../../web/schemas/kubernetes.json");
+    let copy: serde_json::Value = serde_json::from_str(copy).unwrap();
+    let document = server.get("/openapi/v3/api/v1").await.expect(200);
+    let copied = copy["components"]["schemas"].as_object().unwrap();
+    assert!(copied.contains_key("io.k8s.api.core.v1.Pod"));
+    for (name, schema) in copied {
+        assert!(
+            &without_words(&document["components"]["schemas"][name]) == schema,
+            "web/schemas/kubernetes.json is stale at {name}: run `npm run schemas` in web/ against a running platform"
+        );
+    }
+}
+
 /// The fields of a protobuf message that hold text or messages.
 fn fields(mut bytes: &[u8]) -> Vec<(u64, &[u8])> {
     fn varint(bytes: &mut &[u8]) -> u64 {
@@ -161,6 +191,7 @@ fn field(message: &[u8], number: u64) -> &[u8] {
 
 #[tokio::test]
 async fn the_older_document_says_the_same_as_json_and_as_protobuf() {
+    use http_body_util::BodyExt;
     let server = Server::start().await;
     server
         .post(
@@ -256,35 +287,6 @@ async fn the_older_document_says_the_same_as_json_and_as_protobuf() {
     assert_eq!(names, definitions.keys().collect::<Vec<_>>());
     assert_eq!(merge_key.as_deref(), Some(&b"\"name\""[..]));
     assert_eq!(ask(&tag).await.status(), 304);
-
-/// The schema without its descriptions.
-fn without_words(schema: &serde_json::Value) -> serde_json::Value {
-    match schema {
-        serde_json::Value::Object(fields) => fields
-            .iter()
-            .filter(|(key, value)| *key != "description" || !value.is_string())
-            .map(|(key, value)| (key.clone(), without_words(value)))
-            .collect(),
-        serde_json::Value::Array(items) => items.iter().map(without_words).collect(),
-        other => other.clone(),
-    }
-}
-
-/// The pages' types of Kubernetes kinds are generated from this copy (`web/scripts/types.mjs`).
-#[tokio::test]
-async fn the_copy_that_the_pages_are_made_from_is_what_the_server_says() {
-    let server = Server::start().await;
-    let copy = include_str!("../../../../web/schemas/kubernetes.json");
-    let copy: serde_json::Value = serde_json::from_str(copy).unwrap();
-    let document = server.get("/openapi/v3/api/v1").await.expect(200);
-    let copied = copy["components"]["schemas"].as_object().unwrap();
-    assert!(copied.contains_key("io.k8s.api.core.v1.Pod"));
-    for (name, schema) in copied {
-        assert!(
-            &without_words(&document["components"]["schemas"][name]) == schema,
-            "web/schemas/kubernetes.json is stale at {name}: run `npm run schemas` in web/ against a running platform"
-        );
-    }
 }
 
 #[tokio::test]
