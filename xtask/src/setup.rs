@@ -159,9 +159,9 @@ pub fn node_packages() -> Result<()> {
     )
 }
 
-/// Every kubectl from 1.30 on that this machine has; one is built from its Go module where there is none.
+/// Every kubectl from 1.27 on that this machine has; one is built from its Go module where there is none.
 pub fn kubectl() -> Result<Vec<PathBuf>> {
-    kubectl_from(30)
+    kubectl_from(27)
 }
 
 /// Every kubectl from 1.`oldest` on that this machine has; one is built where there is none.
