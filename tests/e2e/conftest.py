@@ -1,4 +1,5 @@
-"""One platform for the whole suite, started from the shipped binary on a temporary folder and free ports."""
+"""One home for the whole suite: the shipped binary on a temporary folder and free ports, or, with
+FERROFLOW_KUBECONFIG, the cluster that it leads to. Tests of the first alone carry the mark `one_machine`."""
 
 import json
 import os
@@ -12,6 +13,7 @@ import time
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[2]
+CLUSTER = os.environ.get("FERROFLOW_KUBECONFIG")
 KFCTL = pathlib.Path(os.environ.get("FERROFLOW_KFCTL", "target/debug/kfctl")).absolute()
 
 
@@ -82,8 +84,31 @@ class Platform:
         return done.stdout if check else done.stdout + done.stderr
 
 
+class Cluster(Platform):
+    """A Kubernetes that was there before and stays."""
+
+    @property
+    def kubeconfig(self) -> pathlib.Path:
+        return pathlib.Path(CLUSTER)
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "one_machine: a test of the home on one machine itself, or of what is only installed there")
+
+
+def pytest_collection_modifyitems(items):
+    if CLUSTER:
+        for item in items:
+            if item.get_closest_marker("one_machine"):
+                item.add_marker(pytest.mark.skip(reason="tests the home on one machine"))
+
+
 @pytest.fixture(scope="session")
 def platform():
+    if CLUSTER:
+        with tempfile.TemporaryDirectory(prefix="ferroflow-e2e-") as folder:
+            yield Cluster(pathlib.Path(folder))
+        return
     folder = pathlib.Path(tempfile.mkdtemp(prefix="ferroflow-e2e-"))
     platform = Platform(folder, "--gpu-fallback=cpu", "--memory-fallback=clamp")
     platform.up()

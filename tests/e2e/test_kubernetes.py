@@ -4,6 +4,8 @@ import json
 import os
 import time
 
+import pytest
+
 
 def test_the_python_client_creates_watches_and_deletes(platform):
     from kubernetes import client, config, watch
@@ -88,6 +90,7 @@ print('bounded')
     assert run_pod(platform, "bounded", script) == ("Succeeded", "bounded\n")
 
 
+@pytest.mark.one_machine
 def test_a_gpu_that_is_not_there_is_said_with_the_remedy(tmp_path_factory):
     from conftest import Platform
 

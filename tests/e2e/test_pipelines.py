@@ -11,6 +11,9 @@ import pytest
 from conftest import ROOT, until
 from kfp import dsl
 
+# Pipelines is installed on one machine alone.
+pytestmark = pytest.mark.one_machine
+
 GUIDE = ROOT / "examples/guide"
 
 
@@ -86,7 +89,7 @@ def test_the_guides_pipeline_runs_on_real_text(platform):
     for step in ["preprocess", "train", "validate"]:
         platform.kfctl("image", "add", f"{step}:latest", GUIDE / step, "--requirements", GUIDE / step / "requirements.txt")
     corpus = ROOT / "crates/objects"
-    done = platform.kfctl("run", GUIDE / "pipeline.py", "--mount", f"{corpus}:/data/raw", "--follow")
+    done = platform.kfctl("run", GUIDE / "pipeline.py", "--mount", f"{corpus}:/data/raw", "--follow", timeout=290)
     assert "succeeded after" in done.stdout
     log = platform.kfctl("logs", "last", "validate").stdout
     report = json.loads(next(line for line in log.splitlines() if line.startswith("{")))

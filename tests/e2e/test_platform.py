@@ -7,7 +7,10 @@ import socket
 import stat
 import time
 
+import pytest
 from conftest import Platform
+
+pytestmark = pytest.mark.one_machine
 
 
 def test_every_component_is_a_ready_pod_with_a_log(platform):

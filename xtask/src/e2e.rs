@@ -1,5 +1,8 @@
 //! The end-to-end suite: the built binary, real clients, a real browser.
 
+use std::path::Path;
+use std::process::Command;
+
 use anyhow::{Context, Result};
 
 use crate::{paths, setup, step, web};
@@ -19,6 +22,41 @@ pub struct Args {
     /// Leave the browser test out.
     #[arg(long)]
     no_browser: bool,
+}
+
+/// Runs `tests/e2e` against the cluster of `kubeconfig`.
+pub fn on_a_cluster(kubeconfig: &Path, filter: Option<&str>) -> Result<()> {
+    let kubectl = std::env::join_paths(setup::kubectl()?).context("list the kubectl binaries")?;
+    let mut pytest = pytest();
+    pytest
+        .env("FERROFLOW_KUBECONFIG", kubeconfig)
+        .env("FERROFLOW_KUBECTL", &kubectl);
+    // The other files were written for one machine; a filter picks from them too.
+    match filter {
+        None => pytest.arg("tests/e2e/test_kubernetes.py"),
+        Some(filter) => pytest.args([
+            "tests/e2e",
+            "--ignore=tests/e2e/test_installing.py",
+            "-k",
+            filter,
+        ]),
+    };
+    step::run("end-to-end tests on a real Kubernetes", &mut pytest)
+}
+
+fn pytest() -> Command {
+    let mut pytest = step::command(paths::venv_bin("python"));
+    pytest
+        .args([
+            "-m",
+            "pytest",
+            "-q",
+            "--timeout=300",
+            "-p",
+            "no:cacheprovider",
+        ])
+        .env("PYTHONDONTWRITEBYTECODE", "1");
+    pytest
 }
 
 /// Builds the binary and runs `tests/e2e`, then the browser test.
@@ -45,17 +83,8 @@ pub fn run(args: &Args) -> Result<()> {
         build.push("--bins");
     }
     step::run("build kfctl and its client", &mut step::cargo(&build))?;
-    let mut pytest = step::command(paths::venv_bin("python"));
+    let mut pytest = pytest();
     pytest
-        .args([
-            "-m",
-            "pytest",
-            "-q",
-            "--timeout=300",
-            "-p",
-            "no:cacheprovider",
-        ])
-        .env("PYTHONDONTWRITEBYTECODE", "1")
         .env("FERROFLOW_KFCTL", &kfctl)
         .env("FERROFLOW_KUBECTL", &kubectl)
         .env(

@@ -2,7 +2,9 @@
 //! Continuous integration calls `cargo xtask test` and knows nothing that a laptop does not.
 
 mod bench;
+mod cluster;
 mod demo;
+mod differential;
 mod dist;
 mod e2e;
 mod paths;
@@ -39,6 +41,10 @@ enum Command {
     Web,
     /// Run the end-to-end suite against a freshly built binary.
     E2e(e2e::Args),
+    /// Start, end or look at a real Kubernetes made for tests on this machine.
+    Cluster(cluster::Args),
+    /// Ask the embedded Kubernetes and a real one the same and show where their answers differ.
+    Differential(differential::Args),
     /// Measure what docs/benchmarks.md reports.
     Bench(bench::Args),
     /// Make the files that are shipped, under dist/.
@@ -53,6 +59,8 @@ fn main() -> ExitCode {
         Command::Tidy => tidy::run(),
         Command::Web => setup::node_packages().and_then(|()| web::build()),
         Command::E2e(args) => e2e::run(&args),
+        Command::Cluster(args) => cluster::run(&args),
+        Command::Differential(args) => differential::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Dist => dist::run(),
     };

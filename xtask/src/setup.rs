@@ -13,7 +13,24 @@ const DEBIAN: &[(&str, &str)] = &[
     ("build-essential", "/usr/bin/gcc"),
     ("python3-venv", "/usr/share/doc/python3-venv"),
     ("chromium", "/usr/bin/chromium"),
+    ("docker-registry", "/usr/bin/docker-registry"),
+    ("busybox-static", "/usr/share/doc/busybox-static"),
     ("fonts-noto-core", "/usr/share/fonts/truetype/noto"),
+];
+
+/// What a real Kubernetes consists of beside its own programs: the store, and what a node needs.
+const CLUSTER: &[(&str, &str)] = &[
+    ("etcd-server", "/usr/bin/etcd"),
+    ("iproute2", "/usr/sbin/ip"),
+];
+const CLUSTER_NODE: &[(&str, &str)] = &[
+    ("containerd", "/usr/bin/containerd"),
+    ("runc", "/usr/sbin/runc"),
+    ("containernetworking-plugins", "/usr/lib/cni/ptp"),
+    ("iptables", "/usr/sbin/iptables"),
+    ("conntrack", "/usr/sbin/conntrack"),
+    ("ipset", "/usr/sbin/ipset"),
+    ("busybox-static", "/usr/share/doc/busybox-static"),
 ];
 
 /// The Python packages that judge us: the real clients, unmodified, and what drives them.
@@ -40,7 +57,21 @@ pub fn everything() -> Result<()> {
 
 /// Debian packages that are missing, installed with apt-get.
 pub fn debian_packages() -> Result<()> {
-    let missing: Vec<&str> = DEBIAN
+    install(DEBIAN)
+}
+
+/// Debian packages of a real Kubernetes; with those of a node if it has one.
+pub fn cluster_packages(has_node: bool) -> Result<()> {
+    install(CLUSTER)?;
+    if has_node {
+        install(CLUSTER_NODE)
+    } else {
+        Ok(())
+    }
+}
+
+fn install(packages: &[(&str, &str)]) -> Result<()> {
+    let missing: Vec<&str> = packages
         .iter()
         .filter(|(_, witness)| fs::metadata(witness).is_err())
         .map(|(package, _)| *package)
@@ -63,6 +94,8 @@ pub fn debian_packages() -> Result<()> {
     let apt = || {
         let mut command = Command::new("apt-get");
         command.env("DEBIAN_FRONTEND", "noninteractive");
+        // Somebody else's installation is waited for.
+        command.args(["-o", "DPkg::Lock::Timeout=300"]);
         command
     };
     step::run(
@@ -128,11 +161,16 @@ pub fn node_packages() -> Result<()> {
 
 /// Every kubectl from 1.30 on that this machine has; one is built from its Go module where there is none.
 pub fn kubectl() -> Result<Vec<PathBuf>> {
+    kubectl_from(30)
+}
+
+/// Every kubectl from 1.`oldest` on that this machine has; one is built where there is none.
+pub fn kubectl_from(oldest: u32) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     if let Some(plain) = step::find("kubectl") {
         let real = fs::canonicalize(&plain).unwrap_or_else(|_| plain.clone());
         let folder = real.parent().map(PathBuf::from).unwrap_or_default();
-        for minor in 30..=33 {
+        for minor in oldest..=33 {
             let versioned = folder.join(format!("kubectl.1.{minor}"));
             if versioned.is_file() {
                 found.push(versioned);

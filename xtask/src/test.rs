@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::{e2e, paths, setup, step, tidy, web};
+use crate::{cluster, e2e, paths, setup, step, tidy, web};
 
 /// Options of `cargo xtask test`.
 #[derive(clap::Args)]
@@ -10,10 +10,22 @@ pub struct Args {
     /// Stop before the end-to-end and browser tests.
     #[arg(long)]
     quick: bool,
+    /// Only the end-to-end tests, on a real Kubernetes instead of the embedded one.
+    #[arg(long, conflicts_with = "quick")]
+    cluster: bool,
+    /// Which Kubernetes that is.
+    #[arg(long, requires = "cluster")]
+    kubernetes: Option<String>,
+    /// Only tests whose name matches this pytest expression.
+    #[arg(short = 'k', long, requires = "cluster")]
+    filter: Option<String>,
 }
 
 /// Runs everything.
 pub fn run(args: &Args) -> Result<()> {
+    if args.cluster {
+        return on_a_cluster(args);
+    }
     setup::everything()?;
     step::run("format", &mut step::cargo(&["fmt", "--all", "--check"]))?;
     step::announce("tidy");
@@ -47,6 +59,34 @@ pub fn run(args: &Args) -> Result<()> {
         return Ok(());
     }
     e2e::run(&e2e::Args::default())
+}
+
+/// The end-to-end tests on a real Kubernetes, which must leave this machine as it was.
+fn on_a_cluster(args: &Args) -> Result<()> {
+    setup::python_environment()?;
+    let options = cluster::Up::new(Some(paths::cache().join("cluster/test")), Vec::new())
+        .version(args.kubernetes.as_deref())?;
+    let before = cluster::Traces::now(&options.place()?)?;
+    let place = cluster::up(&options)?;
+    let tested = images_for_tests(&place)
+        .and_then(|()| e2e::on_a_cluster(&place.kubeconfig(), args.filter.as_deref()));
+    cluster::down(&place)?;
+    step::announce("what the cluster left behind");
+    cluster::Traces::now(&place)?.same_as(&before)?;
+    println!("  nothing");
+    tested
+}
+
+/// The images that the tests' pods name, as folders of what this machine has.
+fn images_for_tests(place: &cluster::Place) -> Result<()> {
+    let folder = place.root().join("images/python");
+    step::run(
+        "make the image python:3.11 from this machine's Python and busybox",
+        step::command(paths::venv_bin("python"))
+            .arg("tests/cluster/python_image.py")
+            .arg(&folder),
+    )?;
+    cluster::add_image(place, "python:3.11", &folder)
 }
 
 fn licences() -> Result<()> {

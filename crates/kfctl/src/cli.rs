@@ -65,7 +65,7 @@ pub enum Command {
         after_help = "Examples:\n  kfctl logs last                 every step of the newest run, in order\n  kfctl logs last train -f        one step, as its lines come"
     )]
     Logs(Logs),
-    /// Manage images made from plain folders.
+    /// Manage images: from plain folders, archives and registries, and to them.
     #[command(subcommand)]
     #[command(
         after_help = "Example:\n  kfctl image add train:latest ./train --requirements ./train/requirements.txt"
@@ -293,6 +293,71 @@ pub enum Image {
         /// Name of the image.
         name: String,
     },
+    /// Pull an image from its registry.
+    Pull(ImagePull),
+    /// Load an image from an OCI or Docker archive, or an OCI layout folder.
+    Load {
+        /// The archive.
+        #[arg(value_hint = ValueHint::AnyPath)]
+        file: PathBuf,
+        /// Name that pods will use [default: the one in the archive].
+        #[arg(long)]
+        name: Option<String>,
+    },
+    /// Make an OCI image of an image of this machine and push it to a registry.
+    Push(ImagePush),
+    /// Make an OCI image of an image of this machine and write it to a file.
+    Export(ImageExport),
+}
+
+/// `kfctl image pull`.
+#[derive(Clone, Debug, Args)]
+pub struct ImagePull {
+    /// The image, such as `quay.io/team/train:1` or `python:3.12`.
+    pub name: String,
+    /// How to sign in.
+    #[command(flatten)]
+    pub access: RegistryAccess,
+}
+
+/// `kfctl image push`.
+#[derive(Clone, Debug, Args)]
+pub struct ImagePush {
+    /// Name of the image here, such as `train:latest`.
+    pub name: String,
+    /// Name it gets, with its registry: `registry.example.org/team/train:1`. One that ends with `/` gets the image's own
+    /// name added.
+    pub target: String,
+    /// How to sign in.
+    #[command(flatten)]
+    pub access: RegistryAccess,
+}
+
+/// `kfctl image export`.
+#[derive(Clone, Debug, Args)]
+pub struct ImageExport {
+    /// Name of the image here.
+    pub name: String,
+    /// The archive to write; `ctr images import`, `podman load`, `docker load` and `kfctl image load` read it.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub oci: PathBuf,
+    /// Name it has in the archive [default: the same].
+    #[arg(long = "as", value_name = "NAME")]
+    pub as_name: Option<String>,
+}
+
+/// How a registry is reached.
+#[derive(Clone, Debug, Args)]
+pub struct RegistryAccess {
+    /// User of the registry [default: as `docker login` noted in ~/.docker/config.json].
+    #[arg(long, short)]
+    pub username: Option<String>,
+    /// Read the password from standard input.
+    #[arg(long, requires = "username")]
+    pub password_stdin: bool,
+    /// Speak plain HTTP. Registries on this machine are always spoken to so.
+    #[arg(long)]
+    pub insecure: bool,
 }
 
 /// `kfctl image add`.

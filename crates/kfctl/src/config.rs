@@ -61,6 +61,8 @@ pub struct Node {
     pub host_paths: Vec<PathBuf>,
     /// Image name (with `*`) to another image name; first of all places that are looked at.
     pub images: BTreeMap<String, String>,
+    /// Registries, as `host:port`, that are spoken to in plain HTTP. Those on this machine always are.
+    pub insecure_registries: Vec<String>,
     /// Run pods as plain processes where namespaces are refused. They see the whole machine.
     pub allow_host_processes: bool,
 }

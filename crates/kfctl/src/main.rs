@@ -21,6 +21,7 @@ mod node_config;
 mod platform;
 mod progress;
 mod readiness;
+mod registry_login;
 mod run_view;
 mod serve;
 mod service_unit;

@@ -51,6 +51,9 @@ pub fn of(config: &Config, data: &DataFolder) -> Result<node::Config> {
                 .map(|value| ((*name).to_owned(), value))
         })
         .collect();
+    settings
+        .insecure_registries
+        .clone_from(&config.node.insecure_registries);
     settings.host_paths.clone_from(&config.node.host_paths);
     Ok(settings)
 }

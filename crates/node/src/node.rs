@@ -52,6 +52,8 @@ pub struct Config {
     pub home: Option<PathBuf>,
     /// Proxy, package index and certificate settings for pods and installers.
     pub settings: Vec<(String, String)>,
+    /// Registries, as `host:port`, that are spoken to without TLS. Those on this machine always are.
+    pub insecure_registries: Vec<String>,
     /// Host folders that pods may mount.
     pub host_paths: Vec<PathBuf>,
     /// Where the HTTP API listens, for the Node's status; 0 where it is only used in process.
@@ -73,6 +75,7 @@ impl Config {
             search: Vec::new(),
             home: None,
             settings: Vec::new(),
+            insecure_registries: Vec::new(),
             host_paths: Vec::new(),
             port: 0,
         }
@@ -132,6 +135,7 @@ pub fn images(config: &Config) -> Images {
         search: config.search.clone(),
         home: config.home.clone(),
         settings: config.settings.clone(),
+        insecure_registries: config.insecure_registries.clone(),
     })
 }
 
@@ -329,6 +333,7 @@ async fn keep_within(images: Images, folders: Folders, stop: CancellationToken) 
     {
         let (images, folders) = (images.clone(), folders.clone());
         let pruned = tokio::task::spawn_blocking(move || {
+            images.prune_downloads()?;
             images.prune(KEPT_ENVIRONMENTS_BYTES, &folders.environments_in_use())
         });
         match pruned.await {

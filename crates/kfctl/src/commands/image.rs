@@ -1,4 +1,5 @@
-//! `kfctl image`: images made from plain folders. Works whether or not the platform runs.
+//! `kfctl image`: the images of this machine. Works whether or not the platform runs. What goes to and comes from
+//! elsewhere is in `image_transfer`.
 
 use anyhow::{Context, Result, bail};
 use comfy_table::Table;
@@ -7,6 +8,7 @@ use node::images::name::ImageName;
 use node::images::store::{FolderImage, NewImage};
 
 use crate::cli::{Global, Image, ImageAdd, Output};
+use crate::commands::image_transfer;
 use crate::instance::DataFolder;
 use crate::{node_config, platform, text};
 
@@ -15,7 +17,9 @@ pub fn run(global: &Global, command: &Image) -> Result<()> {
     let config = platform::config(global)?;
     let data = DataFolder::new(config.data_dir()?);
     data.create()?;
-    let images = node::images_of(&node_config::of(&config, &data)?);
+    let mut settings = node_config::of(&config, &data)?;
+    image_transfer::allow_insecure(&mut settings, command)?;
+    let images = node::images_of(&settings);
     match command {
         Image::Add(args) => add(&images, args),
         Image::List { output } => list(&images, *output),
@@ -27,6 +31,10 @@ pub fn run(global: &Global, command: &Image) -> Result<()> {
             Ok(())
         }
         Image::Inspect { name } => inspect(&images, name),
+        Image::Pull(args) => image_transfer::pull(&images, args),
+        Image::Load { file, name } => image_transfer::load(&images, file, name.as_deref()),
+        Image::Push(args) => image_transfer::push(&images, args),
+        Image::Export(args) => image_transfer::export(&images, args),
     }
 }
 
@@ -85,17 +93,28 @@ fn list(images: &node::images::Images, output: Output) -> Result<()> {
         return Ok(());
     }
     let mut table = Table::new();
-    table
-        .load_style(NOTHING)
-        .set_header(["NAME", "DIGEST", "PYTHON", "PACKAGES", "SIZE", "AGE"]);
+    table.load_style(NOTHING).set_header([
+        "NAME", "DIGEST", "FROM", "PYTHON", "PACKAGES", "SIZE", "AGE",
+    ]);
     for (name, image) in all {
-        let python = image.python.clone().unwrap_or_else(|| "default".to_owned());
+        let from = match (&image.manifest, image.is_root) {
+            (Some(_), _) => "registry",
+            (None, true) => "archive",
+            (None, false) => "folder",
+        };
+        let (python, packages) = if image.is_root {
+            ("its own".to_owned(), "-".to_owned())
+        } else {
+            let python = image.python.clone().unwrap_or_else(|| "default".to_owned());
+            (python, image.requirements.len().to_string())
+        };
         let age = text::since(&image.created_at.to_string());
         table.add_row([
             name,
             short(&image.digest),
+            from.to_owned(),
             python,
-            image.requirements.len().to_string(),
+            packages,
             text::bytes(image.size_bytes),
             age,
         ]);
@@ -115,7 +134,7 @@ fn inspect(images: &node::images::Images, name: &str) -> Result<()> {
 }
 
 /// The first twelve digits, as people compare them.
-fn short(digest: &str) -> String {
+pub fn short(digest: &str) -> String {
     digest
         .trim_start_matches("sha256:")
         .chars()

@@ -27,6 +27,8 @@ pub enum Source {
     Host,
     /// An unpacked root file system.
     Root(PathBuf),
+    /// Nothing on this machine yet: its registry may have it.
+    Registry,
 }
 
 /// What stands for an image, and why.
@@ -36,17 +38,13 @@ pub struct Resolution {
     pub source: Source,
     /// A sentence for the pod's events.
     pub why: String,
+    /// The image's name in full.
+    pub image: String,
 }
 
 /// Why nothing stands for an image.
 #[derive(Debug, thiserror::Error, PartialEq)]
 pub enum Unresolved {
-    /// Nothing known has this name.
-    #[error(
-        "no image {0}: it is not in the node's image table, was not added as a folder, and is not built in. \
-         Add it with: kfctl image add {0} ./FOLDER"
-    )]
-    Unknown(String),
     /// The owner's table sends it to something that does not exist.
     #[error(
         "the node's image table maps {pattern} to {target:?}, which is neither host, python:3.x, root:/PATH nor a known image"
@@ -93,6 +91,7 @@ pub fn resolve(
             };
             let found = by_target(target, added).ok_or_else(bad)?;
             return Ok(Resolution {
+                image: shown.clone(),
                 source: found,
                 why: format!(
                     "Image \"{shown}\" runs as {target}, as the node's image table says for {pattern}"
@@ -101,28 +100,48 @@ pub fn resolve(
         }
     }
     if let Some((image, content)) = added(name) {
-        let why = format!(
-            "Image \"{shown}\" is the folder {} as added on {}",
-            image.source.display(),
-            image.created_at
-        );
+        let why = if image.manifest.is_some() {
+            format!(
+                "Image \"{shown}\" is as its registry had it on {}",
+                image.created_at
+            )
+        } else {
+            let kind = if image.is_root { "archive" } else { "folder" };
+            format!(
+                "Image \"{shown}\" is the {kind} {} as added on {}",
+                image.source.display(),
+                image.created_at
+            )
+        };
         return Ok(Resolution {
             source: Source::Folder {
                 image: Box::new(image),
                 content,
             },
             why,
+            image: shown,
         });
+    }
+    let pulled = Resolution {
+        why: format!("Image \"{shown}\" comes from registry {}", name.registry()),
+        source: Source::Registry,
+        image: shown.clone(),
+    };
+    // Whoever has a registry on this machine means what is in it.
+    if name.is_on_loopback() {
+        return Ok(pulled);
     }
     if name.repository == OWN || name.repository.ends_with(&format!("/{OWN}")) {
         return Ok(Resolution {
             source: Source::Own,
             why: format!("Image \"{shown}\" is this program itself"),
+            image: shown,
         });
     }
     if let Some(wanted) = python_version(name) {
         return Ok(Resolution {
             why: format!("Image \"{shown}\" runs as a managed Python {wanted}"),
+            image: shown,
             source: Source::Python { wanted },
         });
     }
@@ -131,9 +150,10 @@ pub fn resolve(
         return Ok(Resolution {
             source: Source::Host,
             why,
+            image: shown,
         });
     }
-    Err(Unresolved::Unknown(shown))
+    Ok(pulled)
 }
 
 fn by_target(
@@ -200,6 +220,7 @@ mod tests {
             env: Vec::new(),
             working_dir: None,
             user: None,
+            manifest: None,
         }
     }
 
@@ -258,10 +279,7 @@ mod tests {
         ] {
             assert_eq!(source(text, &[]), python(wanted), "{text}");
         }
-        assert!(matches!(
-            source("python:2.7", &[]),
-            Err(Unresolved::Unknown(_))
-        ));
+        assert_eq!(source("python:2.7", &[]), Ok(Source::Registry));
     }
 
     #[test]
@@ -274,11 +292,14 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_image_is_refused_with_the_remedy() {
-        let error = source("nginx", &[]).expect_err("unknown").to_string();
-        assert!(
-            error.ends_with("kfctl image add nginx:latest ./FOLDER"),
-            "{error}"
-        );
+    fn what_is_not_here_may_be_in_its_registry() {
+        for text in [
+            "nginx",
+            "quay.io/team/nginx:1",
+            "localhost:5000/python:3.11",
+            "127.0.0.1:5000/alpine",
+        ] {
+            assert_eq!(source(text, &[]), Ok(Source::Registry), "{text}");
+        }
     }
 }

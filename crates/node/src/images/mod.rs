@@ -1,10 +1,13 @@
 //! From an image name to everything a container needs of it: root, mounts, environment, what it runs by default.
 //! Which environment was chosen and why is told in words, for the pod's events.
 
+pub mod bundle;
 pub mod catalog;
 pub mod name;
 pub mod oci;
 pub mod python;
+pub mod registry;
+mod remote;
 pub mod store;
 
 use std::path::{Path, PathBuf};
@@ -16,6 +19,7 @@ use crate::shim::{Mount, Root};
 use catalog::{Resolution, Source};
 use name::ImageName;
 use python::{Environments, Install, Interpreter, Recipe};
+pub use remote::PullPolicy;
 use store::FolderImages;
 
 /// Where images come from on this node.
@@ -33,6 +37,8 @@ pub struct Config {
     pub home: Option<PathBuf>,
     /// Proxy, package index and certificate settings, for installers and pods.
     pub settings: Vec<(String, String)>,
+    /// Registries, as `host:port`, that are spoken to without TLS. Those on this machine always are.
+    pub insecure_registries: Vec<String>,
 }
 
 /// The images of this node. Cheap to clone.
@@ -47,6 +53,8 @@ struct Inner {
     folders: FolderImages,
     environments: Environments,
     interpreters: OnceCell<Vec<Interpreter>>,
+    blobs: registry::Blobs,
+    pulls: remote::Pulls,
 }
 
 /// What a container needs of its image.
@@ -96,6 +104,30 @@ pub enum Error {
         #[source]
         source: store::Error,
     },
+    /// Its registry did not give it.
+    #[error("{how}")]
+    Pull {
+        /// What was tried, and what else could be done.
+        how: String,
+        /// The cause.
+        #[source]
+        source: registry::Error,
+    },
+    /// The pod forbids to pull it.
+    #[error(
+        "image {0} is not present on this machine and its imagePullPolicy is Never; \
+         pull it with: kfctl image pull {0}"
+    )]
+    NeverPull(String),
+    /// It could not be put into layers.
+    #[error("making an image of {image} that runs elsewhere")]
+    Bundle {
+        /// The image.
+        image: String,
+        /// The cause.
+        #[source]
+        source: bundle::Error,
+    },
     /// There is no Python.
     #[error(
         "image {0} needs Python, and no Python 3.8 or newer that a pod can use was found on this machine; install one \
@@ -127,6 +159,7 @@ impl Images {
             .map(|folder| folder.join("uv"))
             .find(|program| program.is_file());
         let folders = FolderImages::new(config.folder.join("images"));
+        let blobs = registry::Blobs::new(config.folder.join("images/layout"));
         let environments = Environments::new(
             config.folder.join("environments"),
             uv,
@@ -138,6 +171,8 @@ impl Images {
                 folders,
                 environments,
                 interpreters: OnceCell::new(),
+                blobs,
+                pulls: remote::Pulls::default(),
             }),
         }
     }
@@ -179,7 +214,7 @@ impl Images {
         let found = catalog::resolve(&name, &self.inner.config.table, &|name| {
             added(name).unwrap_or_default()
         });
-        if found.is_err() {
+        if !matches!(&found, Ok(resolution) if resolution.source != Source::Registry) {
             broken = self.inner.folders.find(&name).err();
         }
         match broken {
@@ -215,6 +250,7 @@ impl Images {
             notes: vec![resolution.why.clone()],
         };
         match &resolution.source {
+            Source::Registry => return Err(Error::NeverPull(image.to_owned())),
             Source::Host => {
                 prepared.image_id = "ferroflow://host".into();
                 prepared.arguments = vec!["sh".into()];
@@ -250,7 +286,10 @@ impl Images {
                 image: folder,
                 content,
             } if folder.is_root => {
-                prepared.image_id = folder.digest.clone();
+                prepared.image_id = match &folder.manifest {
+                    Some(digest) => format!("{}@{digest}", ImageName::parse(image)?.repository),
+                    None => folder.digest.clone(),
+                };
                 prepared.root = Root::Folder {
                     path: content.clone(),
                 };

@@ -74,6 +74,24 @@ impl ImageName {
         })
     }
 
+    /// The registry's host and port; `docker.io` where the name has none.
+    pub fn registry(&self) -> &str {
+        match self.repository.split_once('/') {
+            Some((host, _)) if host.contains(['.', ':']) || host == "localhost" => host,
+            _ => "docker.io",
+        }
+    }
+
+    /// Its registry is a program of this very machine.
+    pub fn is_on_loopback(&self) -> bool {
+        let host = self.registry();
+        let host = host.rsplit_once(':').map_or(host, |(host, _)| host);
+        host == "localhost"
+            || host
+                .parse::<std::net::Ipv4Addr>()
+                .is_ok_and(|address| address.is_loopback())
+    }
+
     /// The last part of the path: `python` of `quay.io/x/python:3.11`.
     pub fn base(&self) -> &str {
         self.repository.rsplit('/').next().unwrap_or_default()
@@ -134,6 +152,25 @@ mod tests {
             shown(&format!("python@{digest}")),
             format!("python@{digest}")
         );
+    }
+
+    #[test]
+    fn a_name_says_which_registry_it_is_of() {
+        for (text, registry, is_loopback) in [
+            ("train", "docker.io", false),
+            ("team/train", "docker.io", false),
+            ("quay.io/team/train:1", "quay.io", false),
+            ("localhost/train", "localhost", true),
+            ("127.0.0.1:5000/train", "127.0.0.1:5000", true),
+            ("10.0.0.1:5000/train", "10.0.0.1:5000", false),
+        ] {
+            let name = ImageName::parse(text).expect("a name");
+            assert_eq!(
+                (name.registry(), name.is_on_loopback()),
+                (registry, is_loopback),
+                "{text}"
+            );
+        }
     }
 
     #[test]

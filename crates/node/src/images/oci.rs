@@ -1,15 +1,17 @@
 //! Reads OCI images from archives and layout folders (what `docker save`, `podman save --format oci-archive`, `skopeo` and
-//! `buildah` write) and unpacks them into one folder: layers in order, whiteouts applied, nothing ever written outside.
-//! Owners of files are not kept: inside a pod everything belongs to its root.
+//! `buildah` write) and unpacks them into one folder. A pulled image is a layout folder too by the time it comes here.
 
-use std::collections::BTreeMap;
+mod layers;
+
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read};
-use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Component, Path, PathBuf};
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+
+pub(super) use layers::names_backwards;
+use layers::{Unpacking, decompressed, lexical};
 
 /// What an image says about how it is run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -35,6 +37,8 @@ pub struct Unpacked {
     pub settings: Settings,
     /// All files together.
     pub size_bytes: u64,
+    /// What the archive calls it.
+    pub name: Option<String>,
 }
 
 /// Why an image could not be read.
@@ -69,28 +73,18 @@ pub fn unpack(source: &Path, root: &Path, scratch: &Path) -> Result<Unpacked, Er
         scratch.to_owned()
     };
     let image = Image { source, layout };
-    let (config, layers) = image.parts()?;
-    fs::create_dir_all(root).map_err(at(root))?;
-    let mut unpacking = Unpacking {
-        root: root.to_owned(),
-        size_bytes: 0,
-        modes: BTreeMap::new(),
+    let parts = image.parts()?;
+    image.unpack(&parts, root)
+}
+
+/// Unpacks the image that `manifest` describes, whose blobs lie in the layout folder `layout`, into the empty folder `root`.
+pub fn unpack_manifest(layout: &Path, manifest: &Value, root: &Path) -> Result<Unpacked, Error> {
+    let image = Image {
+        source: layout,
+        layout: layout.to_owned(),
     };
-    for layer in &layers {
-        let blob = image.layout.join(layer);
-        image
-            .open_layer(&blob)
-            .and_then(|reader| unpacking.apply(reader))
-            .map_err(at(&blob))?;
-    }
-    unpacking.set_modes().map_err(at(root))?;
-    let text = image.read(&config)?;
-    let value: Value = serde_json::from_slice(&text).map_err(|error| image.malformed(&error))?;
-    Ok(Unpacked {
-        digest: format!("sha256:{}", hex::encode(Sha256::digest(&text))),
-        settings: settings(&value),
-        size_bytes: unpacking.size_bytes,
-    })
+    let parts = image.parts_of(manifest, None)?;
+    image.unpack(&parts, root)
 }
 
 fn at(path: &Path) -> impl FnOnce(io::Error) -> Error + use<> {
@@ -147,31 +141,43 @@ fn extract_archive(source: &Path, scratch: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// A relative path with `..` taken away, never above its start.
-fn lexical(path: &Path) -> PathBuf {
-    let mut inside = PathBuf::new();
-    for part in path.components() {
-        match part {
-            Component::Normal(name) => inside.push(name),
-            Component::ParentDir => drop(inside.pop()),
-            _ => {}
-        }
-    }
-    inside
+/// What an image consists of, as paths in its layout.
+struct Parts {
+    config: PathBuf,
+    layers: Vec<PathBuf>,
+    name: Option<String>,
 }
 
-fn decompressed<R: Read + 'static>(mut reader: BufReader<R>) -> io::Result<Box<dyn Read>> {
-    let start = io::BufRead::fill_buf(&mut reader)?;
-    if start.starts_with(&[0x1f, 0x8b]) {
-        return Ok(Box::new(flate2::read::MultiGzDecoder::new(reader)));
+/// This machine's architecture, as registries call it.
+pub fn architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
     }
-    if start.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
-        let message =
-            "it is compressed with zstd, which is not read here yet; save it with gzip layers";
-        return Err(io::Error::new(io::ErrorKind::Unsupported, message));
-    }
-    Ok(Box::new(reader))
 }
+
+/// The entry of an index that is for this machine.
+pub fn for_this_machine(index: &Value) -> Option<&Value> {
+    let all = index["manifests"].as_array()?;
+    all.iter().find(|entry| {
+        let platform = &entry["platform"];
+        platform.is_null()
+            || (platform["os"] == "linux" && platform["architecture"] == architecture())
+    })
+}
+
+/// The digits of a SHA-256 digest; none where the text is another thing.
+pub fn sha256_digits(digest: &str) -> Option<&str> {
+    digest
+        .strip_prefix("sha256:")
+        .filter(|digits| digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
+/// Annotation with the full name of an archived image.
+pub const NAME_OF_CONTAINERD: &str = "io.containerd.image.name";
+/// Annotation with the name or only the tag of an archived image.
+pub const NAME_OF_OCI: &str = "org.opencontainers.image.ref.name";
 
 struct Image<'a> {
     source: &'a Path,
@@ -195,17 +201,42 @@ impl Image<'_> {
         serde_json::from_slice(&self.read(inside)?).map_err(|error| self.malformed(&error))
     }
 
+    fn unpack(&self, parts: &Parts, root: &Path) -> Result<Unpacked, Error> {
+        let Parts {
+            config,
+            layers,
+            name,
+        } = parts;
+        fs::create_dir_all(root).map_err(at(root))?;
+        let mut unpacking = Unpacking::new(root);
+        for layer in layers {
+            let blob = self.layout.join(layer);
+            self.open_layer(&blob)
+                .and_then(|reader| unpacking.apply(reader))
+                .map_err(at(&blob))?;
+        }
+        unpacking.finish().map_err(at(root))?;
+        let text = self.read(config)?;
+        let value: Value = serde_json::from_slice(&text).map_err(|error| self.malformed(&error))?;
+        Ok(Unpacked {
+            digest: format!("sha256:{}", hex::encode(Sha256::digest(&text))),
+            settings: settings(&value),
+            size_bytes: unpacking.size_bytes,
+            name: name.clone(),
+        })
+    }
+
     /// The configuration and the layers, lowest first, as paths in the layout.
-    fn parts(&self) -> Result<(PathBuf, Vec<PathBuf>), Error> {
+    fn parts(&self) -> Result<Parts, Error> {
         if self.layout.join("index.json").is_file() {
             let index = self.json(Path::new("index.json"))?;
+            let notes = &index["manifests"][0]["annotations"];
+            let name = notes[NAME_OF_CONTAINERD]
+                .as_str()
+                .or(notes[NAME_OF_OCI].as_str())
+                .map(str::to_owned);
             let manifest = self.manifest(&index, 0)?;
-            let config = self.blob(&manifest["config"])?;
-            let layers = manifest["layers"].as_array().into_iter().flatten();
-            let layers = layers
-                .map(|layer| self.blob(layer))
-                .collect::<Result<_, _>>()?;
-            return Ok((config, layers));
+            return self.parts_of(&manifest, name);
         }
         if self.layout.join("manifest.json").is_file() {
             let manifest = self.json(Path::new("manifest.json"))?;
@@ -216,29 +247,30 @@ impl Image<'_> {
                 .flatten()
                 .map(inside)
                 .collect();
-            return Ok((inside(&manifest[0]["Config"]), layers));
+            return Ok(Parts {
+                config: inside(&manifest[0]["Config"]),
+                layers,
+                name: manifest[0]["RepoTags"][0].as_str().map(str::to_owned),
+            });
         }
         Err(self.malformed(&"it has neither an index.json nor a manifest.json"))
     }
 
+    fn parts_of(&self, manifest: &Value, name: Option<String>) -> Result<Parts, Error> {
+        let layers = manifest["layers"].as_array().into_iter().flatten();
+        Ok(Parts {
+            config: self.blob(&manifest["config"])?,
+            layers: layers
+                .map(|layer| self.blob(layer))
+                .collect::<Result<_, _>>()?,
+            name,
+        })
+    }
+
     /// The manifest for this machine, through nested indices.
     fn manifest(&self, index: &Value, depth: u32) -> Result<Value, Error> {
-        let architecture = match std::env::consts::ARCH {
-            "x86_64" => "amd64",
-            "aarch64" => "arm64",
-            other => other,
-        };
-        let all = index["manifests"]
-            .as_array()
-            .map(Vec::as_slice)
-            .unwrap_or_default();
-        let fits = |entry: &&Value| {
-            let platform = &entry["platform"];
-            platform.is_null()
-                || (platform["os"] == "linux" && platform["architecture"] == architecture)
-        };
-        let entry = all.iter().find(fits).ok_or_else(|| {
-            self.malformed(&format!("it has no image for linux on {architecture}"))
+        let entry = for_this_machine(index).ok_or_else(|| {
+            self.malformed(&format!("it has no image for linux on {}", architecture()))
         })?;
         let manifest = self.json(&self.blob(entry)?)?;
         if manifest["manifests"].is_array() && depth < 4 {
@@ -250,11 +282,7 @@ impl Image<'_> {
     /// The file of a blob, checked against its digest.
     fn blob(&self, descriptor: &Value) -> Result<PathBuf, Error> {
         let digest = descriptor["digest"].as_str().unwrap_or_default();
-        let hex_digits = digest
-            .strip_prefix("sha256:")
-            .filter(|digits| {
-                digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
-            })
+        let hex_digits = sha256_digits(digest)
             .ok_or_else(|| self.malformed(&format!("{digest:?} is no sha256 digest")))?;
         let inside = Path::new("blobs/sha256").join(hex_digits);
         let path = self.layout.join(&inside);
@@ -275,168 +303,6 @@ impl Image<'_> {
 
     fn open_layer(&self, blob: &Path) -> io::Result<Box<dyn Read>> {
         decompressed(BufReader::new(File::open(blob)?))
-    }
-}
-
-struct Unpacking {
-    root: PathBuf,
-    size_bytes: u64,
-    /// Modes of folders, set last: one without write permission must still be filled.
-    modes: BTreeMap<PathBuf, u32>,
-}
-
-/// Links followed on the way to one path; more are a loop.
-const MOST_LINKS: u32 = 40;
-
-impl Unpacking {
-    fn apply(&mut self, layer: Box<dyn Read>) -> io::Result<()> {
-        let mut archive = tar::Archive::new(layer);
-        for entry in archive.entries()? {
-            self.entry(&mut entry?)?;
-        }
-        Ok(())
-    }
-
-    fn entry<R: Read>(&mut self, entry: &mut tar::Entry<'_, R>) -> io::Result<()> {
-        let path = lexical(&entry.path()?);
-        let (Some(name), Some(parent)) = (path.file_name(), path.parent()) else {
-            return Ok(());
-        };
-        let parent = self.folder(parent)?;
-        let text = name.to_string_lossy();
-        if text == ".wh..wh..opq" {
-            for old in fs::read_dir(&parent)? {
-                remove(&old?.path())?;
-            }
-            return Ok(());
-        }
-        if let Some(hidden) = text.strip_prefix(".wh.") {
-            return match Path::new(hidden)
-                .components()
-                .collect::<Vec<_>>()
-                .as_slice()
-            {
-                [Component::Normal(hidden)] => remove(&parent.join(hidden)),
-                _ => Ok(()),
-            };
-        }
-        let target = parent.join(name);
-        let mode = entry.header().mode()? & 0o1777;
-        let kind = entry.header().entry_type();
-        if kind.is_dir() {
-            if !target
-                .symlink_metadata()
-                .is_ok_and(|metadata| metadata.is_dir())
-            {
-                remove(&target)?;
-                fs::create_dir(&target)?;
-            }
-            self.modes.insert(target, mode);
-            return Ok(());
-        }
-        // What a link points at must never be written through it.
-        remove(&target)?;
-        if kind.is_file() {
-            let mut file = File::create(&target)?;
-            self.size_bytes += io::copy(entry, &mut file)?;
-            file.set_permissions(fs::Permissions::from_mode(mode | 0o400))?;
-            if let Ok(seconds) = entry.header().mtime() {
-                let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
-                file.set_modified(time)?;
-            }
-        } else if kind.is_symlink() {
-            if let Some(link) = entry.link_name()? {
-                symlink(link, &target)?;
-            }
-        } else if kind.is_hard_link()
-            && let Some(link) = entry.link_name()?
-        {
-            let link = lexical(&link);
-            let (Some(name), Some(parent)) = (link.file_name(), link.parent()) else {
-                return Ok(());
-            };
-            let from = self.folder(parent)?.join(name);
-            fs::hard_link(from, &target)?;
-        }
-        // Devices and pipes have no use in a sandbox, which brings its own.
-        Ok(())
-    }
-
-    /// A folder of the image as the image itself would see it: links are followed inside the root only. Made if absent.
-    fn folder(&self, inside: &Path) -> io::Result<PathBuf> {
-        let mut real = self.root.clone();
-        let mut waiting: Vec<std::ffi::OsString> = names_backwards(inside);
-        let mut links = 0;
-        while let Some(name) = waiting.pop() {
-            if name == ".." {
-                if real != self.root {
-                    real.pop();
-                }
-                continue;
-            }
-            let next = real.join(&name);
-            match next.symlink_metadata() {
-                Ok(metadata) if metadata.is_symlink() => {
-                    links += 1;
-                    if links > MOST_LINKS {
-                        return Err(io::Error::other(format!(
-                            "too many links on the way to {}",
-                            inside.display()
-                        )));
-                    }
-                    let link = fs::read_link(&next)?;
-                    if link.is_absolute() {
-                        real.clone_from(&self.root);
-                    }
-                    waiting.extend(names_backwards(&link));
-                }
-                Ok(metadata) if metadata.is_dir() => real = next,
-                Ok(_) => {
-                    fs::remove_file(&next)?;
-                    fs::create_dir(&next)?;
-                    real = next;
-                }
-                Err(_) => {
-                    fs::create_dir(&next)?;
-                    real = next;
-                }
-            }
-        }
-        Ok(real)
-    }
-
-    fn set_modes(&self) -> io::Result<()> {
-        for (path, mode) in self.modes.iter().rev() {
-            if path
-                .symlink_metadata()
-                .is_ok_and(|metadata| metadata.is_dir())
-            {
-                // The owner must be able to read and remove it again.
-                fs::set_permissions(path, fs::Permissions::from_mode(mode | 0o700))?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// The parts of a path, last first, as a stack to be worked off.
-fn names_backwards(path: &Path) -> Vec<std::ffi::OsString> {
-    let names = path.components().filter_map(|part| match part {
-        Component::Normal(name) => Some(name.to_owned()),
-        Component::ParentDir => Some("..".into()),
-        _ => None,
-    });
-    let mut names: Vec<_> = names.collect();
-    names.reverse();
-    names
-}
-
-fn remove(path: &Path) -> io::Result<()> {
-    match path.symlink_metadata() {
-        Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
-        Ok(_) => fs::remove_file(path),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
     }
 }
 

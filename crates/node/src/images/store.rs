@@ -57,12 +57,15 @@ pub struct FolderImage {
     /// Who they run as.
     #[serde(default)]
     pub user: Option<String>,
+    /// Digest of its manifest, where it was pulled from a registry.
+    #[serde(default)]
+    pub manifest: Option<String>,
 }
 
 /// What `add` needs to know.
 #[derive(Debug, Clone, Default)]
 pub struct NewImage {
-    /// The image's name, as people write it.
+    /// The image's name, as people write it. An archive that knows its own needs none.
     pub name: String,
     /// The folder to copy.
     pub folder: PathBuf,
@@ -84,7 +87,7 @@ pub enum Error {
     #[error("{} is not a folder", .0.display())]
     NotAFolder(PathBuf),
     /// It is an archive, but not of an image that can be read.
-    #[error("reading the image archive")]
+    #[error("reading the image")]
     Oci(#[from] oci::Error),
     /// Reading or writing failed.
     #[error("using {}", path.display())]
@@ -103,6 +106,9 @@ pub enum Error {
         /// What is wrong with it.
         message: String,
     },
+    /// An archive without a name in it.
+    #[error("{} does not say what its image is called; give it a name", .0.display())]
+    Nameless(PathBuf),
     /// Something in the folder is neither a file, a folder nor a link.
     #[error("{} is neither a file, a folder nor a link; leave it out of the image", .0.display())]
     Special(PathBuf),
@@ -133,10 +139,10 @@ impl FolderImages {
 
     /// Copies a folder into the store under a name, which from now on means this copy.
     pub fn add(&self, new: &NewImage) -> Result<(ImageName, FolderImage), Error> {
-        let name = ImageName::parse(&new.name)?;
         if new.folder.is_file() || new.folder.join("oci-layout").is_file() {
-            return self.add_archive(name, new);
+            return self.add_archive(new);
         }
+        let name = ImageName::parse(&new.name)?;
         if !new.folder.is_dir() {
             return Err(Error::NotAFolder(new.folder.clone()));
         }
@@ -190,6 +196,7 @@ impl FolderImages {
             env: Vec::new(),
             working_dir: None,
             user: None,
+            manifest: None,
         };
         self.change(|index| {
             index.insert(name.to_string(), image.clone());
@@ -197,21 +204,83 @@ impl FolderImages {
         Ok((name, image))
     }
 
-    /// Unpacks an OCI archive or layout into the store under a name.
-    fn add_archive(
-        &self,
-        name: ImageName,
-        new: &NewImage,
-    ) -> Result<(ImageName, FolderImage), Error> {
+    /// Unpacks an OCI archive or layout into the store, under its own name where none is given.
+    fn add_archive(&self, new: &NewImage) -> Result<(ImageName, FolderImage), Error> {
         let source = new.folder.canonicalize().map_err(at(&new.folder))?;
-        let unique = uuid::Uuid::new_v4();
+        let given = match new.name.as_str() {
+            "" => None,
+            name => Some(ImageName::parse(name)?),
+        };
         let content = self.folder.join("content");
-        let adding = content.join(format!("adding-{unique}"));
-        let scratch = content.join(format!("reading-{unique}"));
+        let scratch = content.join(format!("reading-{}", uuid::Uuid::new_v4()));
         fs::create_dir_all(&scratch).map_err(at(&scratch))?;
-        let unpacked = oci::unpack(&source, &adding, &scratch);
+        let unpacked = self.unpack(|root| oci::unpack(&source, root, &scratch));
         let _ = fs::remove_dir_all(&scratch);
-        let unpacked = match unpacked {
+        let unpacked = unpacked?;
+        let name = match (given, &unpacked.name) {
+            (Some(name), _) => name,
+            (None, Some(own)) => ImageName::parse(own)?,
+            (None, None) => return Err(Error::Nameless(source)),
+        };
+        let mut image = image_of(unpacked, source);
+        if !new.entrypoint.is_empty() {
+            image.entrypoint.clone_from(&new.entrypoint);
+            image.arguments.clear();
+        }
+        self.change(|index| {
+            index.insert(name.to_string(), image.clone());
+        })?;
+        Ok((name, image))
+    }
+
+    /// Unpacks a pulled image, whose blobs lie in `layout`, into the store under its name.
+    pub fn add_pulled(
+        &self,
+        name: &ImageName,
+        layout: &Path,
+        manifest: &serde_json::Value,
+        digest: &str,
+    ) -> Result<FolderImage, Error> {
+        fs::create_dir_all(&self.folder).map_err(at(&self.folder))?;
+        let known = manifest["config"]["digest"]
+            .as_str()
+            .and_then(oci::sha256_digits)
+            .is_some_and(|digits| self.content(digits).is_dir());
+        let same = self
+            .index()?
+            .into_values()
+            .find(|image| known && manifest["config"]["digest"] == image.digest.as_str());
+        let image = match same {
+            // Another name for what is here.
+            Some(image) => image,
+            None => image_of(
+                self.unpack(|root| oci::unpack_manifest(layout, manifest, root))?,
+                name.to_string().into(),
+            ),
+        };
+        let image = FolderImage {
+            manifest: Some(digest.to_owned()),
+            created_at: Timestamp::now(),
+            source: name.to_string().into(),
+            ..image
+        };
+        self.change(|index| {
+            index.insert(name.to_string(), image.clone());
+        })?;
+        Ok(image)
+    }
+
+    /// Unpacks into a folder beside the others and gives it its name.
+    fn unpack(
+        &self,
+        work: impl FnOnce(&Path) -> Result<oci::Unpacked, oci::Error>,
+    ) -> Result<oci::Unpacked, Error> {
+        let adding = self
+            .folder
+            .join("content")
+            .join(format!("adding-{}", uuid::Uuid::new_v4()));
+        fs::create_dir_all(&adding).map_err(at(&adding))?;
+        let unpacked = match work(&adding) {
             Ok(unpacked) => unpacked,
             Err(error) => {
                 let _ = fs::remove_dir_all(&adding);
@@ -219,41 +288,20 @@ impl FolderImages {
             }
         };
         let target = self.content(unpacked.digest.trim_start_matches("sha256:"));
-        if target.exists() {
-            fs::remove_dir_all(&adding).map_err(at(&adding))?;
-        } else {
-            fs::rename(&adding, &target).map_err(at(&target))?;
+        match fs::rename(&adding, &target) {
+            Ok(()) => {}
+            // It was there before, or came meanwhile.
+            Err(_) if target.is_dir() => {
+                fs::remove_dir_all(&adding).map_err(at(&adding))?;
+            }
+            Err(source) => {
+                return Err(Error::Io {
+                    path: target,
+                    source,
+                });
+            }
         }
-        let oci::Settings {
-            entrypoint,
-            arguments,
-            env,
-            working_dir,
-            user,
-        } = unpacked.settings;
-        let is_own = !new.entrypoint.is_empty();
-        let image = FolderImage {
-            digest: unpacked.digest,
-            source,
-            requirements: Vec::new(),
-            python: None,
-            entrypoint: if is_own {
-                new.entrypoint.clone()
-            } else {
-                entrypoint
-            },
-            size_bytes: unpacked.size_bytes,
-            created_at: Timestamp::now(),
-            is_root: true,
-            arguments: if is_own { Vec::new() } else { arguments },
-            env,
-            working_dir,
-            user,
-        };
-        self.change(|index| {
-            index.insert(name.to_string(), image.clone());
-        })?;
-        Ok((name, image))
+        Ok(unpacked)
     }
 
     /// The image of a name, and the folder with its content.
@@ -264,7 +312,10 @@ impl FolderImages {
             let tagged = format!("{}:", name.repository);
             index
                 .iter()
-                .find(|(key, image)| key.starts_with(&tagged) && image.digest == *digest)
+                .find(|(key, image)| {
+                    key.starts_with(&tagged)
+                        && (image.digest == *digest || image.manifest.as_ref() == Some(digest))
+                })
                 .map(|(_, image)| image)
         });
         Ok(image.map(|image| {
@@ -327,6 +378,31 @@ impl FolderImages {
         let text = serde_json::to_vec_pretty(&index).unwrap_or_default();
         fs::write(&next, text).map_err(at(&next))?;
         fs::rename(&next, &path).map_err(at(&path))
+    }
+}
+
+fn image_of(unpacked: oci::Unpacked, source: PathBuf) -> FolderImage {
+    let oci::Settings {
+        entrypoint,
+        arguments,
+        env,
+        working_dir,
+        user,
+    } = unpacked.settings;
+    FolderImage {
+        digest: unpacked.digest,
+        source,
+        requirements: Vec::new(),
+        python: None,
+        entrypoint,
+        size_bytes: unpacked.size_bytes,
+        created_at: Timestamp::now(),
+        is_root: true,
+        arguments,
+        env,
+        working_dir,
+        user,
+        manifest: None,
     }
 }
 

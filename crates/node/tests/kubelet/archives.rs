@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use crate::home::Home;
 
 /// The host's shell and the libraries it names, as one layer.
-fn shell_layer() -> Result<Vec<u8>> {
+pub fn shell_layer() -> Result<Vec<u8>> {
     let mut builder = tar::Builder::new(Vec::new());
     let shell = std::fs::canonicalize("/bin/sh")?;
     let libraries = Command::new("ldd")
@@ -30,7 +30,7 @@ fn shell_layer() -> Result<Vec<u8>> {
     Ok(builder.into_inner()?)
 }
 
-fn write_layout(folder: &Path) -> Result<()> {
+pub fn write_layout(folder: &Path) -> Result<()> {
     let blobs = folder.join("blobs/sha256");
     std::fs::create_dir_all(&blobs)?;
     let put = |bytes: &[u8]| -> Result<Value> {

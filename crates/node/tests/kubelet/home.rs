@@ -44,6 +44,7 @@ impl Home {
 
     /// A platform with components of its own.
     pub async fn with(components: Table) -> Result<Self> {
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let data = tempfile::tempdir()?;
         let server = apiserver::ApiServer::open(apiserver::Config {
             // Where the pod network serves the API to pods.

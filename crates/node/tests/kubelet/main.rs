@@ -12,3 +12,5 @@ mod health;
 mod inside;
 mod life;
 mod packages;
+mod registry;
+mod token_server;

@@ -131,6 +131,37 @@ fn later_layers_change_and_hide_what_earlier_ones_brought() {
 }
 
 #[test]
+fn a_whiteout_hides_what_is_below_its_layer_and_never_its_own() {
+    let image = Fixture::of(&[
+        layer(&[
+            Entry::File("a/old", "1"),
+            Entry::File("a/sub/old", "1"),
+            Entry::File("b/file", "1"),
+        ]),
+        layer(&[
+            Entry::File("a/new", "2"),
+            Entry::File("a/sub/new", "2"),
+            Entry::File("a/.wh..wh..opq", ""),
+            Entry::File("b/file", "2"),
+            Entry::File("b/.wh.file", ""),
+        ]),
+    ]);
+    image.unpack().expect("unpacked");
+    assert_eq!((image.read("a/old"), image.read("a/sub/old")), (None, None));
+    assert_eq!(image.read("a/new").as_deref(), Some("2"));
+    assert_eq!(image.read("a/sub/new").as_deref(), Some("2"));
+    assert_eq!(image.read("b/file").as_deref(), Some("2"));
+}
+
+#[test]
+fn layers_may_be_compressed_with_zstd() {
+    let plain = layer(&[Entry::File("a", "1")]);
+    let image = Fixture::of(&[zstd::encode_all(plain.as_slice(), 3).expect("packed")]);
+    image.unpack().expect("unpacked");
+    assert_eq!(image.read("a").as_deref(), Some("1"));
+}
+
+#[test]
 fn links_are_followed_inside_the_image_and_never_out_of_it() {
     let image = Fixture::of(&[layer(&[
         Entry::Link("lib", "usr/lib"),

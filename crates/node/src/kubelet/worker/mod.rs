@@ -4,6 +4,7 @@
 
 mod end;
 mod health;
+mod image;
 mod publish;
 mod sandbox;
 mod start;
@@ -456,10 +457,10 @@ impl Worker {
                 } else {
                     let waiting =
                         format!("Back-off pulling image \"{image}\": {reason}: {message}");
-                    let shown = if reason == "InvalidImageName" {
-                        reason
-                    } else {
+                    let shown = if reason == "ErrImagePull" {
                         "ImagePullBackOff"
+                    } else {
+                        reason
                     };
                     own.hold(shown, waiting, until);
                     let message = format!("Back-off pulling image \"{image}\"");

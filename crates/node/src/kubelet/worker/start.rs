@@ -20,7 +20,7 @@ use super::sandbox::Sandbox;
 use super::{Message, Worker};
 use crate::builtin::{PodContext, TaskSpec, Tasks};
 use crate::env;
-use crate::images::{self, Prepared, python};
+use crate::images::{Prepared, python};
 use crate::kubelet::Context;
 use crate::kubelet::capacity::device_files;
 use crate::kubelet::events::Kind as EventKind;
@@ -36,7 +36,7 @@ pub enum Failure {
     CalledOff,
     /// The image is not to be had.
     Image {
-        /// `ErrImagePull` or `InvalidImageName`.
+        /// `ErrImagePull`, `ErrImageNeverPull` or `InvalidImageName`.
         reason: &'static str,
         /// The image.
         image: String,
@@ -55,10 +55,10 @@ pub enum Failure {
 /// The token of a built-in pod is asked for this long; it is bound to the pod and ends with it.
 const BUILT_IN_TOKEN_S: i64 = 365 * 24 * 3600;
 
-struct Job {
-    ctx: Arc<Context>,
-    pod: Arc<Pod>,
-    container: Container,
+pub(super) struct Job {
+    pub(super) ctx: Arc<Context>,
+    pub(super) pod: Arc<Pod>,
+    pub(super) container: Container,
     restarts: u32,
     sandbox: Sandbox,
     mounted: Mounted,
@@ -126,7 +126,7 @@ impl Job {
         }
     }
 
-    fn event(&self, kind: EventKind, reason: &'static str, message: impl Into<String>) {
+    pub(super) fn event(&self, kind: EventKind, reason: &'static str, message: impl Into<String>) {
         self.ctx
             .events
             .container(&self.pod, &self.container.name, kind, reason, message);
@@ -250,37 +250,6 @@ impl Job {
             }
         }
         Ok(())
-    }
-
-    async fn image(&self) -> Result<Prepared, Failure> {
-        let image = self.container.image.clone().unwrap_or_default();
-        let failed = |error: images::Error| Failure::Image {
-            reason: if matches!(error, images::Error::Name(_)) {
-                "InvalidImageName"
-            } else {
-                "ErrImagePull"
-            },
-            image: image.clone(),
-            message: chain(&error),
-        };
-        let resolution = self.ctx.images.resolve(&image).map_err(failed)?;
-        let command: Vec<String> = self
-            .container
-            .command
-            .iter()
-            .flatten()
-            .chain(self.container.args.iter().flatten())
-            .cloned()
-            .collect();
-        let progress = |text: String| self.event(EventKind::Normal, "Pulling", text);
-        let prepared = self
-            .ctx
-            .images
-            .prepare(&image, &resolution, &command, &progress)
-            .await
-            .map_err(failed)?;
-        self.event(EventKind::Normal, "Pulled", prepared.notes.join(". "));
-        Ok(prepared)
     }
 
     async fn task(

@@ -1,0 +1,3 @@
+module ferroflow/tests/cluster/pause
+
+go 1.24.0

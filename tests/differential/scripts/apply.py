@@ -1,0 +1,52 @@
+"""Server-side apply: ownership, conflicts, what an applier lets go."""
+
+
+def script(s):
+    ns = s.namespace("diff-apply")
+    maps, services = f"{ns}/configmaps", f"{ns}/services"
+    body = lambda data, **metadata: {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", **metadata}, "data": data}
+    one = f"{maps}/a"
+    s.apply("create", one, body({"x": "1", "y": "2"}))
+    s.apply("again", one, body({"x": "1", "y": "2"}))
+    s.apply("change", one, body({"x": "9", "y": "2"}))
+    s.apply("let go", one, body({"x": "9"}))
+    s.apply("second manager agrees", one, body({"x": "9"}), manager="other")
+    s.apply("second manager differs", one, body({"x": "8"}), manager="other")
+    s.apply("second manager forces", one, body({"x": "8"}), manager="other", force=True)
+    s.apply("first lost it", one, body({"x": "9"}))
+    s.apply("first gives up", one, body({"z": "3"}))
+    s.apply("labels", one, body({"z": "3"}, labels={"a": "b"}))
+    s.patch("a writer takes a field", one, {"data": {"z": "w"}}, query={"fieldManager": "writer"})
+    s.apply("conflict with a writer", one, body({"z": "3"}, labels={"a": "b"}))
+    s.apply("force over a writer", one, body({"z": "3"}, labels={"a": "b"}), force=True)
+    s.apply("no manager", one, body({"z": "3"}), query={"fieldManager": ""})
+    s.patch("no manager at all", one, body({"z": "3"}), "apply")
+    s.apply("managed fields in the body", one, body({"z": "3"}, managedFields=[]))
+    s.apply("managed fields set", one, body({"z": "3"}, managedFields=[{"manager": "x", "operation": "Apply", "apiVersion": "v1"}]))
+    s.apply("another name", one, {**body({}), "metadata": {"name": "b"}})
+    s.apply("no kind", one, {"metadata": {"name": "a"}})
+    s.apply("no apiVersion", one, {"kind": "ConfigMap", "metadata": {"name": "a"}})
+    s.apply("another version", one, {"apiVersion": "v9", "kind": "ConfigMap", "metadata": {"name": "a"}})
+    s.apply("unknown field", one, {**body({"z": "3"}), "extra": 1})
+    s.apply("unknown field is strict", one, {**body({"z": "3"}), "extra": 1}, query={"fieldValidation": "Strict"})
+    s.apply("wrong type", one, {**body({}), "data": "x"})
+    s.apply("with a revision", one, body({"z": "3"}, resourceVersion="1"))
+    s.apply("with a uid", f"{maps}/with-uid", {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "with-uid", "uid": "00000000-0000-0000-0000-000000000001"}})
+    s.apply("dry create", f"{maps}/dry", {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "dry"}}, query={"dryRun": "All"})
+    s.apply("empty", f"{maps}/empty", {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "empty"}})
+    s.ask("YAML", "PATCH", f"{maps}/yaml", raw="apiVersion: v1\nkind: ConfigMap\nmetadata: {name: yaml}\ndata: {a: b}\n", content="application/apply-patch+yaml", query={"fieldManager": "y"})
+    s.ask("YAML twice the key", "PATCH", f"{maps}/yaml", raw="apiVersion: v1\nkind: ConfigMap\nmetadata: {name: yaml}\ndata: {a: b, a: c}\n", content="application/apply-patch+yaml", query={"fieldManager": "y", "fieldValidation": "Strict"})
+    s.ask("not YAML", "PATCH", f"{maps}/yaml", raw="{a: [", content="application/apply-patch+yaml", query={"fieldManager": "y"})
+    service = lambda ports, **spec: {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "svc"}, "spec": {"clusterIP": "None", "ports": ports, **spec}}
+    s.apply("service ports", f"{services}/svc", service([{"name": "http", "port": 80}]))
+    s.apply("service second port by another", f"{services}/svc", service([{"name": "https", "port": 443}]), manager="other")
+    s.apply("service port changed", f"{services}/svc", service([{"name": "http", "port": 81}]))
+    s.apply("service without protocol key", f"{services}/svc", service([{"name": "web", "port": 443}]), manager="third")
+    s.apply("service selector", f"{services}/svc", service([{"name": "http", "port": 81}], selector={"a": "b"}))
+    s.ask("what is left", "GET", one)
+    managed = s.quietly("GET", one).json()
+    managed["metadata"]["managedFields"] = [{}]
+    s.ask("reset managed fields", "PUT", one, managed)
+    s.apply("apply after the reset", one, body({"z": "4"}, labels={"a": "b"}))
+    s.ask("bad managed fields", "PUT", one, {**body({"z": "4"}), "metadata": {"name": "a", "managedFields": [{"manager": "m", "operation": "Dance", "apiVersion": "v1", "fieldsType": "FieldsV1", "fieldsV1": {}}]}})
+    s.ask("bad managed fields type", "PUT", one, {**body({"z": "4"}), "metadata": {"name": "a", "managedFields": [{"manager": "m", "operation": "Update", "apiVersion": "v1", "fieldsType": "FieldsV9"}]}})
