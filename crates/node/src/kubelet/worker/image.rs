@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, ResourceExt};
 
-use super::sandbox::chain;
 use super::start::{Failure, Job};
 use crate::images::name::ImageName;
 use crate::images::registry::{Credentials, Progress};
 use crate::images::{self, Prepared, PullPolicy};
 use crate::kubelet::events::Kind as EventKind;
+use objects::chain;
 
 /// Long downloads say how far they are at this pace.
 const BETWEEN_WORDS: Duration = Duration::from_secs(10);
