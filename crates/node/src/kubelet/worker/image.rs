@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, ResourceExt};
+use objects::chain;
 
 use super::start::{Failure, Job};
 use crate::images::name::ImageName;
