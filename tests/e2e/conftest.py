@@ -129,6 +129,6 @@ def client(platform):
 
 @pytest.fixture(scope="session")
 def kubectls():
-    """Every kubectl that this machine has, from 1.30 on."""
+    """Every kubectl that this machine has, from 1.27 on."""
     found = os.environ.get("FERROFLOW_KUBECTL", "kubectl")
     return found.split(os.pathsep)

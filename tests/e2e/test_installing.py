@@ -10,7 +10,7 @@ import threading
 
 import pytest
 import yaml
-from conftest import KFCTL, Platform
+from conftest import CLUSTER, KFCTL, Cluster, Platform
 from test_applying import Forward
 
 KUSTOMIZE = os.environ.get("FERROFLOW_KUSTOMIZE", "kustomize")
@@ -36,6 +36,9 @@ def exported(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
+    if CLUSTER:
+        yield Cluster(tmp_path_factory.mktemp("cluster"))
+        return
     platform = Platform(tmp_path_factory.mktemp("cluster") / "data", "--bare")
     platform.up()
     yield platform
@@ -82,6 +85,7 @@ def test_the_four_ways_are_the_same_objects(exported, tmp_path):
     assert chart == kustomize
 
 
+@pytest.mark.one_machine
 def test_what_up_installs_is_what_kustomize_renders(exported, platform):
     """The platform of the suite: every object is there, as kustomize renders it for one machine."""
     rendered = objects(run([KUSTOMIZE, "build", exported / "manifests/one-machine"]).stdout)

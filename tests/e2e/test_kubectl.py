@@ -59,7 +59,7 @@ class Kubectl:
         return subprocess.run([self.binary, "-n", self.namespace, "edit", *arguments], capture_output=True, text=True, env=env, timeout=60)
 
 
-@pytest.fixture(scope="module", params=range(4))
+@pytest.fixture(scope="module", params=range(7))
 def kubectl(request, platform, kubectls):
     if request.param >= len(kubectls):
         pytest.skip("this machine has fewer versions of kubectl")

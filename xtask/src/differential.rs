@@ -66,8 +66,7 @@ fn compare(args: &Args, kfctl: &PathBuf, real: &PathBuf) -> Result<()> {
             "17443",
         ]),
     )?;
-    let kubectl =
-        std::env::join_paths(setup::kubectl_from(27)?).context("list the kubectl binaries")?;
+    let kubectl = std::env::join_paths(setup::kubectl()?).context("list the kubectl binaries")?;
     let mut python = step::command(paths::venv_bin("python"));
     python
         .args(["-m", "differential", "--embedded"])

@@ -1,5 +1,6 @@
 //! The files that are shipped, under dist/: the binary in its archive, the same binary as an OCI image, the Python
-//! package; beside them what is in them, and their digests. The same commit on the same machine gives the same bytes.
+//! package, the Helm chart and the kustomize tree; beside them what is in them, and their digests. The same commit on the
+//! same machine gives the same bytes.
 
 mod inventory;
 mod manifest;
@@ -36,6 +37,7 @@ pub fn run() -> Result<()> {
     archive(&kfctl, &dist)?;
     image(&kfctl, &dist)?;
     wheel(&dist)?;
+    manifests(&kfctl, &dist)?;
     step::announce("list what is in it");
     inventory::write(&kfctl, &dist.join(format!("kfctl_v{VERSION}.cdx.json")))?;
     manifest::write(&dist)?;
@@ -101,6 +103,51 @@ fn image(kfctl: &Path, dist: &Path) -> Result<()> {
         bail!("the image has {size} bytes; it must stay below {LARGEST_IMAGE}");
     }
     Ok(())
+}
+
+/// The Helm chart with the index of its repository, and the kustomize tree: both from what lies in the binary.
+fn manifests(kfctl: &Path, dist: &Path) -> Result<()> {
+    let tree = paths::target().join("dist-manifests");
+    if tree.exists() {
+        fs::remove_dir_all(&tree).context("clear the copy of the manifests")?;
+    }
+    step::run(
+        "pack the Helm chart",
+        step::command(kfctl)
+            .args(["export", "chart-repository", "--to"])
+            .arg(dist),
+    )?;
+    step::run(
+        "write the kustomize tree",
+        step::command(kfctl)
+            .args(["export", "kustomize", "--to"])
+            .arg(&tree),
+    )?;
+    step::run(
+        "pack the kustomize tree",
+        step::command("tar")
+            .args([
+                "--owner=0",
+                "--group=0",
+                "--numeric-owner",
+                "--mode=u=rwX,go=rX",
+                "--sort=name",
+                "--format=ustar",
+            ])
+            .arg(format!("--mtime=@{TIME}"))
+            .args([
+                "--transform",
+                "s,^\\.,manifests,",
+                "-I",
+                "gzip -n -9",
+                "-cf",
+            ])
+            .arg(dist.join(format!("manifests_v{VERSION}.tar.gz")))
+            .arg("-C")
+            .arg(&tree)
+            .arg("."),
+    )?;
+    fs::remove_dir_all(&tree).context("clear the copy of the manifests")
 }
 
 /// The Python package, built from a copy: the build leaves its own folders behind.

@@ -159,18 +159,13 @@ pub fn node_packages() -> Result<()> {
     )
 }
 
-/// Every kubectl from 1.30 on that this machine has; one is built from its Go module where there is none.
+/// Every kubectl from 1.27 on that this machine has; one is built from its Go module where there is none.
 pub fn kubectl() -> Result<Vec<PathBuf>> {
-    kubectl_from(30)
-}
-
-/// Every kubectl from 1.`oldest` on that this machine has; one is built where there is none.
-pub fn kubectl_from(oldest: u32) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     if let Some(plain) = step::find("kubectl") {
         let real = fs::canonicalize(&plain).unwrap_or_else(|_| plain.clone());
         let folder = real.parent().map(PathBuf::from).unwrap_or_default();
-        for minor in oldest..=33 {
+        for minor in 27..=33 {
             let versioned = folder.join(format!("kubectl.1.{minor}"));
             if versioned.is_file() {
                 found.push(versioned);

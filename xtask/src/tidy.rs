@@ -16,6 +16,7 @@ const ORDER: &[&str] = &[
     "apiserver",
     "control",
     "workloads",
+    "spdy",
     "node",
     "artifacts",
     "launcher",

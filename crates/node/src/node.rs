@@ -275,10 +275,11 @@ impl Node {
         http::router(http::Server {
             pods: self.pods.clone(),
             identity: self.identity.clone(),
+            network: self.network.clone(),
         })
     }
 
-    /// A handle that connects to pods and Services, for whoever is not a pod.
+    /// A handle that connects to pods and Services as the API server's proxy, which says for whom it asks.
     pub fn dialer(&self) -> Dialer {
         Dialer {
             network: self.network.clone(),
@@ -349,7 +350,7 @@ async fn keep_within(images: Images, folders: Folders, stop: CancellationToken) 
     }
 }
 
-/// Connects to pods and Services by address or name. Cheap to clone.
+/// Connects to pods and Services by address or name, for the API server's proxy alone. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Dialer {
     network: Option<NodeNetwork>,
@@ -357,7 +358,7 @@ pub struct Dialer {
 }
 
 impl Dialer {
-    /// Opens a connection as the node. Only addresses of the cluster are reached.
+    /// Opens a connection as the proxy. Only addresses of the cluster are reached.
     pub async fn dial(&self, namespace: &str, host: &str, port: u16) -> io::Result<TcpStream> {
         let address: Ipv4Addr = match host.parse() {
             Ok(ip) => ip,
@@ -370,7 +371,7 @@ impl Dialer {
         };
         match &self.network {
             Some(network) if network.layout().is_inside(address) => network
-                .dial(SocketAddrV4::new(address, port))
+                .dial_as_proxy(SocketAddrV4::new(address, port))
                 .await
                 .map_err(io::Error::other),
             Some(_) => Err(io::Error::new(

@@ -33,12 +33,15 @@ pub struct Inside {
     pub record: Record,
 }
 
+/// A question to a part: an error says why it is not ready yet.
+type Question = dyn Fn(&Inside) -> Result<()>;
+
 /// A part about to start, and how to tell that it is ready.
 pub struct Start {
     /// The command.
     pub command: Command,
     /// Answers why not yet.
-    pub is_ready: Box<dyn Fn(&Inside) -> Result<()>>,
+    pub is_ready: Box<Question>,
 }
 
 /// Starts everything and stays.
@@ -157,7 +160,7 @@ fn await_ready(
     name: &str,
     log: &Path,
     child: &mut Child,
-    is_ready: &dyn Fn(&Inside) -> Result<()>,
+    is_ready: &Question,
 ) -> Result<()> {
     let deadline = Instant::now() + PATIENCE;
     loop {

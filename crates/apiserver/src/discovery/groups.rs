@@ -141,6 +141,7 @@ pub(super) fn paths(registry: &Registry) -> Vec<String> {
             "/healthz",
             "/livez",
             "/metrics",
+            "/openapi/v2",
             "/openapi/v3",
             "/openid/v1/jwks",
             "/readyz",

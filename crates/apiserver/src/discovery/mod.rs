@@ -3,6 +3,7 @@
 mod aggregated;
 mod groups;
 pub mod openapi;
+mod openapi_v2;
 
 use std::sync::Arc;
 
@@ -58,6 +59,7 @@ pub async fn answer(
         ["version"] => plain(&version(), headers).await,
         ["healthz" | "livez" | "readyz", check @ ..] => health(api, parts[0], check, query),
         ["metrics"] => text(StatusCode::OK, api.metrics.text()),
+        ["openapi", "v2"] => openapi_v2::answer(api, &registry, headers).await,
         ["openapi", "v3", rest @ ..] => openapi::answer(api, &registry, rest, query, headers).await,
         [".well-known", "openid-configuration"] => {
             plain(
@@ -69,7 +71,6 @@ pub async fn answer(
             .await
         }
         ["openid", "v1", "jwks"] => plain(&api.authenticator.signer().key_set(), headers).await,
-        // `/openapi/v2` is for kubectl up to 1.28 and answers as absent until it is written.
         _ => missing(),
     }
 }

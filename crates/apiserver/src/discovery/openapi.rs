@@ -101,7 +101,7 @@ pub(super) async fn answer(
 }
 
 impl Documents {
-    fn find(&self, hash: &str) -> Option<Bytes> {
+    pub(super) fn find(&self, hash: &str) -> Option<Bytes> {
         self.0
             .lock()
             .expect("no holder of this lock panics")
@@ -109,7 +109,7 @@ impl Documents {
             .cloned()
     }
 
-    fn keep(&self, hash: String, bytes: Bytes) {
+    pub(super) fn keep(&self, hash: String, bytes: Bytes) {
         let mut kept = self.0.lock().expect("no holder of this lock panics");
         if kept.len() >= KEPT {
             kept.clear();
@@ -138,12 +138,17 @@ async fn index(registry: &Registry, headers: &HeaderMap) -> Response {
 }
 
 /// Hash of everything that a document is made from: our version, and the generations of its CRDs.
-fn fingerprint(resources: &[&Arc<Resource>], group: &str, version: &str) -> String {
+pub(super) fn fingerprint<R: AsRef<Resource>>(
+    resources: &[R],
+    group: &str,
+    version: &str,
+) -> String {
     let mut text = format!(
         "{GIT_VERSION}/{}/{group}/{version}",
         env!("CARGO_PKG_VERSION")
     );
     for resource in resources {
+        let resource = resource.as_ref();
         if let Origin::Custom(custom) = &resource.origin {
             text.push_str(&format!(
                 "/{}:{}:{}",
@@ -154,7 +159,7 @@ fn fingerprint(resources: &[&Arc<Resource>], group: &str, version: &str) -> Stri
     hash(text.as_bytes())
 }
 
-fn document(resources: &[Arc<Resource>], group: &str, version: &str) -> Value {
+pub(super) fn document(resources: &[Arc<Resource>], group: &str, version: &str) -> Value {
     let mut definitions = schemas::definitions(group, version);
     let mut paths = Map::new();
     for resource in resources {

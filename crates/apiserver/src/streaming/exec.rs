@@ -3,7 +3,7 @@
 use axum::extract::Request;
 use objects::Status;
 
-use super::{container, forward, kubelet, query};
+use super::{container, forward, kubelet, query, websocket};
 use crate::error::ApiError;
 use crate::verbs::{Call, Reply};
 
@@ -18,8 +18,10 @@ pub async fn run(call: &Call, request: Request) -> Result<Reply, ApiError> {
     }
     let mut parameters = Vec::new();
     let path = if call.subresource == "portforward" {
-        for port in call.query.all("ports") {
-            parameters.push(("ports", port.to_owned()));
+        // Only the protocol over WebSocket names them here, and kubelets know them by this name.
+        let ports: Vec<&str> = call.query.all("ports").collect();
+        if !ports.is_empty() {
+            parameters.push(("port", ports.join(",")));
         }
         format!("/portForward/{}/{}", call.namespace, call.name)
     } else {
@@ -60,6 +62,11 @@ pub async fn run(call: &Call, request: Request) -> Result<Reply, ApiError> {
     };
     let connection = kubelet::connect(call, node).await?;
     let target = format!("{path}?{}", query(&parameters));
-    let response = forward::send(connection, request, &target, node, &call.user).await?;
+    let response =
+        if call.subresource == "portforward" && websocket::is_tunnel_wanted(request.headers()) {
+            websocket::tunnel(connection, request, &target, node).await?
+        } else {
+            forward::send(connection, request, &target, node, &call.user).await?
+        };
     Ok(Reply::Response(Box::new(response)))
 }

@@ -1,16 +1,17 @@
 //! Container logs, read from the kubelet and passed on as they come.
 
 use axum::body::Body;
+use axum::extract::Request;
 use http::header::CONTENT_TYPE;
 use http::{Method, StatusCode};
 use objects::{FieldError, Status};
 
-use super::{container, kubelet, query};
+use super::{container, kubelet, query, websocket};
 use crate::error::ApiError;
 use crate::verbs::{Call, Reply};
 
 /// `GET pods/{name}/log`.
-pub async fn run(call: &Call) -> Result<Reply, ApiError> {
+pub async fn run(call: &Call, asked: Request) -> Result<Reply, ApiError> {
     let pod = call.current()?;
     let container = container(&pod, call.query.get("container"))?;
     let mut parameters = Vec::new();
@@ -62,6 +63,10 @@ pub async fn run(call: &Call) -> Result<Reply, ApiError> {
     let mut response = kubelet::request(call, node, request).await?;
     if response.status() != StatusCode::OK {
         return Err(kubelet::failure(response).await);
+    }
+    if websocket::is_wanted(asked.headers()) {
+        let response = websocket::log(asked, response).await?;
+        return Ok(Reply::Response(Box::new(response)));
     }
     response
         .headers_mut()

@@ -1,7 +1,7 @@
 //! Requests that end in a pod, a Service or a kubelet: logs, exec, attach, port-forward, proxy.
 //!
 //! An upgraded connection is passed through byte by byte, so whatever protocol client and kubelet agree on
-//! (WebSocket channels, SPDY) is theirs alone.
+//! (WebSocket channels, SPDY) is theirs alone. Only what no kubelet speaks is taken out of its WebSocket here.
 
 pub mod exec;
 mod forward;
@@ -9,6 +9,7 @@ mod kubelet;
 pub mod log;
 pub mod proxy;
 mod unverified;
+mod websocket;
 
 use serde_json::Value;
 

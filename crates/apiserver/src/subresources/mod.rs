@@ -28,7 +28,7 @@ pub fn is_stream(resource: &Resource, subresource: &str) -> bool {
 /// Runs a streaming subresource.
 pub async fn stream(call: &Call, rest: &str, request: Request) -> Result<Reply, ApiError> {
     match (call.resource.kind.as_str(), call.subresource.as_str()) {
-        ("Pod", "log") => streaming::log::run(call).await,
+        ("Pod", "log") => streaming::log::run(call, request).await,
         ("Pod", "exec" | "attach" | "portforward") => streaming::exec::run(call, request).await,
         (_, "proxy") => streaming::proxy::run(call, rest, request).await,
         _ => Err(ApiError::no_such_resource()),

@@ -150,6 +150,145 @@ async fn the_copy_that_the_pages_are_made_from_is_what_the_server_says() {
     }
 }
 
+/// The fields of a protobuf message that hold text or messages.
+fn fields(mut bytes: &[u8]) -> Vec<(u64, &[u8])> {
+    fn varint(bytes: &mut &[u8]) -> u64 {
+        let (mut value, mut shift) = (0, 0);
+        loop {
+            let (first, rest) = bytes.split_first().expect("more");
+            *bytes = rest;
+            value |= u64::from(first & 0x7f) << shift;
+            shift += 7;
+            if first & 0x80 == 0 {
+                return value;
+            }
+        }
+    }
+    let mut found = Vec::new();
+    while !bytes.is_empty() {
+        let key = varint(&mut bytes);
+        match key & 7 {
+            0 => drop(varint(&mut bytes)),
+            1 => bytes = &bytes[8..],
+            2 => {
+                let length = varint(&mut bytes) as usize;
+                let (field, rest) = bytes.split_at(length);
+                found.push((key >> 3, field));
+                bytes = rest;
+            }
+            other => panic!("wire type {other}"),
+        }
+    }
+    found
+}
+
+fn field(message: &[u8], number: u64) -> &[u8] {
+    let found = fields(message)
+        .into_iter()
+        .find(|(known, _)| *known == number);
+    found.unwrap_or_else(|| panic!("no field {number}")).1
+}
+
+#[tokio::test]
+async fn the_older_document_says_the_same_as_json_and_as_protobuf() {
+    use http_body_util::BodyExt;
+    let server = Server::start().await;
+    server
+        .post(
+            "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
+            &crd(),
+        )
+        .await
+        .expect(201);
+    let document = server.get("/openapi/v2").await.expect(200);
+    assert_eq!(document["swagger"], "2.0");
+    let definitions = document["definitions"].as_object().unwrap();
+    let pod_spec = &definitions["io.k8s.api.core.v1.PodSpec"]["properties"]["containers"];
+    assert_eq!(pod_spec["x-kubernetes-patch-merge-key"], "name");
+    assert_eq!(
+        pod_spec["items"]["$ref"],
+        "#/definitions/io.k8s.api.core.v1.Container"
+    );
+    assert_eq!(
+        definitions["com.example.v1.Widget"]["x-kubernetes-group-version-kind"][0]["kind"],
+        "Widget"
+    );
+    let patch =
+        &document["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"]["patch"];
+    let names: Vec<_> = patch["parameters"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| &one["name"])
+        .collect();
+    assert!(
+        names.contains(&&json!("fieldValidation")),
+        "kubectl looks for it: {names:?}"
+    );
+    fn check(value: &serde_json::Value, definitions: &serde_json::Map<String, serde_json::Value>) {
+        match value {
+            serde_json::Value::Object(fields) => {
+                if let Some(name) = fields.get("$ref").and_then(|path| path.as_str()) {
+                    let name = name
+                        .strip_prefix("#/definitions/")
+                        .expect("the older place");
+                    assert!(definitions.contains_key(name), "{name} is missing");
+                }
+                fields.values().for_each(|value| check(value, definitions));
+            }
+            serde_json::Value::Array(items) => {
+                items.iter().for_each(|item| check(item, definitions))
+            }
+            _ => {}
+        }
+    }
+    check(&document, definitions);
+
+    let ask = |known: &str| {
+        let request = http::Request::get("/openapi/v2")
+            .header("authorization", format!("Bearer {}", server.token))
+            .header(
+                "accept",
+                "application/com.github.proto-openapi.spec.v2@v1.0+protobuf",
+            )
+            .header("if-none-match", known);
+        server.send(request.body(Body::empty()).unwrap())
+    };
+    let answer = ask("\"other\"").await;
+    assert_eq!(
+        answer.headers()["content-type"],
+        "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+    );
+    let tag = answer.headers()["etag"].to_str().unwrap().to_owned();
+    let bytes = answer.into_body().collect().await.unwrap().to_bytes();
+    assert_eq!(field(&bytes, 1), b"2.0");
+    let mut names = Vec::new();
+    let mut merge_key = None;
+    for (_, definition) in fields(field(&bytes, 9)) {
+        let name = std::str::from_utf8(field(definition, 1)).unwrap();
+        names.push(name);
+        if name == "io.k8s.api.core.v1.PodSpec" {
+            let properties = fields(field(field(definition, 2), 25));
+            let containers = properties
+                .iter()
+                .find(|(_, one)| field(one, 1) == b"containers")
+                .unwrap()
+                .1;
+            let extensions = fields(field(containers, 2))
+                .into_iter()
+                .filter(|(number, _)| *number == 31);
+            let found = extensions
+                .map(|(_, one)| one)
+                .find(|one| field(one, 1) == b"x-kubernetes-patch-merge-key");
+            merge_key = found.map(|one| field(field(one, 2), 2).to_vec());
+        }
+    }
+    names.sort_unstable();
+    assert_eq!(names, definitions.keys().collect::<Vec<_>>());
+    assert_eq!(merge_key.as_deref(), Some(&b"\"name\""[..]));
+    assert_eq!(ask(&tag).await.status(), 304);
+}
+
 #[tokio::test]
 async fn version_health_and_metrics_answer() {
     let server = Server::start().await;

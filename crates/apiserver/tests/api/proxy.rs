@@ -46,6 +46,133 @@ fn kubelet() -> Router {
                 },
             ),
         )
+        .route("/portForward/{namespace}/{pod}", any(port_forward))
+}
+
+/// Leaves HTTP as if for SPDY, and sends back whatever comes.
+async fn port_forward(mut request: Request) -> axum::response::Response {
+    let asked = |name: &str| {
+        request
+            .headers()
+            .get(name)
+            .map(|value| value.to_str().unwrap().to_owned())
+    };
+    if asked("upgrade").as_deref() != Some("SPDY/3.1") {
+        let text = format!(
+            "asked for {:?}?{:?}",
+            asked("upgrade"),
+            request.uri().query()
+        );
+        return axum::response::IntoResponse::into_response((http::StatusCode::BAD_REQUEST, text));
+    }
+    assert_eq!(
+        asked("x-stream-protocol-version").as_deref(),
+        Some("portforward.k8s.io")
+    );
+    let upgraded = hyper::upgrade::on(&mut request);
+    tokio::spawn(async move {
+        let io = hyper_util::rt::TokioIo::new(upgraded.await.unwrap());
+        let (mut reader, mut writer) = tokio::io::split(io);
+        let _ = tokio::io::copy(&mut reader, &mut writer).await;
+    });
+    let response = http::Response::builder()
+        .status(101)
+        .header("connection", "Upgrade")
+        .header("upgrade", "SPDY/3.1");
+    response.body(axum::body::Body::empty()).unwrap()
+}
+
+type Socket = tokio_tungstenite::WebSocketStream<tokio::io::DuplexStream>;
+
+/// Opens a WebSocket to the server in one of these protocols.
+async fn websocket(
+    server: &Server,
+    path: &str,
+    protocols: &str,
+) -> Result<(Socket, String), String> {
+    let (near, far) = tokio::io::duplex(1 << 16);
+    let service = hyper_util::service::TowerToHyperService::new(server.api.service());
+    let service =
+        hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| {
+            hyper::service::Service::call(&service, request.map(axum::body::Body::new))
+        });
+    let served = hyper::server::conn::http1::Builder::new()
+        .serve_connection(hyper_util::rt::TokioIo::new(far), service);
+    tokio::spawn(served.with_upgrades());
+    let request = http::Request::get(format!("ws://server{path}"))
+        .header("host", "server")
+        .header("connection", "Upgrade")
+        .header("upgrade", "websocket")
+        .header("sec-websocket-version", "13")
+        .header(
+            "sec-websocket-key",
+            tokio_tungstenite::tungstenite::handshake::client::generate_key(),
+        )
+        .header("sec-websocket-protocol", protocols)
+        .header("authorization", format!("Bearer {}", server.token));
+    let opened = tokio_tungstenite::client_async(request.body(()).unwrap(), near).await;
+    let (socket, response) = opened.map_err(|err| err.to_string())?;
+    let chosen = response.headers().get("sec-websocket-protocol");
+    let chosen = chosen
+        .map_or("", |value| value.to_str().unwrap())
+        .to_owned();
+    Ok((socket, chosen))
+}
+
+#[tokio::test]
+async fn a_tunnel_carries_the_bytes_of_a_spdy_connection_to_the_kubelet() {
+    use futures::{SinkExt, StreamExt};
+    use tokio_tungstenite::tungstenite::Message;
+    let server = start().await;
+    bind(&server).await;
+    let path = format!("{PODS}/p/portforward");
+    let (mut socket, chosen) = websocket(&server, &path, "SPDY/3.1+portforward.k8s.io")
+        .await
+        .unwrap();
+    assert_eq!(chosen, "SPDY/3.1+portforward.k8s.io");
+    let mut back = Vec::new();
+    for part in [&b"one"[..], b" and two"] {
+        socket
+            .send(Message::Binary(part.to_vec().into()))
+            .await
+            .unwrap();
+    }
+    while back.len() < 11 {
+        if let Message::Binary(bytes) = socket.next().await.unwrap().unwrap() {
+            back.extend_from_slice(&bytes);
+        }
+    }
+    assert_eq!(back, b"one and two");
+    // Any other protocol is between the client and the kubelet, which is told the ports.
+    let refused = websocket(
+        &server,
+        &format!("{path}?ports=80&ports=443"),
+        "v4.channel.k8s.io",
+    )
+    .await;
+    assert!(refused.err().unwrap().contains("400"));
+}
+
+#[tokio::test]
+async fn a_log_may_be_read_over_websocket() {
+    use futures::StreamExt;
+    let server = start().await;
+    bind(&server).await;
+    let path = format!("{PODS}/p/log?container=main");
+    for (protocol, expected) in [
+        ("binary.k8s.io", "p/main?\n"),
+        ("base64.binary.k8s.io", "cC9tYWluPwo="),
+    ] {
+        let (socket, chosen) = websocket(&server, &path, protocol).await.unwrap();
+        assert_eq!(chosen, protocol);
+        let messages: Vec<_> = socket.map(Result::unwrap).collect().await;
+        let text: Vec<u8> = messages
+            .into_iter()
+            .filter(|message| message.is_binary() || message.is_text())
+            .flat_map(|message| message.into_data().to_vec())
+            .collect();
+        assert_eq!(String::from_utf8_lossy(&text), expected);
+    }
 }
 
 /// A pod's web server that answers with what it was sent.

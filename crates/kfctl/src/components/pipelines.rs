@@ -53,7 +53,7 @@ pub async fn in_pod(pod: PodContext) -> Result<()> {
                 Ok((stream, peer)) => {
                     let connection = pipelines::serve::Connection {
                         io: Box::new(stream),
-                        is_trusted: is_the_node(peer),
+                        is_trusted: is_the_proxy(peer),
                     };
                     return Some((connection, listener));
                 }
@@ -80,10 +80,10 @@ pub async fn in_pod(pod: PodContext) -> Result<()> {
         .context("serve pipelines")
 }
 
-/// Only the server itself connects from the node's own address: the API server's proxy, which says who asks.
-/// Pods cannot send with another's address.
-fn is_the_node(peer: Peer) -> bool {
-    !peer.is_from_host && peer.address.ip() == Layout::default().gateway
+/// Only the API server's proxy, which says who asks, connects from this address. Pods cannot send with another's, and
+/// what users can shape (probes, forwarded ports) comes from elsewhere.
+fn is_the_proxy(peer: Peer) -> bool {
+    !peer.is_from_host && peer.address.ip() == Layout::default().proxy
 }
 
 /// As a process of its own: waits until no other process is at work, then opens the database and serves. No connection

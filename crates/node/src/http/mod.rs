@@ -1,10 +1,18 @@
 //! The kubelet's HTTP API: how the API server reaches the pods of this node. Who may ask is decided before: in process
 //! only the API server holds this service, on a port only callers with its certificate get through.
 
-mod channels;
-mod exec;
 mod logs;
 mod stats;
+
+mod port_forward;
+mod remote;
+
+mod channels;
+mod process;
+mod query;
+mod streams;
+mod upgrade;
+mod websocket;
 
 use std::sync::Arc;
 
@@ -16,6 +24,7 @@ use axum::routing::{any, get};
 use serde_json::{Value, json};
 
 use crate::kubelet::{Identity, Known, PodIndex};
+use crate::net::NodeNetwork;
 
 /// What the HTTP API answers from.
 #[derive(Debug, Clone)]
@@ -24,6 +33,8 @@ pub struct Server {
     pub pods: PodIndex,
     /// The node.
     pub identity: Identity,
+    /// The pod network, if there is one.
+    pub network: Option<NodeNetwork>,
 }
 
 /// A refusal in plain words, as kubelets give them.
@@ -44,9 +55,12 @@ pub fn router(server: Server) -> Router {
             "/containerLogs/{namespace}/{pod}/{container}",
             get(logs::container_logs),
         )
-        .route("/exec/{namespace}/{pod}/{container}", any(exec::exec))
-        .route("/attach/{namespace}/{pod}/{container}", any(exec::attach))
-        .route("/portForward/{namespace}/{pod}", any(exec::port_forward))
+        .route("/exec/{namespace}/{pod}/{container}", any(remote::exec))
+        .route("/attach/{namespace}/{pod}/{container}", any(remote::attach))
+        .route(
+            "/portForward/{namespace}/{pod}",
+            any(port_forward::port_forward),
+        )
         // For whoever watches the node.
         .route("/pods", get(pods))
         .route("/healthz", get(|| async { "ok" }))

@@ -16,10 +16,14 @@ async fn ask(pods: PodIndex, path: &str) -> (u16, String) {
         isolation: "sandbox",
     };
     let request = Request::get(path).body(Body::empty()).expect("a request");
-    let answer = router(Server { pods, identity })
-        .oneshot(request)
-        .await
-        .expect("an answer");
+    let answer = router(Server {
+        pods,
+        identity,
+        network: None,
+    })
+    .oneshot(request)
+    .await
+    .expect("an answer");
     let status = answer.status().as_u16();
     let body = answer
         .into_body()

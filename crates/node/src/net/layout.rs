@@ -61,8 +61,10 @@ pub struct Layout {
     pub pods: Cidr,
     /// Service addresses are taken from here, by the API server.
     pub services: Cidr,
-    /// The node's own address: pods' default route, source of what the server dials.
+    /// The node's own address: pods' default route, source of probes and other connections that users can shape.
     pub gateway: Ipv4Addr,
+    /// From here the API server's proxy dials, and nobody else: who is dialled may believe what it says about users.
+    pub proxy: Ipv4Addr,
     /// Address of the cluster's DNS server, port 53.
     pub dns: Ipv4Addr,
     /// Port on `gateway` where TCP that leaves the cluster is sent.
@@ -77,6 +79,7 @@ impl Default for Layout {
             pods: Cidr::new(Ipv4Addr::new(10, 1, 0, 0), 16),
             services: Cidr::new(Ipv4Addr::new(10, 96, 0, 0), 16),
             gateway: Ipv4Addr::new(10, 1, 0, 1),
+            proxy: Ipv4Addr::new(10, 1, 255, 254),
             dns: Ipv4Addr::new(10, 96, 0, 10),
             relay_port: 9999,
             api_port: 6443,

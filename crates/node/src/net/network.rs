@@ -212,6 +212,12 @@ impl NodeNetwork {
         Ok(self.0.holder.dial_from(Some(source), address).await?)
     }
 
+    /// Connects to a pod or Service as the API server's proxy.
+    pub async fn dial_as_proxy(&self, address: SocketAddrV4) -> Result<TcpStream, Error> {
+        let source = self.0.layout.proxy;
+        Ok(self.0.holder.dial_from(Some(source), address).await?)
+    }
+
     /// Connects to a pod or Service as a built-in pod.
     pub async fn dial_from(
         &self,

@@ -71,6 +71,8 @@ impl Node {
         node.add_own_addresses()?;
         node.add_rules()?;
         node.forget_vanished()?;
+        // Not for a pod, but an address of the node's own that no pod has, just as theirs are.
+        node.add_builtin(node.layout.proxy)?;
         Ok(node)
     }
 

@@ -29,6 +29,7 @@ impl Pool {
             && address != pods.first
             && Some(address) != pods.nth(pods.size() - 1)
             && address != self.layout.gateway
+            && address != self.layout.proxy
     }
 
     /// Takes a free address; `None` if there is none left.
@@ -76,12 +77,16 @@ mod tests {
     }
 
     #[test]
-    fn pods_never_get_the_gateway_nor_the_ends_of_the_block() {
+    fn pods_never_get_the_nodes_own_addresses_nor_the_ends_of_the_block() {
         let mut pool = small();
-        let given: Vec<_> = std::iter::from_fn(|| pool.allocate())
-            .map(|a| a.octets()[3])
-            .collect();
-        assert_eq!(given, [2, 3, 4, 5, 6]);
+        let given = |pool: &mut Pool| -> Vec<u8> {
+            let free = std::iter::from_fn(|| pool.allocate());
+            free.map(|a| a.octets()[3]).collect()
+        };
+        assert_eq!(given(&mut pool), [2, 3, 4, 5, 6]);
+        let mut pool = small();
+        pool.layout.proxy = Ipv4Addr::new(10, 1, 0, 4);
+        assert_eq!(given(&mut pool), [2, 3, 5, 6]);
     }
 
     #[test]

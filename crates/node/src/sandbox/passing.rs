@@ -139,6 +139,16 @@ pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     }
 }
 
+/// An unconnected TCP socket of this process's network namespace, ready for polling.
+pub fn tcp_socket() -> io::Result<OwnedFd> {
+    let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+    // SAFETY: the returned descriptor is new.
+    unsafe {
+        let socket = check(libc::socket(libc::AF_INET, kind, 0).into())?;
+        Ok(OwnedFd::from_raw_fd(socket as i32))
+    }
+}
+
 /// Makes reads and writes on a descriptor answer at once.
 pub fn set_nonblocking(fd: &OwnedFd) -> io::Result<()> {
     // SAFETY: plain flag changes on an open descriptor.

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, Interest};
-use tokio::net::UnixStream;
 use tokio::net::unix::pipe;
+use tokio::net::{TcpSocket, UnixStream};
 
 use super::disk;
 use super::input::{ExecInput, Terminal};
@@ -301,6 +301,18 @@ impl Pod {
             container: container.to_owned(),
         })
         .await
+    }
+
+    /// Unconnected TCP sockets in the pod's own network, where loopback is the pod's. Some of them at a time, since
+    /// each request costs the shim a process.
+    pub async fn sockets(&self) -> Result<Vec<TcpSocket>, Error> {
+        match self.ask(&Request::Sockets, &[]).await? {
+            (Reply::Sockets, fds) => Ok(fds
+                .into_iter()
+                .map(|fd| TcpSocket::from_std_stream(fd.into()))
+                .collect()),
+            (other, _) => Err(self.unexpected(&other)),
+        }
     }
 
     /// All records now and then each change, none missed between.

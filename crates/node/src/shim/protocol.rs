@@ -77,6 +77,8 @@ pub enum Request {
         /// Which container.
         container: String,
     },
+    /// Make unconnected TCP sockets in the pod's network namespace; the answer carries them.
+    Sockets,
     /// All records now, then each change.
     Subscribe,
     /// What each running container uses.
@@ -94,6 +96,8 @@ pub enum Reply {
         /// Chosen version.
         version: u32,
     },
+    /// Sockets, as descriptors on this frame.
+    Sockets,
     /// Done.
     Done,
     /// Refused or failed.

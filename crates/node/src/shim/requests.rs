@@ -104,6 +104,14 @@ impl Monitor {
                 self.finish(id, &Reply::Done);
                 Ok(())
             }
+            Request::Sockets => {
+                let sockets = self.sockets()?;
+                if let Some(connection) = self.connections.get_mut(&id) {
+                    connection.answer(&Reply::Sockets, sockets);
+                    connection.is_finished = true;
+                }
+                Ok(())
+            }
             Request::Subscribe => {
                 let mut records = disk::records(&self.dir).during(|| "reading the records")?;
                 for container in self.containers.values() {
@@ -289,6 +297,38 @@ impl Monitor {
             connection.purpose = Purpose::Attached(name.to_owned());
         }
         Ok(())
+    }
+
+    /// As many sockets as one message carries, made by a child that is inside of the pod's network namespace.
+    fn sockets(&self) -> Result<Vec<OwnedFd>, Failure> {
+        let pause = self.pause.as_ref().ok_or_else(|| {
+            Failure("a pod without isolation has no network of its own".to_owned())
+        })?;
+        let (ours, theirs) = passing::pair().during(|| "making sockets")?;
+        process::clone(0, || {
+            let make = || {
+                pause.enter_only(libc::CLONE_NEWUSER | libc::CLONE_NEWNET)?;
+                let sockets = (0..passing::MAX_FDS).map(|_| passing::tcp_socket());
+                sockets
+                    .collect::<Result<Vec<OwnedFd>, _>>()
+                    .during(|| "making sockets in the pod's network")
+            };
+            let (outcome, sockets) = match make() {
+                Ok(sockets) => (Report::Started, sockets),
+                Err(failure) => (Report::SetupFailed(failure.0), Vec::new()),
+            };
+            let fds: Vec<_> = sockets.iter().map(AsFd::as_fd).collect();
+            let _ = report::send(theirs.as_fd(), &outcome, &fds);
+            process::exit(0)
+        })
+        .during(|| "forking")?;
+        drop(theirs);
+        let message = report::receive(ours.as_fd()).during(|| "listening for the pod's sockets")?;
+        match message.map(|message| (message.report, message.fds)) {
+            Some((Report::SetupFailed(text), _)) => Err(Failure(text)),
+            Some((_, sockets)) => Ok(sockets),
+            None => Err(Failure("making sockets ended without a word".to_owned())),
+        }
     }
 
     /// Runs the network's own set-up in a child that is inside of the pod's network namespace.

@@ -13,7 +13,7 @@ use tracing_subscriber::prelude::*;
 
 use crate::home::Home;
 
-const NAMESPACE: &str = "kubeflow";
+pub const NAMESPACE: &str = "kubeflow";
 
 /// Answers on port 8888, says so in its log, and counts its pods with its own identity.
 async fn greeter(pod: PodContext) -> Result<(), Failure> {
@@ -25,7 +25,7 @@ async fn greeter(pod: PodContext) -> Result<(), Failure> {
     Ok(pod.serve(8888, router).await?)
 }
 
-async fn deploy(home: &Home, name: &str, env: Value) -> Result<()> {
+pub async fn deploy(home: &Home, name: &str, env: Value) -> Result<()> {
     let labels = json!({"app": name});
     let container = json!({
         "name": "main", "image": "ferroflow/kfctl:0.1.0", "args": ["greet", "--loud"], "env": env,
@@ -45,7 +45,7 @@ async fn deploy(home: &Home, name: &str, env: Value) -> Result<()> {
     Ok(())
 }
 
-async fn until(
+pub async fn until(
     home: &Home,
     app: &str,
     what: &str,
@@ -69,7 +69,7 @@ async fn until(
     anyhow::bail!("no pod of {app} was {what}: {last:#}")
 }
 
-fn is_ready(pod: &Value) -> bool {
+pub fn is_ready(pod: &Value) -> bool {
     pod["status"]["containerStatuses"][0]["ready"] == true
 }
 

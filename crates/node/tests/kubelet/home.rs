@@ -118,6 +118,16 @@ impl Home {
         drop(self.node.take().expect("a node").stop(false).await);
     }
 
+    /// The node, while there is one.
+    pub fn node(&self) -> &Node {
+        self.node.as_ref().expect("a node")
+    }
+
+    /// The node's HTTP API, as a kube-apiserver asks it.
+    pub fn kubelet(&self) -> axum::Router {
+        self.node().http()
+    }
+
     /// The same, and the holder killed with it.
     pub async fn lose_node_and_holder(&mut self) {
         let network = self

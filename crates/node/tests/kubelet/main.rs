@@ -13,4 +13,5 @@ mod inside;
 mod life;
 mod packages;
 mod registry;
+mod streams;
 mod token_server;

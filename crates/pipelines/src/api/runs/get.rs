@@ -49,7 +49,9 @@ pub async fn handle(
         .store
         .read(move |db| {
             let run = store::run::get(db, &id)?;
-            let tasks = store::task::of_run(db, &id)?;
+            let mut tasks = store::task::of_run(db, &id)?;
+            // Times are told in whole seconds, in which several short steps begin: the order says which came first.
+            tasks.sort_by_key(|task| (task.started_at.is_none(), task.started_at));
             let details = json!({"task_details": task_details::view(&tasks)});
             let mut object = view(&run)
                 .value("run_details", details)
