@@ -266,7 +266,7 @@ impl Decoder {
             },
             SETTINGS => {
                 let count = body.get_u32() as usize;
-                if body.len() % 8 != 0 || body.len() / 8 != count {
+                if !body.len().is_multiple_of(8) || body.len() / 8 != count {
                     return Err(Error::Length(kind));
                 }
                 let entry = |entry: &[u8; 8]| {
@@ -335,7 +335,7 @@ impl Encoder {
                 headers,
             } => {
                 let block = self.compressor.compress(headers);
-                let flags = u8::from(*fin) * FIN | u8::from(*unidirectional) * UNIDIRECTIONAL;
+                let flags = (u8::from(*fin) * FIN) | (u8::from(*unidirectional) * UNIDIRECTIONAL);
                 head(out, SYN_STREAM, flags, 10 + block.len());
                 out.put_u32(*stream);
                 out.put_u32(*associated);

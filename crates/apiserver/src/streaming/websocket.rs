@@ -90,11 +90,10 @@ async fn carry(socket: WebSocket, stream: impl AsyncRead + AsyncWrite) {
     let up = async {
         while let Some(Ok(message)) = messages.next().await {
             match message {
-                Message::Binary(bytes) => {
-                    if writer.write_all(&bytes).await.is_err() {
-                        return;
-                    }
-                }
+                Message::Binary(bytes) => match writer.write_all(&bytes).await {
+                    Ok(()) => {}
+                    Err(_) => return,
+                },
                 Message::Close(_) => break,
                 _ => {}
             }

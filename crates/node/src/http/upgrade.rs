@@ -22,7 +22,7 @@ pub(super) enum Upgrade {
     /// To WebSocket.
     WebSocket(Box<WebSocketUpgrade>),
     /// To SPDY, with the chosen version of what is spoken on its streams.
-    Spdy(Spdy),
+    Spdy(Box<Spdy>),
 }
 
 /// A request that wants SPDY.
@@ -58,7 +58,7 @@ impl Upgrade {
         if wants(headers, SPDY) {
             let offered = headers_of(headers, &VERSION);
             let version = choose(&offered, spdy).ok_or_else(|| no_version(offered, spdy))?;
-            return Ok(Self::Spdy(Spdy { request, version }));
+            return Ok(Self::Spdy(Box::new(Spdy { request, version })));
         }
         let text = "unable to upgrade: the request asks for neither WebSocket nor SPDY/3.1";
         let refused = Refused(StatusCode::BAD_REQUEST, text.into());

@@ -12,7 +12,6 @@ use crate::images::name::ImageName;
 use crate::images::registry::{Credentials, Progress};
 use crate::images::{self, Prepared, PullPolicy};
 use crate::kubelet::events::Kind as EventKind;
-use objects::chain;
 
 /// Long downloads say how far they are at this pace.
 const BETWEEN_WORDS: Duration = Duration::from_secs(10);
