@@ -18,6 +18,6 @@ pub enum Error {
     #[error("{0}")]
     Expression(String),
     /// A field selector.
-    #[error("invalid field selector: {0}")]
+    #[error("invalid selector: {0}")]
     Field(String),
 }

@@ -35,7 +35,7 @@ pub struct Status {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub details: Option<StatusDetails>,
     /// The HTTP status code.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "has_no_code")]
     pub code: u16,
 }
 
@@ -85,6 +85,10 @@ fn status_version() -> String {
     "v1".to_owned()
 }
 
+fn has_no_code(code: &u16) -> bool {
+    *code == 0
+}
+
 fn is_zero(number: &u32) -> bool {
     *number == 0
 }
@@ -108,7 +112,7 @@ impl Status {
         }
     }
 
-    /// The answer to a delete that left nothing to show: 200 with the object's names.
+    /// The answer to a delete that left nothing to show: the object's names, and no code in the body.
     pub fn deleted(group: &str, resource: &str, name: &str, uid: &str) -> Self {
         Self {
             status: "Success".to_owned(),
@@ -116,7 +120,7 @@ impl Status {
                 uid: uid.to_owned(),
                 ..names(group, resource, name)
             }),
-            ..Self::failure(200, "", "")
+            ..Self::failure(0, "", "")
         }
     }
 

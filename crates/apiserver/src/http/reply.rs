@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::accept::{Accept, Shape, takes_gzip};
 use crate::error::ApiError;
+use crate::registry::Origin;
 use crate::table;
 use crate::verbs::{Call, ListReply, Reply};
 
@@ -120,6 +121,10 @@ fn add_page(metadata: &mut Value, page: &ListReply) {
 fn whole(page: &ListReply) -> Bytes {
     let resource = &page.resource;
     let mut metadata = serde_json::json!({"resourceVersion": page.revision.to_string()});
+    if matches!(resource.origin, Origin::Custom(_)) {
+        // These lists always have the field.
+        metadata["continue"] = "".into();
+    }
     add_page(&mut metadata, page);
     let items: Vec<Bytes> = page
         .entries

@@ -245,7 +245,12 @@ fn check_scope(resource: &Resource, verb: &str, path: &ResourcePath) -> Result<(
         {
             return Err(ApiError::no_such_resource());
         }
-        if !resource.verbs.contains(&verb) {
+        // Nothing deletes over all namespaces, or several namespaces at once.
+        let is_too_wide = verb == "deletecollection"
+            && (resource.plural == "namespaces"
+                || resource.namespaced && path.namespace.is_empty());
+        let has_no_name = matches!(verb, "update" | "patch") && path.name.is_empty();
+        if is_too_wide || has_no_name || !resource.verbs.contains(&verb) {
             return Err(Status::method_not_allowed(&resource.group, &resource.plural, verb).into());
         }
         return Ok(());

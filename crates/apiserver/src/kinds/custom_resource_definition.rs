@@ -184,6 +184,8 @@ fn validate_names(names_of: &Value, errors: &mut Vec<FieldError>) {
     }
 }
 
+const COLUMN_TYPES: [&str; 5] = ["boolean", "date", "integer", "number", "string"];
+
 fn validate_versions(spec: &Value, errors: &mut Vec<FieldError>) {
     let versions = &spec["versions"];
     if is_empty(versions) {
@@ -220,6 +222,21 @@ fn validate_versions(spec: &Value, errors: &mut Vec<FieldError>) {
                 if is_empty(&column[field]) {
                     errors.push(FieldError::required(format!("{path}.{field}"), ""));
                 }
+            }
+            let (kind, json_path) = (text(&column["type"]), text(&column["jsonPath"]));
+            if !kind.is_empty() && !COLUMN_TYPES.contains(&kind) {
+                errors.push(FieldError::invalid(
+                    format!("{path}.type"),
+                    kind,
+                    format!("must be one of {}", COLUMN_TYPES.join(",")),
+                ));
+            }
+            if !json_path.is_empty() && !json_path.starts_with('.') {
+                errors.push(FieldError::invalid(
+                    format!("{path}.JSONPath"),
+                    json_path,
+                    "must be a simple json path starting with .",
+                ));
             }
         }
     }

@@ -23,7 +23,13 @@ impl CustomColumn {
             name: text("name"),
             kind: text("type"),
             format: text("format"),
-            description: text("description"),
+            description: match text("description") {
+                none if none.is_empty() => format!(
+                    "Custom resource definition column (in JSONPath format): {}",
+                    text("jsonPath")
+                ),
+                said => said,
+            },
             priority: entry["priority"].as_i64().unwrap_or(0),
             path: objects::jsonpath::JsonPath::parse_path(&text("jsonPath")).ok(),
         }

@@ -124,7 +124,7 @@ pub fn render(resource: &Resource, objects: &[Value], options: Options) -> Table
     }))
 }
 
-const NAME_WORDS: &str = "Name must be unique within a namespace and cannot be updated.";
+const NAME_WORDS: &str = "Name must be unique within a namespace. Is required when creating resources, although some resources may allow a client to request the generation of an appropriate name automatically. Name is primarily intended for creation idempotence and configuration definition. Cannot be updated. More info: https://kubernetes.io/docs/concepts/overview/working-with-objects/names#names";
 
 fn definitions(columns: &Columns) -> Vec<Value> {
     let definition = |name: &str, kind: &str, format: &str, priority: i64, words: &str| json!({"name": name, "type": kind, "format": format, "description": words, "priority": priority});

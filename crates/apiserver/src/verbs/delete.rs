@@ -46,12 +46,8 @@ pub async fn run(call: &Call) -> Result<Reply, ApiError> {
         let status = Status::deleted(group, plural, &call.name, meta::uid(&value));
         return Ok(Reply::Value(StatusCode::OK, status.to_value()));
     }
-    let code = match options.propagation {
-        Some(Propagation::Foreground) if !removed => StatusCode::ACCEPTED,
-        _ => StatusCode::OK,
-    };
     Ok(Reply::object(
-        code,
+        StatusCode::OK,
         &call.resource,
         call.resource.render(&entry),
     ))

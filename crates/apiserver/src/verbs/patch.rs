@@ -26,6 +26,7 @@ pub async fn run(call: &Call) -> Result<Reply, ApiError> {
     update::change(call, &manager, |old| {
         let mut new = old.clone();
         form.patch(call, &mut new, &patch)?;
+        check_kind(call, &new, old)?;
         check_unknown(call, &new, old)?;
         Ok(new)
     })
@@ -72,6 +73,19 @@ impl Form {
     }
 }
 
+/// A patch may not make another kind of an object.
+fn check_kind(call: &Call, new: &Value, old: &Value) -> Result<(), ApiError> {
+    for field in ["kind", "apiVersion"] {
+        if new[field] != old[field] {
+            let expected = old[field].as_str().unwrap_or_default();
+            let error =
+                FieldError::invalid(field, new[field].clone(), format!("must be {expected}"));
+            return Err(call.invalid(&call.name, vec![error]));
+        }
+    }
+    Ok(())
+}
+
 /// Fields that the patch brought and no schema knows.
 fn check_unknown(call: &Call, new: &Value, old: &Value) -> Result<(), ApiError> {
     let mode = call.field_validation()?;
@@ -100,19 +114,10 @@ async fn apply(call: &Call) -> Result<Reply, ApiError> {
     let manager = manager.to_owned();
     let force = call.query.flag("force");
     let decoded = body::decode(&call.body, "application/apply-patch+yaml")?;
-    let mut applied = write::accept(call, decoded)?;
-    if !objects::meta::managed_fields(&applied).is_empty() {
-        return Err(ApiError::bad_request("metadata.managedFields must be nil"));
-    }
-    let metadata = objects::meta::metadata_mut(&mut applied);
-    metadata
+    let mut applied = write::accept_applied(call, decoded)?;
+    objects::meta::metadata_mut(&mut applied)
         .entry("name")
         .or_insert_with(|| call.name.clone().into());
-    if call.resource.namespaced {
-        metadata
-            .entry("namespace")
-            .or_insert_with(|| call.namespace.clone().into());
-    }
     let by = Manager::Applier {
         name: manager.clone(),
         force,
@@ -128,9 +133,14 @@ async fn apply(call: &Call) -> Result<Reply, ApiError> {
         if !call.subresource.is_empty() {
             return Err(call.not_found());
         }
-        if !objects::meta::resource_version(&applied).is_empty()
-            || !objects::meta::uid(&applied).is_empty()
-        {
+        let uid = objects::meta::uid(&applied);
+        if !uid.is_empty() {
+            return Err(call.conflict(
+                &call.name,
+                &format!("uid mismatch: the provided object specified uid {uid}, and no existing object was found"),
+            ));
+        }
+        if !objects::meta::resource_version(&applied).is_empty() {
             return Err(call.conflict(&call.name, "the object to apply to does not exist any more"));
         }
         match create::create(call, applied.clone(), &by).await {

@@ -19,14 +19,14 @@ impl Selection {
     pub fn of(call: &Call) -> Result<Self, ApiError> {
         let labels = match call.query.get("labelSelector") {
             None => None,
-            Some(text) => Some(LabelSelector::parse(text).map_err(|err| {
-                ApiError::bad_request(format!("unable to parse requirement: {err}"))
-            })?),
+            Some(text) => Some(
+                LabelSelector::parse(text).map_err(|err| ApiError::bad_request(err.to_string()))?,
+            ),
         };
         let mut fields = Vec::new();
         if let Some(text) = call.query.get("fieldSelector") {
-            let selector = FieldSelector::parse(text)
-                .map_err(|err| ApiError::bad_request(format!("invalid field selector: {err}")))?;
+            let selector =
+                FieldSelector::parse(text).map_err(|err| ApiError::bad_request(err.to_string()))?;
             for requirement in selector.requirements() {
                 if !call.resource.is_selectable(&requirement.field) {
                     return Err(ApiError::bad_request(format!(

@@ -85,6 +85,10 @@ pub fn accept(call: &Call, decoded: Decoded) -> Result<Value, ApiError> {
         return Err(ApiError::bad_request(format!(
             "the API version in the data ({version}) does not match the expected API version ({expected})"
         )));
+    } else if kind != resource.kind && matches!(resource.origin, Origin::Custom(_)) {
+        let error = FieldError::invalid("kind", kind, format!("must be {}", resource.kind));
+        let (kind, name) = (kind.to_owned(), meta::name(&object).to_owned());
+        return Err(objects::Status::invalid(&resource.group, &kind, &name, vec![error]).into());
     } else if kind != resource.kind {
         return Err(ApiError::bad_request(format!(
             "{kind} in version {:?} cannot be handled as a {}: converting ({kind}) to ({expected}.{}): unknown conversion",
@@ -101,6 +105,45 @@ pub fn accept(call: &Call, decoded: Decoded) -> Result<Value, ApiError> {
         let unknown = resource.schema().unknown_fields(&object);
         report_fields(call, mode, unknown, decoded.duplicates)?;
     }
+    Ok(object)
+}
+
+/// Checks that an applied configuration is one of the call's kind. Unknown fields are the merge's to refuse.
+pub fn accept_applied(call: &Call, decoded: Decoded) -> Result<Value, ApiError> {
+    let object = decoded.value;
+    let resource = &call.resource;
+    let text = |field: &str| {
+        object
+            .get(field)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    };
+    let (kind, version) = (text("kind"), text("apiVersion"));
+    if !object.is_object() {
+        return Err(ApiError::bad_request("the request body must be an object"));
+    }
+    if kind != resource.kind || version != resource.api_version() {
+        let group_end = if version.contains('/') { "" } else { "/" };
+        return Err(ApiError::bad_request(format!(
+            "invalid object type: {group_end}{version}, Kind={kind}"
+        )));
+    }
+    let metadata = object.get("metadata").unwrap_or(&Value::Null);
+    if !metadata.is_object() && !metadata.is_null() {
+        return Err(ApiError::bad_request("metadata must be an object"));
+    }
+    if metadata
+        .get("managedFields")
+        .is_some_and(|fields| !fields.is_null())
+    {
+        return Err(ApiError::bad_request("metadata.managedFields must be nil"));
+    }
+    report_fields(
+        call,
+        call.field_validation()?,
+        Vec::new(),
+        decoded.duplicates,
+    )?;
     Ok(object)
 }
 
@@ -128,16 +171,12 @@ pub fn report_fields(
         return Ok(());
     }
     let resource = &call.resource;
-    Err(ApiError::bad_request(match resource.origin {
-        Origin::Builtin(_) => format!(
-            "{} in version {:?} cannot be handled as a {}: strict decoding error: {}",
-            resource.kind,
-            resource.version,
-            resource.kind,
-            words.join(", ")
-        ),
-        Origin::Custom(_) => format!("strict decoding error: {}", words.join(", ")),
-    }))
+    Err(ApiError::bad_request(format!(
+        "{kind} in version {:?} cannot be handled as a {kind}: strict decoding error: {}",
+        resource.version,
+        words.join(", "),
+        kind = resource.kind,
+    )))
 }
 
 /// Says what a stored object will not do here, so that nobody waits for it.
@@ -304,7 +343,11 @@ fn by_schema_and_rules(
     if !matches!(resource.origin, Origin::Builtin(_)) {
         return errors;
     }
-    errors.retain(|error| error.kind != FieldErrorKind::Duplicate);
+    // What a client leaves out of a status is empty there, not missing: kubectl autoscale sends such.
+    let is_left_out = |error: &FieldError| {
+        error.kind == FieldErrorKind::Required && error.field.starts_with("status.")
+    };
+    errors.retain(|error| error.kind != FieldErrorKind::Duplicate && !is_left_out(error));
     if errors
         .iter()
         .any(|error| error.kind == FieldErrorKind::TypeInvalid)

@@ -211,6 +211,16 @@ async fn deleting_a_collection_takes_what_the_selector_finds() {
 }
 
 #[tokio::test]
+async fn nothing_deletes_over_all_namespaces() {
+    let server = Server::start().await;
+    server.create_config_map("a", json!({})).await;
+    for path in ["/api/v1/configmaps", "/api/v1/namespaces"] {
+        server.delete(path, None).await.expect(405);
+    }
+    server.get(&format!("{CONFIG_MAPS}/a")).await.expect(200);
+}
+
+#[tokio::test]
 async fn a_namespace_goes_when_its_finalizer_is_let_go() {
     let server = Server::start().await;
     let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "n"}});

@@ -161,6 +161,26 @@ async fn the_same_apply_twice_makes_one_revision() {
 }
 
 #[tokio::test]
+async fn a_patch_does_not_make_another_kind_of_an_object() {
+    let server = Server::start().await;
+    server.create_config_map("a", json!({"n": "1"})).await;
+    let path = format!("{CONFIG_MAPS}/a");
+    for (form, patch) in [
+        ("merge", json!({"kind": "Secret"})),
+        ("strategic", json!({"apiVersion": "v2"})),
+        (
+            "json",
+            json!([{"op": "replace", "path": "/kind", "value": "Secret"}]),
+        ),
+    ] {
+        server.patch(&path, form, &patch).await.expect(422);
+    }
+    let found = server.get(&path).await.expect(200);
+    assert_eq!(found["kind"], "ConfigMap");
+    assert_eq!(found["apiVersion"], "v1");
+}
+
+#[tokio::test]
 async fn twenty_patches_at_once_all_land() {
     let server = std::sync::Arc::new(Server::start().await);
     server.create_config_map("a", json!({})).await;

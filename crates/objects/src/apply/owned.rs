@@ -237,7 +237,18 @@ fn check_at(
                 path.0.pop();
             }
         }
-        _ => {}
+        Value::Null => {}
+        scalar => {
+            let wanted = match node.kind {
+                Type::Object => "map",
+                Type::Array => "list",
+                _ => return Ok(()),
+            };
+            let shown = scalar
+                .as_str()
+                .map_or_else(|| scalar.to_string(), str::to_owned);
+            return Err(format!("{path}: expected {wanted}, got &{{{shown}}}"));
+        }
     }
     Ok(())
 }

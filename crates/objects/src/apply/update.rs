@@ -198,7 +198,7 @@ pub(super) fn apply(
     }
 }
 
-/// `default/web; apps/v1, Kind=Deployment`
+/// `default/web; apps/v1, Kind=Deployment`, and `/v1` for what has no group.
 fn described(object: &Value) -> String {
     let name = match (meta::namespace(object), meta::name(object)) {
         ("", name) => format!("/{name}"),
@@ -208,7 +208,9 @@ fn described(object: &Value) -> String {
         .get("kind")
         .and_then(Value::as_str)
         .unwrap_or_default();
-    format!("{name}; {}, Kind={kind}", version_of(object))
+    let version = version_of(object);
+    let group_end = if version.contains('/') { "" } else { "/" };
+    format!("{name}; {group_end}{version}, Kind={kind}")
 }
 
 fn attempt(
@@ -261,10 +263,11 @@ fn attempt(
     take_from_all(&mut managers, &changes);
     let mut set = applied_set;
     set.subtract(&UNOWNED);
-    let is_same_set = last.as_ref().is_some_and(|last| last.set == set);
-    let time = match &last {
-        Some(last) if is_same_set && changes.is_empty() => last.time.clone(),
-        _ => Some(write.now.to_owned()),
+    // Only what changed the object has a time: a manager that merely agrees comes in without one.
+    let time = if changes.is_empty() {
+        last.as_ref().and_then(|last| last.time.clone())
+    } else {
+        Some(write.now.to_owned())
     };
     managers.0.push(Entry {
         identity,
