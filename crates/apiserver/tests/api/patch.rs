@@ -167,7 +167,7 @@ async fn a_patch_does_not_make_another_kind_of_an_object() {
     let path = format!("{CONFIG_MAPS}/a");
     for (form, patch) in [
         ("merge", json!({"kind": "Secret"})),
-        ("strategic", json!({"apiVersion": "v2"})),
+        ("strategic-merge", json!({"apiVersion": "v2"})),
         (
             "json",
             json!([{"op": "replace", "path": "/kind", "value": "Secret"}]),

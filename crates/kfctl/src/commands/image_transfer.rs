@@ -122,14 +122,23 @@ fn target_name(args: &ImagePush) -> Result<ImageName> {
         Some(registry) => format!("{registry}/{}:{}", own.repository, own.tag()),
         None => args.target.clone(),
     };
-    let target = ImageName::parse(&text)?;
-    if target.registry() == target.repository {
+    if is_a_registry_alone(&text) {
         bail!("{text} is a registry without a name in it; write {text}/{own}");
     }
+    let target = ImageName::parse(&text)?;
     if target.digest.is_some() {
         bail!("{text} has a digest; an image is pushed under a tag, and its digest follows");
     }
     Ok(target)
+}
+
+/// Whether a target is a host, with or without a port, and no name behind it.
+fn is_a_registry_alone(target: &str) -> bool {
+    let (host, port) = target.split_once(':').unwrap_or((target, ""));
+    let is_port = !port.is_empty() && port.bytes().all(|digit| digit.is_ascii_digit());
+    !target.contains('/')
+        && (host == "localhost" || host.contains('.'))
+        && (port.is_empty() || is_port)
 }
 
 /// One bar for one image: a spinner until its size is known. Says nothing where nobody watches.

@@ -257,7 +257,7 @@ async fn what_is_pushed_is_pulled_and_runs_as_it_says() -> Result<()> {
     let mut other = pod(&name, json!([]));
     other["securityContext"] = json!({"runAsUser": 1000, "runAsGroup": 1000});
     other["containers"][0]["args"] = json!([
-        "while read key value rest; do [ $key = Uid: ] && echo $value; done < /proc/self/status"
+        "while read key value rest; do [ $key != Uid: ] || echo $value; done < /proc/self/status"
     ]);
     home.run("other", other).await?;
     home.until_phase("other", "Succeeded").await?;
