@@ -17,6 +17,7 @@ import urllib.parse
 import urllib.request
 
 import pytest
+import yaml
 from conftest import CLUSTER, KFCTL, Cluster, Platform, free_port
 
 CONFIG_URI = "https://raw.githubusercontent.com/kubeflow/manifests/v1.7-branch/kfdef/kfdef_k8s_istio.v1.7.0.yaml"
@@ -158,7 +159,9 @@ def test_an_unreachable_cluster_is_one_sentence(installation, tmp_path):
 @pytest.mark.one_machine
 def test_credentials_that_are_not_accepted_are_said(installation, tmp_path):
     other = tmp_path / "config"
-    other.write_text(re.sub(r"token: .*", "token: wrong", installation.cluster.kubeconfig.read_text()))
+    config = yaml.safe_load(installation.cluster.kubeconfig.read_text())
+    config["users"][0]["user"] = {"token": "wrong"}
+    other.write_text(yaml.safe_dump(config))
     done = installation.kfctl("check", "--kubeconfig", other, check=False)
     assert done.returncode == 1 and "does not accept the credentials" in done.stderr, done.stderr
 

@@ -492,12 +492,6 @@ def test_login_prints_an_address_that_works_once(platform):
     assert answers[0] in (200, 302, 303, 307) and answers[1] in (400, 401, 403, 410), answers
 
 
-@pytest.mark.parametrize("command", [["build", "-V", "-f", "x.yaml"], ["apply", "-V", "-f", "x.yaml"], ["delete", "--help"]])
-def test_what_installs_on_a_cluster_is_named_as_absent(platform, command):
-    done = platform.kfctl(*command, check=False)
-    assert done.returncode == 1 and "not in this version" in done.stderr and "kfctl up" in done.stderr, done.stderr
-
-
 # ---- run, runs, logs
 
 

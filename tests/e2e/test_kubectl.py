@@ -145,7 +145,7 @@ def test_edit_label_annotate_and_three_kinds_of_patch(web):
     assert "already has a value" in web("label", "configmap", "settings", "team=b", check=False)
     assert "labeled" in web("label", "configmap", "settings", "team=b", "--overwrite")
     assert "unlabeled" in web("label", "configmap", "settings", "team-")
-    assert "annotated" in web("annotate", "configmap", "settings", "why=because")
+    assert "configmap/settings annotate" in web("annotate", "configmap", "settings", "why=because")
     web("patch", "configmap", "settings", "-p", '{"data":{"strategic":"1"}}')
     web("patch", "configmap", "settings", "--type=merge", "-p", '{"data":{"merge":"2"}}')
     web("patch", "configmap", "settings", "--type=json", "-p", '[{"op":"add","path":"/data/json","value":"3"},{"op":"remove","path":"/data/a"}]')
@@ -217,13 +217,15 @@ def test_explain_api_resources_and_versions(web):
     names = web("api-resources", "--namespaced=true", "-o", "name").split()
     assert {"pods", "deployments.apps", "jobs.batch", "roles.rbac.authorization.k8s.io"} <= set(names)
     assert {"v1", "apps/v1", "batch/v1", "apiextensions.k8s.io/v1"} <= set(web("api-versions").split())
-    assert "Server Version: v1.33" in web("version") and "is running at" in web("cluster-info")
+    assert re.search(r"Server Version: .*v1\.33", web("version")) and "is running at" in web("cluster-info")
 
 
 def test_rights_and_tokens(web):
     assert web("auth", "can-i", "create", "pods").strip() == "yes"
     assert web("auth", "can-i", "create", "pods", "--as=nobody", check=False).strip().startswith("no")
-    assert "kubernetes-admin" in web("auth", "whoami")
+    # The oldest asks for it in a version that a Kubernetes of 1.33 has no more.
+    if not web.binary.endswith(".27"):
+        assert "kubernetes-admin" in web("auth", "whoami")
     assert "*.*" in web("auth", "can-i", "--list")
     web("create", "serviceaccount", "robot")
     web("create", "role", "reader", "--verb=get,list", "--resource=configmaps")
