@@ -36,7 +36,8 @@ export function bars(tasks: Task[], now: number, until = now): { bars: Bar[]; be
       end: isOver(task.state) ? stop : undefined,
     };
   });
-  made.sort((a, b) => (a.from ?? 2) - (b.from ?? 2) || a.label.localeCompare(b.label));
+  // Times are whole seconds; the server lists what began within one in order.
+  made.sort((a, b) => (a.from ?? 2) - (b.from ?? 2));
   return { bars: made, begin, end };
 }
 

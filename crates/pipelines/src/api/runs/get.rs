@@ -50,8 +50,7 @@ pub async fn handle(
         .read(move |db| {
             let run = store::run::get(db, &id)?;
             let mut tasks = store::task::of_run(db, &id)?;
-            // Times are told in whole seconds, in which several short steps begin: the order says which came first.
-            tasks.sort_by_key(|task| (task.started_at.is_none(), task.started_at));
+            store::task::in_order_of_start(&mut tasks);
             let details = json!({"task_details": task_details::view(&tasks)});
             let mut object = view(&run)
                 .value("run_details", details)

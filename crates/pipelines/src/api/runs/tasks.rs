@@ -17,13 +17,14 @@ pub async fn list(
     Path(run): Path<String>,
 ) -> Result<Json<Value>, ApiError> {
     api.authorise(&caller, "get", "runs").await?;
-    let tasks = api
+    let mut tasks = api
         .store
         .read(move |db| {
             store::run::get(db, &run)?;
             store::task::of_run(db, &run)
         })
         .await?;
+    store::task::in_order_of_start(&mut tasks);
     let total = i64::try_from(tasks.len()).unwrap_or(i64::MAX);
     Ok(Json(list_answer(
         "tasks",

@@ -117,10 +117,11 @@ async fn next_change(changes: &mut Receiver<Arc<RunChange>>, id: &str) -> Next {
 
 async fn whole(api: &Shared, id: &str) -> Result<Value, ApiError> {
     let key = id.to_owned();
-    let (run, tasks) = api
+    let (run, mut tasks) = api
         .store
         .read(move |db| Ok((store::run::get(db, &key)?, store::task::of_run(db, &key)?)))
         .await?;
+    store::task::in_order_of_start(&mut tasks);
     Ok(view(&run)
         .value("task_count", tasks.len())
         .value("tasks", task_view::views(&tasks))
