@@ -359,8 +359,12 @@ impl Job {
             .get("ferroflow.io/gpu-fallback")
             .is_some_and(|value| value == "cpu")
         {
+            let asked = match count {
+                1 => "a GPU".to_owned(),
+                _ => format!("{count} GPUs"),
+            };
             let text = format!(
-                "The container asks for {count} GPUs, which this machine has not; it runs on the CPU, as --gpu-fallback=cpu allows"
+                "The container asks for {asked}, which this machine has not; it runs on the CPU, as --gpu-fallback=cpu allows"
             );
             self.event(EventKind::Warning, "GpuFallback", text);
             return Ok(Vec::new());
@@ -393,10 +397,16 @@ impl Job {
         self.event(
             EventKind::Warning,
             "MemoryFallback",
-            format!("The container may use {text} of memory, all this machine has, instead of what it asks for, as --memory-fallback=clamp allows"),
+            format!("The container may use {:.1} GiB of memory, all this machine has, instead of what it asks for, as --memory-fallback=clamp allows", gibibytes(most)),
         );
         Some(most)
     }
+}
+
+/// Bytes as people say them, in GiB.
+#[allow(clippy::cast_precision_loss)] // one decimal is shown
+fn gibibytes(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 30)
 }
 
 enum Ready {
