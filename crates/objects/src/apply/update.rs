@@ -263,11 +263,10 @@ fn attempt(
     take_from_all(&mut managers, &changes);
     let mut set = applied_set;
     set.subtract(&UNOWNED);
-    // Only what changed the object has a time: a manager that merely agrees comes in without one.
-    let time = if changes.is_empty() {
-        last.as_ref().and_then(|last| last.time.clone())
-    } else {
-        Some(write.now.to_owned())
+    let is_same_set = last.as_ref().is_some_and(|last| last.set == set);
+    let time = match &last {
+        Some(last) if is_same_set && changes.is_empty() => last.time.clone(),
+        _ => Some(write.now.to_owned()),
     };
     managers.0.push(Entry {
         identity,

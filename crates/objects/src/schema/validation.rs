@@ -18,26 +18,12 @@ impl Schema {
             errors: Vec::new(),
         };
         walk.check(self.id, value, old, "");
-        if self.node().has_rules {
-            let is_fatal = walk.errors.iter().any(is_fatal_for_rules);
-            let is_said = |error: &FieldError| {
-                is_fatal_for_rules(error) && error.kind != FieldErrorKind::Duplicate
-            };
-            if !is_fatal {
-                walk.rules(self.id, value, old, "");
-            } else if walk.errors.iter().any(is_said) {
-                walk.errors.push(FieldError::invalid(
-                    field::NO_FIELD,
-                    "null",
-                    UNCHECKED_RULES,
-                ));
-            }
+        if !walk.errors.iter().any(is_fatal_for_rules) && self.node().has_rules {
+            walk.rules(self.id, value, old, "");
         }
         walk.errors
     }
 }
-
-const UNCHECKED_RULES: &str = "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation";
 
 /// Rules see values through their types: with a wrong type or a missing field they would only repeat it in worse words.
 fn is_fatal_for_rules(error: &FieldError) -> bool {
