@@ -10,12 +10,11 @@ import signal
 import socket
 import sqlite3
 import subprocess
-import time
 import urllib.error
 import urllib.request
 
 import pytest
-from conftest import KFCTL, Platform
+from conftest import KFCTL, Platform, until
 from terminal import Terminal, processes_naming
 
 SLEEPER = """
@@ -45,17 +44,6 @@ def breaks(n: int):
 def failing(n: int):
     breaks(n=n)
 """
-
-
-def until(condition, seconds=60):
-    """Waits for a condition and answers what it gave."""
-    deadline = time.monotonic() + seconds
-    while True:
-        value = condition()
-        if value:
-            return value
-        assert time.monotonic() < deadline, "the condition did not come true"
-        time.sleep(0.1)
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Images of other people: from archives and a real registry into pods here, and from here to where they run elsewhere."""
 
+import functools
 import hashlib
 import io
 import json
@@ -10,9 +11,9 @@ import signal
 import socket
 import subprocess
 import tarfile
-import time
 import uuid
 
+import conftest
 import pytest
 from conftest import free_port
 from kfp import dsl
@@ -56,15 +57,8 @@ def registry(tmp_path_factory):
     registry.stop()
 
 
-def until(condition, seconds=90):
-    """Waits for a condition and answers what it gave."""
-    deadline = time.monotonic() + seconds
-    while True:
-        found = condition()
-        if found:
-            return found
-        assert time.monotonic() < deadline, "it never came true"
-        time.sleep(0.1)
+# Images and pods take longer than what the suite waits for otherwise.
+until = functools.partial(conftest.until, seconds=90)
 
 
 def docker_archive(path, files, config, name):

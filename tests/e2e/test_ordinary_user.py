@@ -1,5 +1,6 @@
 """The whole way as an ordinary user, from the shipped binary alone: nothing of root's, no toolchain, a home of one's own."""
 
+import functools
 import json
 import os
 import pathlib
@@ -7,8 +8,8 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
 
+import conftest
 import pytest
 from conftest import ROOT, Platform
 from elsewhere import Elsewhere
@@ -50,15 +51,8 @@ def own(owner):
     platform.down()
 
 
-def until(condition, seconds=90):
-    """Waits for a condition and answers what it gave."""
-    deadline = time.monotonic() + seconds
-    while True:
-        value = condition()
-        if value:
-            return value
-        assert time.monotonic() < deadline, "the condition did not come true"
-        time.sleep(0.1)
+# Images and pods take longer than what the suite waits for otherwise.
+until = functools.partial(conftest.until, seconds=90)
 
 
 def test_the_platform_is_theirs_and_closed_to_others(owner, own):
