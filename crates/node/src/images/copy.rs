@@ -1,9 +1,10 @@
-//! Copying a folder into the store of images, with a digest of all that it holds: equal folders have equal digests.
+//! Copying folders: into the store of images, with a digest of all that they hold (equal folders have equal digests), and
+//! out of a store, with their links and modes.
 
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
@@ -20,6 +21,32 @@ const LEFT_OUT: [&str; 8] = [
     ".mypy_cache",
     ".pytest_cache",
 ];
+
+/// Copies a folder with its links and modes; `finish` is called with each file of the source and its copy.
+pub(crate) fn tree(
+    from: &Path,
+    to: &Path,
+    finish: impl Fn(&fs::DirEntry, &Path) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut waiting: Vec<(PathBuf, PathBuf)> = vec![(from.to_owned(), to.to_owned())];
+    while let Some((from, to)) = waiting.pop() {
+        fs::create_dir_all(&to)?;
+        for entry in fs::read_dir(&from)? {
+            let entry = entry?;
+            let target = to.join(entry.file_name());
+            let kind = entry.file_type()?;
+            if kind.is_dir() {
+                waiting.push((entry.path(), target));
+            } else if kind.is_symlink() {
+                symlink(fs::read_link(entry.path())?, target)?;
+            } else {
+                fs::copy(entry.path(), &target)?;
+                finish(&entry, &target)?;
+            }
+        }
+    }
+    Ok(())
+}
 
 /// A folder on its way into the store.
 pub(super) struct Copy {

@@ -3,7 +3,7 @@
 
 pub mod bundle;
 pub mod catalog;
-mod copy;
+pub(crate) mod copy;
 pub mod name;
 pub mod oci;
 pub mod python;

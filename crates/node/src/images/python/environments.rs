@@ -15,6 +15,7 @@ use tokio::process::Command;
 
 use super::layer::LAYER;
 use super::{Install, Interpreter};
+use crate::images::copy;
 
 /// What an environment is made of; equal recipes are one environment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -419,28 +420,14 @@ fn the_point_of(output: &str) -> String {
 
 /// Begins an environment as a copy of the one without packages, in which packages can be installed.
 fn start_from(bare: &Path, folder: &Path, interpreter: &Interpreter) -> io::Result<()> {
-    let mut waiting = vec![(bare.to_owned(), folder.to_owned())];
-    while let Some((from, to)) = waiting.pop() {
-        fs::create_dir_all(&to)?;
-        for entry in fs::read_dir(&from)? {
-            let entry = entry?;
-            let target = to.join(entry.file_name());
-            let kind = entry.file_type()?;
-            if kind.is_dir() {
-                waiting.push((entry.path(), target));
-            } else if kind.is_symlink() {
-                symlink(fs::read_link(entry.path())?, target)?;
-            } else {
-                fs::copy(entry.path(), &target)?;
-                // Compiled modules are valid for a source of exactly this time.
-                let modified = entry.metadata()?.modified()?;
-                File::options()
-                    .append(true)
-                    .open(&target)?
-                    .set_modified(modified)?;
-            }
-        }
-    }
+    // Compiled modules are valid for a source of exactly this time.
+    copy::tree(bare, folder, |source, target| {
+        let modified = source.metadata()?.modified()?;
+        File::options()
+            .append(true)
+            .open(target)?
+            .set_modified(modified)
+    })?;
     fs::remove_file(folder.join(MARKER))?;
     symlink(&interpreter.executable, folder.join("bin/python3"))
 }

@@ -6,7 +6,7 @@ use std::fs;
 use std::io;
 use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -20,7 +20,7 @@ use super::sandbox::Sandbox;
 use super::{Message, Worker};
 use crate::builtin::{PodContext, TaskSpec, Tasks};
 use crate::env;
-use crate::images::{Prepared, python};
+use crate::images::{Prepared, copy, python};
 use crate::kubelet::Context;
 use crate::kubelet::capacity::device_files;
 use crate::kubelet::events::Kind as EventKind;
@@ -421,21 +421,6 @@ pub(super) fn gpus_of(run: &Path) -> Option<Vec<u32>> {
 
 /// Copies a folder with its links and modes. What is in a store is never written through.
 fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
-    let mut waiting: Vec<(PathBuf, PathBuf)> = vec![(from.to_owned(), to.to_owned())];
-    while let Some((from, to)) = waiting.pop() {
-        fs::create_dir_all(&to)?;
-        for entry in fs::read_dir(&from)? {
-            let entry = entry?;
-            let target = to.join(entry.file_name());
-            let kind = entry.file_type()?;
-            if kind.is_dir() {
-                waiting.push((entry.path(), target));
-            } else if kind.is_symlink() {
-                std::os::unix::fs::symlink(fs::read_link(entry.path())?, target)?;
-            } else {
-                fs::copy(entry.path(), target)?;
-            }
-        }
-    }
+    copy::tree(from, to, |_, _| Ok(()))?;
     fs::set_permissions(to, fs::Permissions::from_mode(0o777))
 }
