@@ -103,17 +103,18 @@ pub fn run(args: &Args) -> Result<()> {
     if let Some(filter) = &args.filter {
         pytest.args(["-k", filter]);
     }
-    step::run("end-to-end tests with real clients", &mut pytest)?;
+    let clients = step::run("end-to-end tests with real clients", &mut pytest);
     if args.no_browser || args.installing || args.filter.is_some() {
-        return Ok(());
+        return clients;
     }
     setup::debian_packages()?;
-    step::run(
+    let browser = step::run(
         "browser test",
         step::command("npm")
             .args(["run", "--silent", "browser"])
             .current_dir(paths::root().join("web"))
             .env("FERROFLOW_KFCTL", &kfctl)
             .env("FERROFLOW_PYTHON", paths::venv_bin("python")),
-    )
+    );
+    step::all_passed([clients, browser])
 }

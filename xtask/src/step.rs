@@ -34,6 +34,18 @@ pub fn run(what: &str, command: &mut Command) -> Result<()> {
     Ok(())
 }
 
+/// One error that names every step which failed, if any did.
+pub fn all_passed(steps: impl IntoIterator<Item = Result<()>>) -> Result<()> {
+    let failures: Vec<_> = steps
+        .into_iter()
+        .filter_map(|step| step.err().map(|error| format!("{error:#}")))
+        .collect();
+    if failures.is_empty() {
+        return Ok(());
+    }
+    bail!(failures.join("; "))
+}
+
 /// A command in the checkout's root.
 pub fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);

@@ -45,20 +45,23 @@ pub fn run(args: &Args) -> Result<()> {
             "warnings",
         ]),
     )?;
-    step::run(
-        "unit and in-process tests",
-        &mut step::cargo(&["test", "--workspace", "--quiet"]),
-    )?;
-    step::run(
-        "tests of the Python module",
-        step::command(paths::venv_bin("python"))
-            .args(["-m", "pytest", "-q", "sdk/python"])
-            .env("PYTHONDONTWRITEBYTECODE", "1"),
-    )?;
-    if args.quick {
-        return Ok(());
+    // From here on each suite runs whatever the one before it said: one run tells all that fails.
+    let mut suites = vec![
+        step::run(
+            "unit and in-process tests",
+            &mut step::cargo(&["test", "--workspace", "--quiet", "--no-fail-fast"]),
+        ),
+        step::run(
+            "tests of the Python module",
+            step::command(paths::venv_bin("python"))
+                .args(["-m", "pytest", "-q", "sdk/python"])
+                .env("PYTHONDONTWRITEBYTECODE", "1"),
+        ),
+    ];
+    if !args.quick {
+        suites.push(e2e::run(&e2e::Args::default()));
     }
-    e2e::run(&e2e::Args::default())
+    step::all_passed(suites)
 }
 
 /// The end-to-end tests on a real Kubernetes, which must leave this machine as it was.

@@ -167,8 +167,8 @@ pod_test! {
         let (records, _) = found.subscribe().await.expect("subscribes");
         let states: Vec<_> = records.iter().map(|record| (record.name.as_str(), record.attempt, record.phase)).collect();
         assert_eq!(states, [("main", 2, ContainerPhase::Running), ("short", 0, ContainerPhase::Exited)]);
-        let (code, _) = pod.exec("main", ["/bin/touch", "/tmp/go"]).await;
-        assert_eq!(code, 0);
+        // `touch` may be killed with its container, which ends as soon as it sees the file.
+        pod.exec("main", ["/bin/touch", "/tmp/go"]).await;
         assert_eq!(within(found.wait("main")).await.expect("ends").exit_code, Some(5));
         within(found.shutdown()).await.expect("ends");
         let Adopted::Dead(records) = shim::adopt(pod.pod.dir()).expect("looked") else { panic!("the shim is gone") };

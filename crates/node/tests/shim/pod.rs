@@ -187,6 +187,6 @@ pub fn wait_until(condition: impl Fn() -> bool) {
     let started = std::time::Instant::now();
     while !condition() {
         assert!(started.elapsed() < Duration::from_secs(60), "in time");
-        std::thread::yield_now();
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
