@@ -18,6 +18,7 @@ import urllib.error
 import urllib.request
 
 import pytest
+from conftest import until as eventually
 
 NAMESPACE = "streaming"
 
@@ -370,7 +371,7 @@ def test_custom_resources_are_explained_and_applied(kubectl, box):
     kubectl.out("apply", "-f", "-", stdin=WAGONS.encode())
     kubectl.out("wait", "crd/wagons.streaming.example.com", "--for=condition=Established", "--timeout=30s")
     # A server may publish the schema a moment after it serves the kind.
-    until(lambda: b"How many it rolls on." in kubectl.run("explain", "wagons.spec.wheels").stdout)
+    eventually(lambda: b"How many it rolls on." in kubectl.run("explain", "wagons.spec.wheels").stdout)
     wagon = b"apiVersion: streaming.example.com/v1\nkind: Wagon\nmetadata: {name: w}\nspec: {wheels: null, any: 5}\n"
     kubectl.out("apply", "-f", "-", stdin=wagon)
     wrong = kubectl.run("apply", "-f", "-", stdin=wagon.replace(b"any: 5", b"other: 5"))
