@@ -43,6 +43,9 @@ const SHOWN: &[&str] = &[
     "/etc/magic",
 ];
 
+/// What a folder is made with.
+const USUAL_MODE: u32 = 0o755;
+
 /// Folders every pod has, with their modes.
 const FOLDERS: &[(&str, u32)] = &[
     ("/etc", 0o755),
@@ -173,6 +176,9 @@ pub fn is_folder(tree: BorrowedFd<'_>) -> io::Result<bool> {
 
 fn make_folder(root: BorrowedFd<'_>, path: &Path, mode: u32) -> io::Result<()> {
     let made = places::folder(root, path)?;
+    if mode == USUAL_MODE {
+        return Ok(());
+    }
     let name = mount::c_string(Path::new(&mount::path_of(made.as_fd())))?;
     // SAFETY: the string outlives the call.
     super::failure::check(unsafe { libc::chmod(name.as_ptr(), mode) }.into()).map(drop)
