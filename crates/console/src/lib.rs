@@ -15,6 +15,7 @@ pub mod schema;
 pub mod session;
 pub mod sign_in;
 pub mod upstream;
+pub mod usage;
 
 use std::path::PathBuf;
 use std::sync::Arc;
