@@ -26,5 +26,5 @@ export default defineConfig({
   },
   server: { proxy: { "/api": proxy, "/apis": proxy } },
   preview: { proxy: { "/api": proxy, "/apis": proxy } },
-  test: { environment: "jsdom", include: ["src/**/*.test.{ts,tsx}"] },
+  test: { environment: "jsdom", include: ["src/**/*.test.{ts,tsx}", "scripts/lint/*.test.mjs"] },
 });

@@ -150,6 +150,34 @@ export interface components {
             /** @description Ferroflow's version. */
             version: string;
         };
+        /** @description What a pod uses at one moment. */
+        Usage: {
+            /**
+             * Format: int64
+             * @description When it was counted, in milliseconds since 1970.
+             */
+            at_ms: number;
+            /**
+             * Format: double
+             * @description Processors in use since the reading before; none in the first reading.
+             */
+            cores: number | null;
+            /**
+             * Format: double
+             * @description Processors that its containers may use together, where all of them have a limit.
+             */
+            cores_limit: number | null;
+            /**
+             * Format: uint64
+             * @description Memory in use, bytes.
+             */
+            memory_bytes: number;
+            /**
+             * Format: uint64
+             * @description Memory that its containers may use together, bytes, where all of them have a limit.
+             */
+            memory_limit_bytes: number | null;
+        };
     };
     responses: never;
     parameters: never;
