@@ -262,10 +262,8 @@ async fn runs_are_found_by_their_parameters() {
         );
     }
     let quote = json!([{"operation": "EQUALS", "key": "parameters.it's", "string_value": "1"}]);
-    assert_eq!(
-        server.get(&format!("/runs?filter={}", filter(quote))).await["total_size"],
-        0
-    );
+    let page = server.get(&format!("/runs?filter={}", filter(quote))).await;
+    assert_eq!(run_names(&page), [""; 0]);
 }
 
 #[tokio::test]
