@@ -4,6 +4,7 @@
 pub mod absent;
 pub mod accounts;
 pub mod events;
+pub mod gpus;
 pub mod guard;
 pub mod identity;
 pub mod kubernetes;

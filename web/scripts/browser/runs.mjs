@@ -13,7 +13,7 @@ export async function checks(platform) {
   await check("a failure is told by its cause, with exit code and last lines, and with a way out", async () => {
     await page.goto(`${url}#/runs/details/${failing.run_id}`);
     const card = page.getByRole("region", { name: "Why it failed" });
-    await card.getByRole("heading", { name: "Exited with code 1: ValueError: the learning rate 0.7 lets the loss diverge" }).waitFor({ timeout: 60_000 });
+    await card.getByRole("heading", { name: "Exited with code 1: ValueError: the learning rate 0.7 lets the loss diverge" }).waitFor({ timeout: 180_000 });
     await card.getByText("Exit code 1", { exact: true }).waitFor();
     await card.getByText("Traceback").waitFor();
     await card.getByRole("button", { name: "Retry from here" }).waitFor();
@@ -97,7 +97,7 @@ export async function checks(platform) {
   await check("a step that runs shows how much processor and memory it uses", async () => {
     await page.goto(`${url}#/runs/details/${held.run_id}`);
     const usage = page.getByRole("region", { name: "CPU and memory" });
-    await usage.getByRole("img", { name: /^Memory while this page looked: now \d/ }).waitFor({ timeout: 90_000 });
+    await usage.getByRole("img", { name: /^Memory while this page looked: now \d/ }).waitFor({ timeout: 180_000 });
     await usage.getByRole("img", { name: /^CPU while this page looked: now \d/ }).waitFor(SOON);
     await page.getByRole("button", { name: "Shell" }).click();
     await page.getByRole("dialog", { name: "A shell in wait" }).getByText(/^kubectl exec -it -n kubeflow wait-/).waitFor(SOON);
@@ -106,11 +106,11 @@ export async function checks(platform) {
   });
   await check("a run is terminated, after a question that says what is lost, and retried", async () => {
     await page.goto(`${url}#/runs/details/${held.run_id}`);
-    await page.getByRole("log").getByText("waiting").waitFor({ timeout: 60_000 });
+    await page.getByRole("log").getByText("waiting").waitFor({ timeout: 180_000 });
     await page.getByRole("button", { name: "Terminate" }).click();
     await page.getByRole("dialog").getByText("what they have not written is lost").waitFor();
     await page.getByRole("dialog").getByRole("button", { name: "Terminate" }).click();
-    await page.waitForFunction(() => document.title.startsWith("Failed"), undefined, { timeout: 60_000 });
+    await page.waitForFunction(() => document.title.startsWith("Failed"), undefined, { timeout: 180_000 });
     await page.getByRole("button", { name: "Retry", exact: true }).click();
     await page.waitForFunction(() => document.title.startsWith("●"), undefined, SOON);
   });

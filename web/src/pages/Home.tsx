@@ -136,12 +136,13 @@ function MachineFigures() {
         <>
           <Figure name={t.home.cpu} text={t.amount.share(String(Math.round(last.cpu_share * 100)), machine.cpus)} readings={readings} value={(one) => one.cpu_share} max={1} />
           <Figure name={t.home.memory} text={t.amount.of(bytes(last.memory_used_bytes), bytes(machine.memory_total_bytes))} readings={readings} value={(one) => one.memory_used_bytes} max={machine.memory_total_bytes} />
+          {last.gpus && <Figure name={t.home.gpu} text={t.home.gpuUse(String(Math.round(last.gpus.share * 100)), last.gpus.count, bytes(last.gpus.memory_used_bytes), bytes(last.gpus.memory_total_bytes))} readings={readings} value={(one) => one.gpus?.share ?? 0} max={1} />}
           <Figure name={t.home.disk} text={t.amount.of(bytes(last.disk_used_bytes), bytes(machine.disk_total_bytes))} readings={readings} value={(one) => one.disk_used_bytes} max={machine.disk_total_bytes} />
         </>
       ) : (
         !error && <div className="figures-wait" aria-hidden />
       )}
-      {nodes.isComplete && (
+      {nodes.isComplete && !last?.gpus && (
         <div className="figure-line"><span>{t.home.gpu}</span><span className="mute">{gpus > 0 ? t.home.gpus(gpus) : t.home.noGpu}</span></div>
       )}
     </section>

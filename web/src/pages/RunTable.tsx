@@ -35,7 +35,6 @@ function valueColumn(id: string): Column<Run> | undefined {
     id,
     name: <code>{name}</code>,
     width: "128px",
-    isWide: true,
     className: "num clip value",
     sort: isWord ? `${of === "param" ? "parameters" : "metrics"}.${name}` : undefined,
     cell: (run) => <code title={short(read(run))}>{short(read(run))}</code>,

@@ -117,7 +117,7 @@ export function StepPanel({ run, task, tasks, tab, at, namespace, retry, stop, c
         choose={(id) => setQuery({ tab: id })}
       />
       <div className="tab-panel" id="tab-panel" role="tabpanel" aria-labelledby={`tab-${tab}`} tabIndex={0}>
-        {tab === "log" && task.type === "RUNTIME" && <Usage key={pod} namespace={namespace} pod={pod} isLive={task.state === "RUNNING"} />}
+        {tab === "log" && task.type === "RUNTIME" && <Usage key={pod} namespace={namespace} pod={pod} isLive={task.state === "RUNNING"} isClamped={fallbacks.size > 0} />}
         {tab === "log" && <LogView text={log.text} error={log.error} isLive={log.isReading && !over} at={at} download={api.log(run.run_id, task.task_id, {})} />}
         {tab === "inputs" && <Bound bindings={task.inputs} none={t.step.noInputs} />}
         {tab === "outputs" && <Bound bindings={task.outputs} none={over ? t.step.noOutputs : t.step.outputsLater} />}

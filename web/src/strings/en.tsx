@@ -236,6 +236,7 @@ export const en = {
     disk: "Disk",
     gpu: "GPU",
     noGpu: "none on this machine",
+    gpuUse: (percent: string, gpus: number, used: string, all: string) => `${percent} %${gpus > 1 ? ` of ${gpus}` : ""} · ${used} of ${all}`,
     gpus: (gpus: number) => count(gpus, { other: "# to hand out" }),
     curve: (name: string, now: string) => `${name} over the last ten minutes: now ${now}`,
     commands: "Commands",
