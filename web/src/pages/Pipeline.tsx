@@ -146,7 +146,7 @@ function StepFacts({ step }: { step: Step }) {
         <KeyValues
           items={[
             ...(step.image ? [{ name: t.pipeline.image, value: <code>{step.image}</code> }] : []),
-            ...(step.command?.length ? [{ name: t.pipeline.command, value: <code className="clip">{step.command.join(" ")}</code> }] : []),
+            ...(step.command?.length ? [{ name: t.pipeline.command, value: <code className="clip" tabIndex={0}>{step.command.join(" ")}</code> }] : []),
             ...(step.condition ? [{ name: t.pipeline.onlyIf, value: <code>{step.condition}</code> }] : []),
             { name: t.pipeline.after, value: step.after.map((one) => one.key).join(", ") || t.pipeline.nothing },
           ]}

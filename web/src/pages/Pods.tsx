@@ -133,7 +133,7 @@ export function Pod({ namespace, name, query }: { namespace: string; name: strin
               items={[
                 ...(pod.spec?.containers ?? []).flatMap((one) => [
                   { name: t.pods.imageOf(one.name), value: <code>{one.image}</code> },
-                  ...(one.command || one.args ? [{ name: t.pods.command, value: <code className="clip">{[...(one.command ?? []), ...(one.args ?? [])].join(" ")}</code> }] : []),
+                  ...(one.command || one.args ? [{ name: t.pods.command, value: <code className="clip" tabIndex={0}>{[...(one.command ?? []), ...(one.args ?? [])].join(" ")}</code> }] : []),
                 ]),
                 ...(pod.status?.conditions ?? []).map((one) => ({ name: one.type, value: <>{one.status} <span className="mute">{one.message ?? one.reason}</span></> })),
                 ...Object.entries(pod.metadata?.labels ?? {}).map(([key, value]) => ({ name: key, value: <code>{value}</code> })),

@@ -261,7 +261,7 @@ function Details({ run, task, namespace, pod }: { run: Run; task: Task; namespac
       <KeyValues
         items={[
           ...(step?.image ? [{ name: t.step.image, value: <code>{step.image}</code> }] : []),
-          ...(step?.command?.length ? [{ name: t.step.command, value: <code className="clip">{step.command.join(" ")}</code> }] : []),
+          ...(step?.command?.length ? [{ name: t.step.command, value: <code className="clip" tabIndex={0}>{step.command.join(" ")}</code> }] : []),
           ...(step?.condition ? [{ name: t.step.condition, value: <code>{step.condition}</code> }] : []),
           ...(step ? [{ name: t.step.caching, value: step.isCached ? t.step.cachingOn : t.step.cachingOff }] : []),
           { name: t.step.pod, value: pod ? <><a href={page.pod(namespace, pod)}><code>{pod}</code></a> <CopyButton text={`kubectl describe pod -n ${namespace} ${pod}`} what={t.copy.kubectl} /></> : t.step.noPod },

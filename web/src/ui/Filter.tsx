@@ -44,6 +44,8 @@ export function Filter({ label, hint, value, change, problems = [], isChip = nev
       if (event.key !== "/" || isTyping(event.target) || event.ctrlKey || event.metaKey || document.querySelector("dialog[open]")) return;
       event.preventDefault();
       input.current?.focus();
+      // What is typed now is another word.
+      setText((old) => (old === "" || old.endsWith(" ") ? old : `${old} `));
     };
     document.addEventListener("keydown", onKey);
     return () => document.removeEventListener("keydown", onKey);
