@@ -50,12 +50,12 @@ export function Filter({ label, hint, value, change, problems = [], isChip = nev
     document.addEventListener("keydown", onKey);
     return () => document.removeEventListener("keydown", onKey);
   }, []);
-  const commit = () => {
+  const commit = (goesOn: boolean) => {
     const typed = text.split(/\s+/).filter(Boolean);
     const fresh = typed.filter(isChip);
     const kept = chips.filter((chip) => !fresh.some((one) => subjectOf(one) === subjectOf(chip)));
     const name = typed.filter((word) => !isChip(word)).join(" ");
-    setText(name);
+    setText(goesOn && name !== "" ? `${name} ` : name);
     say([...kept, ...fresh], name);
   };
   return (
@@ -79,11 +79,11 @@ export function Filter({ label, hint, value, change, problems = [], isChip = nev
           spellCheck={false}
           autoComplete="off"
           onChange={(event) => setText(event.target.value)}
-          onBlur={commit}
+          onBlur={() => commit(false)}
           onKeyDown={(event) => {
             if (event.key === "Enter" || (event.key === " " && isChip(text.trim().split(/\s+/).at(-1) ?? ""))) {
               event.preventDefault();
-              commit();
+              commit(event.key === " ");
             }
             if (event.key === "Backspace" && text === "" && chips.length > 0) say(chips.slice(0, -1), "");
             if (event.key === "Escape") input.current?.blur();
