@@ -119,7 +119,7 @@ export function Table<T>({ label, columns: all, rows, total, keyOf, nameOf, href
   const shown = rows.slice(first, last + 1);
   return (
     <div className={isInline ? "table-box" : "table-box fill"} ref={box} tabIndex={0} role="region" aria-label={label}>
-      <table style={{ minWidth: fixed + (isNarrow ? 120 : 320) }} aria-rowcount={isWhole ? undefined : (total ?? rows.length) + 1}>
+      <table style={{ minWidth: fixed + (!isNarrow ? 320 : fixed > 270 ? 160 : 120) }} aria-rowcount={isWhole ? undefined : (total ?? rows.length) + 1}>
         <colgroup>
           {onChoose && <col style={{ width: 44 }} />}
           {columns.map((column) => (
