@@ -1,6 +1,9 @@
 //! Artifacts and their links to tasks.
 
+use std::collections::HashMap;
+
 use rusqlite::{Connection, Row, Transaction, params};
+use serde_json::{Map, Value};
 
 use super::list::{self, Compare, Condition, Page, Request};
 use super::{Result, found, from_json, micros, to_json};
@@ -55,6 +58,7 @@ const KIND: list::Kind = list::Kind {
         ("namespace", "namespace", Compare::Text),
     ],
     has_tags: false,
+    values: &[],
 };
 const LINK_COLUMNS: &str = "artifact_task.id, artifact_task.artifact_id, artifact_task.run_id, artifact_task.task_id, artifact_task.type, artifact_task.binding_key";
 const LINK_KIND: list::Kind = list::Kind {
@@ -69,6 +73,7 @@ const LINK_KIND: list::Kind = list::Kind {
         ("key", "binding_key", Compare::Text),
     ],
     has_tags: false,
+    values: &[],
 };
 
 /// Records an artifact; one that is known stays as it is.
@@ -159,6 +164,28 @@ pub fn list_links(
         |_, _| Ok(None),
         read_link,
     )
+}
+
+/// What steps of these runs reported as metrics, by run. Where several report the same, the last has its say.
+pub fn metrics_of_runs(
+    db: &Connection,
+    runs: &[&str],
+) -> Result<HashMap<String, Map<String, Value>>> {
+    let mut found: HashMap<String, Map<String, Value>> = HashMap::new();
+    let mut statement = db.prepare_cached(
+        "SELECT artifact.body FROM artifact_task JOIN artifact ON artifact.id = artifact_task.artifact_id \
+         WHERE artifact_task.run_id = ?1 AND artifact_task.type = 'OUTPUT' AND artifact.type = 'Metric' ORDER BY artifact_task.created_at, artifact_task.id",
+    )?;
+    for run in runs {
+        for body in statement.query_map([run], |row| row.get::<_, String>(0))? {
+            let artifact: Artifact = from_json("artifact", &body?)?;
+            found
+                .entry((*run).to_owned())
+                .or_default()
+                .extend(artifact.metadata);
+        }
+    }
+    Ok(found)
 }
 
 fn read_link(row: &Row<'_>) -> Result<Link> {

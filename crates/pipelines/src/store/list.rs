@@ -6,8 +6,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rusqlite::types::Value as Sql;
 use rusqlite::{Connection, Row, params_from_iter};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
+use super::filter::{parse_filter, parse_time};
 use super::{Error, Result};
 
 /// Page size when none is asked for.
@@ -22,6 +22,8 @@ pub enum Compare {
     Text,
     /// As a time.
     Time,
+    /// As whatever JSON value it is: numbers before texts, nothing before all.
+    Value,
 }
 
 /// What a kind can be sorted and filtered by.
@@ -32,6 +34,9 @@ pub struct Kind {
     pub keys: &'static [(&'static str, &'static str, Compare)],
     /// True when `tags.<key>` filters apply.
     pub has_tags: bool,
+    /// What has names that users choose: prefix of the API key, and the SQL of the JSON value, in which `{name}` stands
+    /// for the last step of a JSON path.
+    pub values: &'static [(&'static str, &'static str)],
 }
 
 /// What a client asked for, as it came.
@@ -58,8 +63,38 @@ struct Token {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(untagged)]
 enum TokenKey {
+    /// A time, or a whole number.
     Time(i64),
     Text(String),
+    /// Bit by bit: a decimal that is read back must be the same.
+    Real {
+        bits: u64,
+    },
+}
+
+impl TokenKey {
+    fn read(row: &Row<'_>, compare: Compare) -> Result<Self> {
+        Ok(match compare {
+            Compare::Text => Self::Text(row.get("list_key")?),
+            Compare::Time => Self::Time(row.get("list_key")?),
+            Compare::Value => match row.get("list_key")? {
+                Sql::Integer(whole) => Self::Time(whole),
+                Sql::Real(real) => Self::Real {
+                    bits: real.to_bits(),
+                },
+                Sql::Text(text) => Self::Text(text),
+                Sql::Null | Sql::Blob(_) => Self::Text(String::new()),
+            },
+        })
+    }
+
+    fn to_sql(&self) -> Sql {
+        match self {
+            Self::Time(micros) => (*micros).into(),
+            Self::Text(text) => text.clone().into(),
+            Self::Real { bits } => f64::from_bits(*bits).into(),
+        }
+    }
 }
 
 /// One page.
@@ -148,13 +183,9 @@ pub fn page<T>(
     };
     if let Some(token) = &token {
         let comparison = if direction == "ASC" { ">" } else { "<" };
-        let after = match &token.after {
-            TokenKey::Time(micros) => Sql::from(*micros),
-            TokenKey::Text(text) => Sql::from(text.clone()),
-        };
         condition.push(
             format!("({column}, {}.id) {comparison} (?, ?)", kind.table),
-            [after, token.id.clone().into()],
+            [token.after.to_sql(), token.id.clone().into()],
         );
     }
     let sql = format!(
@@ -171,10 +202,7 @@ pub fn page<T>(
             has_more = true;
             break;
         }
-        let key = match compare {
-            Compare::Text => TokenKey::Text(row.get("list_key")?),
-            Compare::Time => TokenKey::Time(row.get("list_key")?),
-        };
+        let key = TokenKey::read(row, compare)?;
         last = Some((key, row.get::<_, String>("list_id")?));
         items.push(read(row)?);
     }
@@ -234,8 +262,34 @@ fn sort(kind: &Kind, sort_by: &str) -> Result<(String, Compare, &'static str)> {
             "sort_by: {sort_by:?} is not of the form \"field [asc|desc]\""
         )));
     }
+    if let Some(value) = value(kind, key, "sort_by")? {
+        // A key for paging may not be NULL; this is less than every value.
+        return Ok((
+            format!("COALESCE({value}, {:e})", f64::MIN),
+            Compare::Value,
+            direction,
+        ));
+    }
     let (column, compare) = column(kind, key, "sort_by")?;
     Ok((column, compare, direction))
+}
+
+/// The SQL of a value whose name users choose; none where the key is a field.
+fn value(kind: &Kind, key: &str, what: &str) -> Result<Option<String>> {
+    let found = kind
+        .values
+        .iter()
+        .find_map(|(prefix, sql)| Some((key.strip_prefix(prefix)?, sql)));
+    let Some((name, sql)) = found else {
+        return Ok(None);
+    };
+    if name.is_empty() || name.contains(['"', '\\']) {
+        return Err(Error::List(format!(
+            "{what}: {key:?} names nothing that can be looked up"
+        )));
+    }
+    let step = format!("\"{}\"", name.replace('\'', "''"));
+    Ok(Some(sql.replace("{name}", &step)))
 }
 
 fn column(kind: &Kind, key: &str, what: &str) -> Result<(String, Compare)> {
@@ -319,6 +373,18 @@ impl Scalar {
             (Self::Time(_), Compare::Text) => Err(Error::List(
                 "filter: text is compared with a string_value".to_owned(),
             )),
+            (_, Compare::Value) => Ok(self.word()?.into()),
+        }
+    }
+
+    /// As a person would type it.
+    fn word(&self) -> Result<String> {
+        match self {
+            Self::Text(text) => Ok(text.clone()),
+            Self::Number(number) => Ok(number.to_string()),
+            Self::Time(_) => Err(Error::List(
+                "filter: a parameter or metric is compared with a string_value".to_owned(),
+            )),
         }
     }
 }
@@ -339,6 +405,9 @@ impl Predicate {
                     "filter: tags can only be compared by EQUALS with a string_value".to_owned(),
                 )),
             };
+        }
+        if let Some(value) = value(kind, &self.key, "filter")? {
+            return self.apply_to_value(&value, condition);
         }
         let (column, compare) = column(kind, &self.key, "filter")?;
         let operator = match self.operation {
@@ -399,119 +468,56 @@ impl Predicate {
     }
 }
 
-/// Reads the JSON of a filter.
-pub fn parse_filter(filter: &str) -> Result<Vec<Predicate>> {
-    if filter.trim().is_empty() {
-        return Ok(Vec::new());
-    }
-    let parsed: Value = serde_json::from_str(filter)
-        .map_err(|problem| Error::List(format!("filter is not JSON: {problem}")))?;
-    match parsed.get("predicates") {
-        None if parsed.as_object().is_some_and(serde_json::Map::is_empty) => Ok(Vec::new()),
-        Some(Value::Array(predicates)) => predicates.iter().map(parse_predicate).collect(),
-        _ => Err(Error::List(
-            "filter must be {\"predicates\": […]}".to_owned(),
-        )),
-    }
-}
-
-fn parse_predicate(predicate: &Value) -> Result<Predicate> {
-    let fields = predicate
-        .as_object()
-        .ok_or_else(|| Error::List("filter: a predicate is a mapping".to_owned()))?;
-    let mut key = None;
-    let mut operation = None;
-    let mut operand = None;
-    for (name, value) in fields {
-        let bad = || Error::List(format!("filter: {name} has a value of the wrong type"));
-        let list = |value: &Value| {
-            value
-                .get("values")
-                .and_then(Value::as_array)
-                .cloned()
-                .unwrap_or_default()
+impl Predicate {
+    /// Compares a JSON value: as a number with what reads as one, else as text.
+    fn apply_to_value(&self, value: &str, condition: &mut Condition) -> Result<()> {
+        let Operand::One(scalar) = &self.operand else {
+            return Err(Error::List(format!(
+                "filter: {} is compared with one value",
+                self.key
+            )));
         };
-        match crate::ir::schema::camel_case(name).as_str() {
-            "key" => key = Some(value.as_str().ok_or_else(bad)?.to_owned()),
-            "operation" | "op" => operation = Some(parse_operation(value)?),
-            "stringValue" => {
-                operand = Some(Operand::One(Scalar::Text(
-                    value.as_str().ok_or_else(bad)?.to_owned(),
-                )))
+        let word = scalar.word()?;
+        let number = match word.as_str() {
+            // SQLite shows the booleans of JSON as these.
+            "true" => Some(1.0),
+            "false" => Some(0.0),
+            word => word.parse::<f64>().ok().filter(|number| number.is_finite()),
+        };
+        let is_number = format!("typeof({value}) IN ('integer', 'real')");
+        let mut compared = |operator: &str| match number {
+            Some(number) => {
+                condition.push(
+                    format!("{is_number} AND {value} {operator} ?"),
+                    [number.into()],
+                );
+                Ok(())
             }
-            "intValue" | "longValue" => {
-                operand = Some(Operand::One(Scalar::Number(number(value).ok_or_else(bad)?)))
+            None => Err(Error::List(format!(
+                "filter: {} is more or less than a number only, not {word:?}",
+                self.key
+            ))),
+        };
+        let equals =
+            format!("COALESCE(({is_number} AND {value} = ?) OR CAST({value} AS TEXT) = ?, 0)");
+        let values = || [number.map_or(Sql::Null, Sql::from), word.clone().into()];
+        match self.operation {
+            Operation::GreaterThan => compared(">"),
+            Operation::GreaterThanEquals => compared(">="),
+            Operation::LessThan => compared("<"),
+            Operation::LessThanEquals => compared("<="),
+            Operation::Equals => {
+                condition.push(equals, values());
+                Ok(())
             }
-            "timestampValue" => {
-                operand = Some(Operand::One(Scalar::Time(match value {
-                    Value::String(text) => parse_time(text)?,
-                    other => other.get("seconds").and_then(number).ok_or_else(bad)? * 1_000_000,
-                })))
+            Operation::NotEquals => {
+                condition.push(format!("NOT {equals}"), values());
+                Ok(())
             }
-            "stringValues" => {
-                operand = Some(Operand::Many(
-                    list(value)
-                        .iter()
-                        .map(|item| {
-                            item.as_str()
-                                .map(|text| Scalar::Text(text.to_owned()))
-                                .ok_or_else(bad)
-                        })
-                        .collect::<Result<_>>()?,
-                ))
-            }
-            "intValues" | "longValues" => {
-                operand = Some(Operand::Many(
-                    list(value)
-                        .iter()
-                        .map(|item| number(item).map(Scalar::Number).ok_or_else(bad))
-                        .collect::<Result<_>>()?,
-                ))
-            }
-            _ => {
-                return Err(Error::List(format!(
-                    "filter: unknown field {name:?} in a predicate"
-                )));
-            }
+            Operation::In | Operation::IsSubstring => Err(Error::List(format!(
+                "filter: {} is compared by EQUALS, NOT_EQUALS, GREATER_THAN and LESS_THAN, with or without EQUALS",
+                self.key
+            ))),
         }
     }
-    match (key, operation, operand) {
-        (Some(key), Some(operation), Some(operand)) => Ok(Predicate {
-            key,
-            operation,
-            operand,
-        }),
-        _ => Err(Error::List(
-            "filter: a predicate needs key, operation and one value".to_owned(),
-        )),
-    }
-}
-
-fn parse_operation(value: &Value) -> Result<Operation> {
-    const KNOWN: [(&str, i64, Operation); 8] = [
-        ("EQUALS", 1, Operation::Equals),
-        ("NOT_EQUALS", 2, Operation::NotEquals),
-        ("GREATER_THAN", 3, Operation::GreaterThan),
-        ("GREATER_THAN_EQUALS", 5, Operation::GreaterThanEquals),
-        ("LESS_THAN", 6, Operation::LessThan),
-        ("LESS_THAN_EQUALS", 7, Operation::LessThanEquals),
-        ("IN", 8, Operation::In),
-        ("IS_SUBSTRING", 9, Operation::IsSubstring),
-    ];
-    let known = KNOWN
-        .iter()
-        .find(|(name, code, _)| value.as_str() == Some(name) || value.as_i64() == Some(*code));
-    known
-        .map(|(_, _, operation)| *operation)
-        .ok_or_else(|| Error::List(format!("filter: unknown operation {value}")))
-}
-
-fn number(value: &Value) -> Option<i64> {
-    value.as_i64().or_else(|| value.as_str()?.parse().ok())
-}
-
-fn parse_time(text: &str) -> Result<i64> {
-    text.parse::<jiff::Timestamp>()
-        .map(|at| at.as_microsecond())
-        .map_err(|_| Error::List(format!("filter: {text:?} is not an RFC 3339 time")))
 }

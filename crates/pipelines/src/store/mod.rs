@@ -13,6 +13,7 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 pub mod artifact;
 pub mod cache;
 pub mod experiment;
+mod filter;
 pub mod lease;
 pub mod list;
 mod migrate;

@@ -37,6 +37,15 @@ const KIND: list::Kind = list::Kind {
         ("pipeline_version_id", "pipeline_version_id", Compare::Text),
     ],
     has_tags: false,
+    values: &[
+        ("parameters.", "json_extract(run.parameters, '$.{name}')"),
+        (
+            "metrics.",
+            "(SELECT json_extract(artifact.body, '$.metadata.{name}') FROM artifact_task JOIN artifact ON artifact.id = artifact_task.artifact_id \
+             WHERE artifact_task.run_id = run.id AND artifact_task.type = 'OUTPUT' AND artifact.type = 'Metric' \
+             AND json_extract(artifact.body, '$.metadata.{name}') IS NOT NULL ORDER BY artifact_task.created_at DESC, artifact_task.id DESC LIMIT 1)",
+        ),
+    ],
 };
 
 /// Adds a run.

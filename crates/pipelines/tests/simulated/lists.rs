@@ -179,6 +179,185 @@ async fn filters_compare_as_the_api_says() {
     }
 }
 
+/// Runs with one parameter each, in this order; the last has none.
+async fn runs_with_rates(server: &Server, rates: &[Value]) -> Vec<String> {
+    let first = server.run(ONE_STEP, Value::Null).await;
+    let id = first["run_id"].as_str().unwrap().to_owned();
+    let runs: Vec<String> = (0..rates.len())
+        .map(|index| format!("run-{index}"))
+        .collect();
+    let (ids, rates) = (runs.clone(), rates.to_vec());
+    server
+        .store
+        .write(move |tx| {
+            let mut run = store::run::get(tx, &id)?;
+            for (id, rate) in ids.iter().zip(&rates) {
+                run.id.clone_from(id);
+                run.display_name.clone_from(id);
+                run.created_at = Timestamp::from_second(1_700_000_000).unwrap();
+                let names = ["learning rate", "rate"];
+                run.parameters = names
+                    .map(|name| (name.to_owned(), rate.clone()))
+                    .into_iter()
+                    .collect();
+                store::run::insert(tx, &run)?;
+            }
+            Ok(())
+        })
+        .await
+        .unwrap();
+    runs
+}
+
+fn run_names(page: &Value) -> Vec<&str> {
+    let runs = page["runs"].as_array().into_iter().flatten();
+    runs.map(|run| run["display_name"].as_str().unwrap())
+        .collect()
+}
+
+#[tokio::test]
+async fn runs_are_found_by_their_parameters() {
+    let server = Server::start().await;
+    runs_with_rates(
+        &server,
+        &[json!(0.5), json!(2), json!("2"), json!("high"), json!(true)],
+    )
+    .await;
+    let list = async |operation: &str, value: &str| {
+        let predicates = json!([{"operation": operation, "key": "parameters.learning rate", "string_value": value}]);
+        let page = server
+            .get(&format!("/runs?sort_by=name&filter={}", filter(predicates)))
+            .await;
+        let names: Vec<String> = run_names(&page).into_iter().map(str::to_owned).collect();
+        assert_eq!(page["total_size"], names.len());
+        names
+    };
+    assert_eq!(list("GREATER_THAN", "0.5").await, ["run-1", "run-4"]);
+    assert_eq!(
+        list("GREATER_THAN_EQUALS", "0.50").await,
+        ["run-0", "run-1", "run-4"]
+    );
+    assert_eq!(list("LESS_THAN", "1").await, ["run-0"]);
+    assert_eq!(list("EQUALS", "2").await, ["run-1", "run-2"]);
+    assert_eq!(list("EQUALS", "high").await, ["run-3"]);
+    assert_eq!(list("EQUALS", "true").await, ["run-4"]);
+    // The run without the parameter has another value than every value.
+    assert_eq!(
+        list("NOT_EQUALS", "2").await,
+        ["run-0", "run-3", "run-4", "test"]
+    );
+    for (key, operation, value) in [
+        ("parameters.rate", "GREATER_THAN", "high"),
+        ("parameters.rate", "IS_SUBSTRING", "1"),
+        ("parameters.", "EQUALS", "1"),
+        ("parameters.a\"b", "EQUALS", "1"),
+        ("metrics.a\\", "EQUALS", "1"),
+    ] {
+        let predicates = json!([{"operation": operation, "key": key, "string_value": value}]);
+        let path = format!("/runs?filter={}", filter(predicates));
+        assert_eq!(
+            server.call("GET", &path, Value::Null).await.0,
+            400,
+            "{key} {operation} {value}"
+        );
+    }
+    let quote = json!([{"operation": "EQUALS", "key": "parameters.it's", "string_value": "1"}]);
+    let page = server.get(&format!("/runs?filter={}", filter(quote))).await;
+    assert_eq!(run_names(&page), [""; 0]);
+}
+
+#[tokio::test]
+async fn runs_are_sorted_by_a_parameter_page_by_page_with_numbers_before_texts_and_none_first() {
+    let server = Server::start().await;
+    let rates = [
+        json!(0.1),
+        json!("b"),
+        json!(3),
+        json!(0.30000000000000004),
+        json!("a"),
+        json!(0.3),
+    ];
+    runs_with_rates(&server, &rates).await;
+    let up = ["test", "run-0", "run-5", "run-3", "run-2", "run-4", "run-1"];
+    for (order, expected) in [
+        ("asc", up.to_vec()),
+        ("desc", up.iter().rev().copied().collect()),
+    ] {
+        // The name in the key has no space: a key of an order is one word.
+        let sort = format!("parameters.rate%20{order}");
+        let mut seen: Vec<String> = Vec::new();
+        let mut token = String::new();
+        loop {
+            let page = server
+                .get(&format!(
+                    "/runs?page_size=2&sort_by={sort}&page_token={token}"
+                ))
+                .await;
+            seen.extend(run_names(&page).into_iter().map(str::to_owned));
+            match page["next_page_token"].as_str() {
+                Some(next) => token = next.to_owned(),
+                None => break,
+            }
+        }
+        assert_eq!(seen, expected, "{order}");
+    }
+}
+
+#[tokio::test]
+async fn what_steps_report_as_metrics_is_shown_filtered_and_sorted_by() {
+    let server = Server::start().await;
+    let runs = runs_with_rates(&server, &[json!(1), json!(2)]).await;
+    server
+        .store
+        .write(move |tx| {
+            for (run, accuracy) in runs.iter().zip([0.75, 0.5]) {
+                let kind = pipelines::ir::component::ArtifactType {
+                    schema_title: "system.Metrics".to_owned(),
+                    ..Default::default()
+                };
+                let artifact = pipelines::artifact::Artifact {
+                    id: format!("artifact-of-{run}"),
+                    name: "metrics".to_owned(),
+                    kind,
+                    uri: format!("minio://mlpipeline/{run}"),
+                    metadata: [("accuracy".to_owned(), json!(accuracy))]
+                        .into_iter()
+                        .collect(),
+                    custom_path: None,
+                    size_bytes: None,
+                    created_at: Timestamp::from_second(1_700_000_000).unwrap(),
+                };
+                store::artifact::put(tx, "kubeflow", &artifact)?;
+                store::artifact::link(
+                    tx,
+                    &artifact,
+                    run,
+                    "a-task",
+                    store::artifact::LinkKind::Output,
+                    "metrics",
+                )?;
+            }
+            Ok(())
+        })
+        .await
+        .unwrap();
+    let page = server.get("/runs?sort_by=metrics.accuracy%20desc").await;
+    assert_eq!(run_names(&page), ["run-0", "run-1", "test"]);
+    let shown = "/runs/0/plugins_output/ferroflow.io~1metrics/entries/accuracy/value";
+    assert_eq!(page.pointer(shown), Some(&json!(0.75)));
+    let predicates =
+        json!([{"operation": "LESS_THAN", "key": "metrics.accuracy", "string_value": "0.6"}]);
+    let page = server
+        .get(&format!("/runs?filter={}", filter(predicates)))
+        .await;
+    assert_eq!(run_names(&page), ["run-1"]);
+    let whole = server.get("/runs/run-0").await;
+    assert_eq!(
+        whole.pointer("/plugins_output/ferroflow.io~1metrics/entries/accuracy/value"),
+        Some(&json!(0.75))
+    );
+}
+
 #[tokio::test]
 async fn tags_filter_by_equality_and_combine() {
     let server = Server::start().await;
