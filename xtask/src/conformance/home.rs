@@ -8,6 +8,9 @@ use anyhow::{Context, Result};
 
 use crate::step;
 
+/// The folder of this machine that tests mount into their pods.
+const SHARED: &str = "/tmp/job-e2e";
+
 /// The server and its folder.
 pub struct Home {
     kfctl: PathBuf,
@@ -49,6 +52,8 @@ impl Home {
 
     /// Starts it, on ports that are free now.
     pub fn start(&self) -> Result<()> {
+        // Tests of Jobs let pods of one node find each other there.
+        std::fs::create_dir_all(SHARED).with_context(|| format!("create {SHARED}"))?;
         let [console, api] = free_ports()?.map(|port| port.to_string());
         step::run(
             "start the embedded Kubernetes",
@@ -56,6 +61,8 @@ impl Home {
                 "up",
                 "--bare",
                 "--detach",
+                "--allow-host-path",
+                SHARED,
                 "--port",
                 &console,
                 "--api-port",

@@ -57,6 +57,15 @@ impl Images<'_> {
         // Tests tell by the name which of the two was started.
         symlink("agnhost", root.join("agnhost-2")).context("link agnhost-2")?;
         fs::create_dir_all(root.join("uploads")).context("create uploads")?;
+        for name in ["bash", "curl", "dig"] {
+            linked_program(name, &root)?;
+        }
+        // What it serves TLS with is part of its sources.
+        for name in ["localhost.crt", "localhost.key"] {
+            let from = suite.agnhost_sources.join("porter").join(name);
+            let text = fs::read(&from).with_context(|| format!("read {}", from.display()))?;
+            fs::write(root.join(name), text).with_context(|| format!("write {name}"))?;
+        }
         // One test asks for groups that only the image knows.
         append(
             &root.join("etc/passwd"),
@@ -77,6 +86,10 @@ impl Images<'_> {
     fn shell(&mut self, name: &str, settings: &Settings<'_>) -> Result<()> {
         let root = self.root(name)?;
         with_busybox(&root)?;
+        // Debian's busybox hides variables whose names are no shell variables, which tests look for.
+        linked_program("bash", &root)?;
+        fs::remove_file(root.join("bin/sh")).context("take busybox's shell away")?;
+        symlink("/usr/bin/bash", root.join("bin/sh")).context("link sh")?;
         self.pack(name, &root, settings)
     }
 
@@ -192,6 +205,28 @@ fn program(from: &Path, to: &Path) -> Result<()> {
     fs::copy(from, to).with_context(|| format!("copy {} to {}", from.display(), to.display()))?;
     fs::set_permissions(to, fs::Permissions::from_mode(0o755))
         .with_context(|| format!("make {} a program", to.display()))
+}
+
+/// Copies a program of this machine with the libraries that it is linked to.
+fn linked_program(name: &str, root: &Path) -> Result<()> {
+    let program = crate::step::find(name).with_context(|| format!("find {name}"))?;
+    self::program(&program, &root.join("usr/bin").join(name))?;
+    let said = Command::new("ldd")
+        .arg(&program)
+        .output()
+        .context("start ldd")?;
+    let said = String::from_utf8_lossy(&said.stdout);
+    let libraries = said
+        .split_whitespace()
+        .filter(|word| word.starts_with('/'))
+        .map(Path::new);
+    for library in libraries {
+        let target = root.join(library.strip_prefix("/").unwrap_or(library));
+        let folder = target.parent().context("a library lies in a folder")?;
+        fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
+        self::program(library, &target)?;
+    }
+    Ok(())
 }
 
 fn append(file: &Path, text: &str) -> Result<()> {

@@ -28,6 +28,9 @@ pub struct Args {
     /// Tests at a time; those that bear no company run alone at the end.
     #[arg(long, default_value_t = 4)]
     procs: usize,
+    /// Begin no test after this time, and give up what still runs then.
+    #[arg(long, default_value = "12h")]
+    timeout: String,
     /// Which Kubernetes' suite: a version that tests/conformance has a Go module for.
     #[arg(long, default_value = suite::VERSIONS[0].number, value_parser = suite::known_version)]
     kubernetes: String,
@@ -45,6 +48,7 @@ pub struct Args {
 /// Runs the suite, or the part that was asked for.
 pub fn run(args: &Args) -> Result<()> {
     setup::debian_packages()?;
+    setup::conformance_packages()?;
     let suite = suite::build(&args.kubernetes)?;
     let place = paths::cache().join("conformance");
     let reports = place.join("report");

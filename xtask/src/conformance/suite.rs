@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use super::Args;
 use crate::go::Program;
-use crate::{cluster, setup, step};
+use crate::{cluster, paths, setup, step};
 
 /// A version of Kubernetes whose suite can be built.
 pub struct Version {
@@ -36,6 +36,8 @@ pub struct Suite {
     ginkgo: PathBuf,
     /// The program of the image that most tests use.
     pub agnhost: PathBuf,
+    /// Where its sources lie.
+    pub agnhost_sources: PathBuf,
     /// What says which user it runs as.
     pub nonewprivs: PathBuf,
     /// What waits and reaps.
@@ -62,6 +64,7 @@ pub fn build(kubernetes: &str) -> Result<Suite> {
         .build()
     };
     Ok(Suite {
+        agnhost_sources: sources(version)?.join("test/images/agnhost"),
         tests: of_kubernetes(
             &format!("the conformance suite of Kubernetes {kubernetes}"),
             "k8s.io/kubernetes/test/e2e",
@@ -94,6 +97,21 @@ pub fn build(kubernetes: &str) -> Result<Suite> {
     })
 }
 
+/// Where Go keeps Kubernetes' own sources.
+fn sources(version: &Version) -> Result<PathBuf> {
+    let output = step::command("go")
+        .args(["list", "-m", "-f", "{{.Dir}}", "k8s.io/kubernetes"])
+        .current_dir(paths::root().join(version.module))
+        .output()
+        .context("start go")?;
+    ensure!(
+        output.status.success(),
+        "ask Go for Kubernetes' sources: {}",
+        String::from_utf8_lossy(&output.stderr).trim()
+    );
+    Ok(String::from_utf8_lossy(&output.stdout).trim().into())
+}
+
 impl Suite {
     /// Runs the tests that `args` ask for on what `kubeconfig` leads to. The report lies in `reports` whatever failed.
     pub fn run(&self, args: &Args, kubeconfig: &Path, reports: &Path) -> Result<()> {
@@ -103,7 +121,8 @@ impl Suite {
         std::os::unix::fs::symlink(&self.tests, &tests).context("link the suite")?;
         let mut ginkgo = step::command(&self.ginkgo);
         ginkgo
-            .args(["--no-color", "--timeout=12h", "--label-filter=Conformance"])
+            .args(["--no-color", "--label-filter=Conformance"])
+            .arg(format!("--timeout={}", args.timeout))
             .arg(format!("--procs={}", args.procs));
         if !args.focus.is_empty() {
             ginkgo.arg(format!("--focus={}", args.focus));
