@@ -40,6 +40,9 @@ pub struct Args {
     /// Test what this kubeconfig leads to, which is neither started nor ended, nor given any image.
     #[arg(long, conflicts_with = "kfctl")]
     kubeconfig: Option<PathBuf>,
+    /// Run nothing: take the results of this report of the suite.
+    #[arg(long, conflicts_with_all = ["kfctl", "kubeconfig"])]
+    take: Option<PathBuf>,
     /// Keep what was found in tests/conformance and docs/compatibility.md.
     #[arg(long)]
     record: bool,
@@ -47,6 +50,25 @@ pub struct Args {
 
 /// Runs the suite, or the part that was asked for.
 pub fn run(args: &Args) -> Result<()> {
+    let text = match &args.take {
+        Some(report) => {
+            std::fs::read_to_string(report).with_context(|| format!("read {}", report.display()))?
+        }
+        None => run_suite(args)?,
+    };
+    let outcomes = report::read(&text)?;
+    print!("{}", results::told(&outcomes));
+    if args.record {
+        let mut results = Results::open()?;
+        results.take(&outcomes, &args.kubernetes, &commit()?, &today()?);
+        results.keep()?;
+        println!("recorded in tests/conformance/results.json and docs/compatibility.md");
+    }
+    Ok(())
+}
+
+/// Runs the suite and answers with its report.
+fn run_suite(args: &Args) -> Result<String> {
     setup::debian_packages()?;
     setup::conformance_packages()?;
     let suite = suite::build(&args.kubernetes)?;
@@ -59,23 +81,13 @@ pub fn run(args: &Args) -> Result<()> {
         None => on_a_fresh_home(args, &suite, &place, &reports),
     };
     // A suite with failures ends badly too; what it found is in its report.
-    let text = match std::fs::read_to_string(reports.join("junit_01.xml")) {
-        Ok(text) => text,
+    match std::fs::read_to_string(reports.join("junit_01.xml")) {
+        Ok(text) => Ok(text),
         Err(error) => {
             ran?;
-            return Err(error).context("read the suite's report");
+            Err(error).context("read the suite's report")
         }
-    };
-    let outcomes = report::read(&text)?;
-    print!("{}", results::told(&outcomes));
-    println!("\nthe suite's own report: {}", reports.display());
-    if args.record {
-        let mut results = Results::open()?;
-        results.take(&outcomes, &args.kubernetes, &commit()?, &today()?);
-        results.keep()?;
-        println!("recorded in tests/conformance/results.json and docs/compatibility.md");
     }
-    Ok(())
 }
 
 fn on_a_fresh_home(

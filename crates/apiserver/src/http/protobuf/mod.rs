@@ -261,7 +261,9 @@ fn read(message: &Message, bytes: &[u8], into: &mut Map<String, Value>) -> Resul
         match field.shape {
             Shape::One => {
                 let value = value(field.kind, &payload)?;
-                if field.keeps_empty || !is_empty(&value) {
+                // A message that is there says something, even where it comes to a plain `false`.
+                let is_message = MESSAGES.contains_key(field.kind);
+                if field.keeps_empty || is_message || !is_empty(&value) {
                     into.insert(field.name.into(), value);
                 }
             }
