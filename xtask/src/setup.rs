@@ -38,6 +38,7 @@ const CONFORMANCE: &[(&str, &str)] = &[
     ("bash", "/usr/bin/bash"),
     ("curl", "/usr/bin/curl"),
     ("bind9-dnsutils", "/usr/bin/dig"),
+    ("netcat-openbsd", "/usr/bin/nc.openbsd"),
 ];
 
 /// The Python packages that judge us: the real clients, unmodified, and what drives them.

@@ -60,6 +60,9 @@ impl Images<'_> {
         for name in ["bash", "curl", "dig"] {
             linked_program(name, &root)?;
         }
+        // Tests say options to it that busybox' own does not know.
+        linked_program("nc.openbsd", &root)?;
+        symlink("nc.openbsd", root.join("usr/bin/nc")).context("link nc")?;
         // What it serves TLS with is part of its sources.
         for name in ["localhost.crt", "localhost.key"] {
             let from = suite.agnhost_sources.join("porter").join(name);

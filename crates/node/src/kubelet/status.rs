@@ -34,7 +34,7 @@ pub fn status(pod: &Pod, record: &PodRecord, host_ip: Option<IpAddr>, now: Times
     let has_inits = init_containers(pod)
         .iter()
         .any(|container| !is_sidecar(container));
-    let waits_for_init = has_inits && !record.was_initialized(pod) && !is_over;
+    let waits_for_init = has_inits && !record.was_initialized(pod);
     let of = |containers: &[Container], reason: &str| -> Vec<ContainerStatus> {
         containers
             .iter()
