@@ -55,7 +55,15 @@ fn outcome(case: roxmltree::Node<'_, '_>) -> Outcome {
         if inside.is_empty() { attribute } else { inside }.to_owned()
     };
     if let Some(node) = child("failure").or_else(|| child("error")) {
-        return Outcome::Failed(gist(&text(node)));
+        let text = text(node);
+        // Whoever was given up with the whole run has not failed.
+        let is_given_up =
+            text.contains("[TIMEDOUT] A suite timeout") || text.contains("[INTERRUPTED]");
+        return if is_given_up {
+            Outcome::NotRun
+        } else {
+            Outcome::Failed(gist(&text))
+        };
     }
     match child("skipped").map(text) {
         None => Outcome::Passed,
@@ -118,6 +126,7 @@ mod tests {
           </testcase>
           <testcase name="[It] [sig-node] Pods should be updated [Conformance]" classname="Kubernetes e2e suite" status="skipped" time="0"><skipped message="skipped"></skipped></testcase>
           <testcase name="[It] [sig-node] Sysctls should work [Conformance]" classname="Kubernetes e2e suite" status="skipped" time="0"><skipped message="skipped - needs two nodes"></skipped></testcase>
+          <testcase name="[It] [sig-node] Slow should end [Conformance]" classname="Kubernetes e2e suite" status="timedout" time="60"><failure type="timedout">[TIMEDOUT] A suite timeout occurred&#xA;In [It] at: k8s.io/x.go:1 @ 01/01/26&#xA;</failure></testcase>
           <testcase name="[It] [sig-node] Other" classname="Kubernetes e2e suite" status="passed" time="1"></testcase>
       </testsuite>
   </testsuites>"#;
@@ -131,7 +140,7 @@ mod tests {
     #[test]
     fn only_the_conformance_set_counts() {
         let tests = read(REPORT).expect("read");
-        assert_eq!(tests.len(), 4);
+        assert_eq!(tests.len(), 5);
         assert!(tests.iter().all(|test| test.name.starts_with("[sig-")));
     }
 
@@ -154,6 +163,7 @@ mod tests {
     #[test]
     fn what_nobody_asked_for_is_not_what_the_test_itself_refused() {
         assert_eq!(outcome_of("Pods"), Outcome::NotRun);
+        assert_eq!(outcome_of("Slow"), Outcome::NotRun);
         assert_eq!(
             outcome_of("Sysctls"),
             Outcome::Skipped("needs two nodes".to_owned())

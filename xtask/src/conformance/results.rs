@@ -96,7 +96,7 @@ impl Results {
             .map(|(name, outcome)| (name.as_str(), outcome))
             .collect();
         let mut text = format!(
-            "Last run: {} at {}, the suite of Kubernetes {}.\n\n{}",
+            "Last recorded on {} at {}, with the suite of Kubernetes {}; each test as it went when it was last run.\n\n{}",
             self.date,
             self.commit,
             self.kubernetes,
