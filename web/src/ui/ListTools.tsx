@@ -21,38 +21,49 @@ interface ColumnProps {
   hasValues?: boolean;
 }
 
-export function ColumnChooser({ all, chosen, change, hasValues }: ColumnProps) {
+export function ColumnChooser(props: ColumnProps) {
+  return (
+    <Popover label={t.columns.button} role="dialog" button={<><Columns3 size={14} aria-hidden /> {t.columns.button}</>}>
+      {(close) => <Choices {...props} close={close} />}
+    </Popover>
+  );
+}
+
+// While it is open the boxes show what was chosen in it: the address follows a moment later, and a second click must not undo
+// the first.
+function Choices({ all, chosen, change, hasValues, close }: ColumnProps & { close: () => void }) {
+  const [shown, setShown] = useState(chosen);
   const groups = [
     { id: "fields", name: t.columns.fields },
     { id: "parameters", name: t.columns.parameters },
     { id: "metrics", name: t.columns.metrics },
   ];
-  const toggle = (id: string) => change(chosen.includes(id) ? chosen.filter((one) => one !== id) : [...chosen, id]);
+  const toggle = (id: string) => {
+    const next = shown.includes(id) ? shown.filter((one) => one !== id) : [...shown, id];
+    setShown(next);
+    change(next);
+  };
   const hasNoValues = all.every((one) => one.group === "fields");
   return (
-    <Popover label={t.columns.button} role="dialog" button={<><Columns3 size={14} aria-hidden /> {t.columns.button}</>}>
-      {(close) => (
-        <div className="choices">
-          {groups.map((group) => {
-            const choices = all.filter((one) => one.group === group.id);
-            return (
-              choices.length > 0 && (
-                <fieldset key={group.id}>
-                  <legend className="label">{group.name}</legend>
-                  {choices.map((one) => (
-                    <label key={one.id}>
-                      <input type="checkbox" checked={chosen.includes(one.id)} onChange={() => toggle(one.id)} /> <span className="clip">{one.name}</span>
-                    </label>
-                  ))}
-                </fieldset>
-              )
-            );
-          })}
-          {hasValues && hasNoValues && <p className="mute">{t.columns.none}</p>}
-          <button type="button" className="button quiet" onClick={() => { change(undefined); close(); }}>{t.columns.reset}</button>
-        </div>
-      )}
-    </Popover>
+    <div className="choices">
+      {groups.map((group) => {
+        const choices = all.filter((one) => one.group === group.id);
+        return (
+          choices.length > 0 && (
+            <fieldset key={group.id}>
+              <legend className="label">{group.name}</legend>
+              {choices.map((one) => (
+                <label key={one.id}>
+                  <input type="checkbox" checked={shown.includes(one.id)} onChange={() => toggle(one.id)} /> <span className="clip">{one.name}</span>
+                </label>
+              ))}
+            </fieldset>
+          )
+        );
+      })}
+      {hasValues && hasNoValues && <p className="mute">{t.columns.none}</p>}
+      <button type="button" className="button quiet" onClick={() => { change(undefined); close(); }}>{t.columns.reset}</button>
+    </div>
   );
 }
 
