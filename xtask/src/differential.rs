@@ -26,16 +26,7 @@ pub struct Args {
 /// Starts both, asks, and ends both.
 pub fn run(args: &Args) -> Result<()> {
     setup::python_environment()?;
-    let kfctl = match &args.kfctl {
-        Some(binary) => binary.clone(),
-        None => {
-            step::run(
-                "build kfctl",
-                &mut step::cargo(&["build", "--workspace", "--quiet"]),
-            )?;
-            paths::target().join("debug/kfctl")
-        }
-    };
+    let kfctl = step::kfctl(args.kfctl.as_deref())?;
     // No pod runs in these scripts, and none must: the two servers are what is compared.
     let folder = paths::cache().join("cluster/differential");
     let real = cluster::up(&cluster::Up::new(

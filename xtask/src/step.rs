@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io::IsTerminal;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
@@ -46,6 +46,18 @@ pub fn all_passed(steps: impl IntoIterator<Item = Result<()>>) -> Result<()> {
     bail!(failures.join("; "))
 }
 
+/// The binary that was given, or one that is built now.
+pub fn kfctl(given: Option<&Path>) -> Result<PathBuf> {
+    if let Some(binary) = given {
+        return Ok(binary.to_owned());
+    }
+    run(
+        "build kfctl",
+        &mut cargo(&["build", "--workspace", "--quiet"]),
+    )?;
+    Ok(paths::target().join("debug/kfctl"))
+}
+
 /// A command in the checkout's root.
 pub fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
@@ -74,7 +86,7 @@ pub fn has(program: &str) -> bool {
 }
 
 /// The full path of a program on the PATH.
-pub fn find(program: &str) -> Option<std::path::PathBuf> {
+pub fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path)
         .map(|folder| folder.join(program))

@@ -96,16 +96,7 @@ fn on_a_fresh_home(
     place: &std::path::Path,
     reports: &std::path::Path,
 ) -> Result<()> {
-    let kfctl = match &args.kfctl {
-        Some(binary) => binary.clone(),
-        None => {
-            step::run(
-                "build kfctl",
-                &mut step::cargo(&["build", "--workspace", "--quiet"]),
-            )?;
-            paths::target().join("debug/kfctl")
-        }
-    };
+    let kfctl = step::kfctl(args.kfctl.as_deref())?;
     let archives = images::make(suite, &place.join("images"))?;
     let home = Home::new(kfctl)?;
     for archive in &archives {

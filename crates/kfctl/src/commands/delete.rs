@@ -131,21 +131,19 @@ async fn orphaned_volumes(cluster: &Cluster) -> Result<Vec<String>> {
         .await
         .context("list the volumes")?;
     let mut orphaned = Vec::new();
-    for volume in volumes {
-        let is_ours = volume
-            .annotations()
-            .get("pv.kubernetes.io/provisioned-by")
-            .is_some_and(|by| by == workloads::NODE_PROVISIONER);
-        let spec = volume.spec.clone().unwrap_or_default();
-        let deletes = spec.persistent_volume_reclaim_policy.as_deref() == Some("Delete");
-        let claim = spec.claim_ref.unwrap_or_default();
+    for volume in volumes
+        .into_iter()
+        .filter(workloads::on_node::goes_with_its_claim)
+    {
+        let claim = volume
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.claim_ref.clone())
+            .unwrap_or_default();
         let (namespace, name) = (
             claim.namespace.unwrap_or_default(),
             claim.name.unwrap_or_default(),
         );
-        if !is_ours || !deletes {
-            continue;
-        }
         let found = Api::<PersistentVolumeClaim>::namespaced(client.clone(), &namespace)
             .get_metadata_opt(&name)
             .await

@@ -1,7 +1,7 @@
 //! A process over WebSocket: its streams are messages whose first byte says which (`channels`).
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
-use futures::stream::SplitStream;
+use futures::stream::{SplitSink, SplitStream};
 use futures::{SinkExt, StreamExt};
 use tokio::io::AsyncReadExt;
 use tokio::sync::mpsc;
@@ -36,8 +36,8 @@ async fn connect(socket: WebSocket, version: &str, process: Process) {
         stderr,
         ended,
     } = process;
-    let (mut sink, stream) = socket.split();
-    let (messages, mut waiting) = mpsc::channel::<Message>(16);
+    let (sink, stream) = socket.split();
+    let (messages, waiting) = mpsc::channel::<Message>(16);
     let outputs = async {
         tokio::join!(
             pump(stdout, channels::STDOUT, messages.clone()),
@@ -49,14 +49,7 @@ async fn connect(socket: WebSocket, version: &str, process: Process) {
         }
         let _ = messages.send(normal_close()).await;
     };
-    let sending = async {
-        while let Some(message) = waiting.recv().await {
-            let is_last = matches!(message, Message::Close(_));
-            if sink.send(message).await.is_err() || is_last {
-                return;
-            }
-        }
-    };
+    let sending = send_all(waiting, sink);
     let outputs = async {
         tokio::join!(outputs, sending);
     };
@@ -93,6 +86,19 @@ async fn receive(mut stream: SplitStream<WebSocket>, input: &mut Input) {
         }
     }
     input.close().await;
+}
+
+/// Sends what waits to be sent, up to the close or until the client is gone.
+pub(super) async fn send_all(
+    mut waiting: mpsc::Receiver<Message>,
+    mut sink: SplitSink<WebSocket, Message>,
+) {
+    while let Some(message) = waiting.recv().await {
+        let is_last = matches!(message, Message::Close(_));
+        if sink.send(message).await.is_err() || is_last {
+            return;
+        }
+    }
 }
 
 /// Clients take a close without a code for a broken connection.

@@ -112,21 +112,28 @@ fn is_wanted_here(claim: &PersistentVolumeClaim, node: &str) -> bool {
         && says(SELECTED_NODE) == Some(node)
 }
 
-/// Whether the volume was made on this node and nobody needs it any more.
-fn is_to_go(volume: &PersistentVolume, place: &Place) -> bool {
+/// Whether a provisioner on a node made the volume, and removes it after its claim.
+pub fn goes_with_its_claim(volume: &PersistentVolume) -> bool {
     let is_ours = volume
         .annotations()
         .get(PROVISIONED_BY)
         .is_some_and(|by| by == NODE_PROVISIONER);
-    let spec = volume.spec.clone().unwrap_or_default();
+    let policy = volume
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.persistent_volume_reclaim_policy.as_deref());
+    is_ours && policy == Some("Delete")
+}
+
+/// Whether the volume was made on this node and nobody needs it any more.
+fn is_to_go(volume: &PersistentVolume, place: &Place) -> bool {
     let released = volume
         .status
         .as_ref()
         .and_then(|status| status.phase.as_deref())
         == Some("Released");
-    is_ours
-        && released
-        && spec.persistent_volume_reclaim_policy.as_deref() == Some("Delete")
+    released
+        && goes_with_its_claim(volume)
         && node_of(volume).as_deref() == Some(place.node.as_str())
 }
 
@@ -151,6 +158,10 @@ async fn make(key: Key, context: Arc<Context>) -> kube::Result<control::Next> {
     else {
         return Ok(None);
     };
+    let name = provisioner::volume_name(&claim);
+    if context.volumes.cache().get(&Key::cluster(&name)).is_some() {
+        return Ok(None);
+    }
     let class = claim
         .spec
         .as_ref()
@@ -159,10 +170,6 @@ async fn make(key: Key, context: Arc<Context>) -> kube::Result<control::Next> {
     let class = Api::<StorageClass>::all(context.client.clone())
         .get(&class)
         .await?;
-    let name = provisioner::volume_name(&claim);
-    if context.volumes.cache().get(&Key::cluster(&name)).is_some() {
-        return Ok(None);
-    }
     let place = &context.place;
     if let Err(error) = make_folder(&place.base, &provisioner::folder(&place.base, &claim)) {
         let message = format!("the folder of the volume could not be made: {error}");

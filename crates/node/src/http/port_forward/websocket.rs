@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use axum::body::Bytes;
 use axum::extract::ws::{Message, WebSocket};
-use futures::{SinkExt, StreamExt};
+use futures::StreamExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 
 use super::Target;
 use crate::http::channels;
-use crate::http::websocket::normal_close;
+use crate::http::websocket::{normal_close, send_all};
 
 /// Connections that one client may ask for, by the number of channels that a byte can name.
 const MAX_PORTS: usize = 128;
@@ -19,8 +19,8 @@ const MAX_PORTS: usize = 128;
 /// Serves the ports until all connections have ended or the client is gone.
 pub(super) async fn serve(socket: WebSocket, target: Arc<Target>, mut ports: Vec<u16>) {
     ports.truncate(MAX_PORTS);
-    let (mut sink, mut stream) = socket.split();
-    let (messages, mut waiting) = mpsc::channel::<Message>(16);
+    let (sink, mut stream) = socket.split();
+    let (messages, waiting) = mpsc::channel::<Message>(16);
     let (mut inputs, mut connections) = (Vec::new(), Vec::new());
     for (channel, port) in (0u8..).step_by(2).zip(ports) {
         let (input, bytes) = mpsc::channel::<Bytes>(16);
@@ -37,14 +37,7 @@ pub(super) async fn serve(socket: WebSocket, target: Arc<Target>, mut ports: Vec
         futures::future::join_all(connections).await;
         let _ = messages.send(normal_close()).await;
     };
-    let sending = async {
-        while let Some(message) = waiting.recv().await {
-            let is_last = matches!(message, Message::Close(_));
-            if sink.send(message).await.is_err() || is_last {
-                return;
-            }
-        }
-    };
+    let sending = send_all(waiting, sink);
     let receiving = async {
         while let Some(Ok(message)) = stream.next().await {
             let bytes = match message {
