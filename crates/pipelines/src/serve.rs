@@ -17,6 +17,7 @@ use crate::api::{self, AccessPolicy, Api};
 use crate::engine::{self, Memory, Policy};
 use crate::launcher_file;
 use crate::pods::{Pods, Settings, Target};
+use crate::store::postgresql::Url;
 use crate::store::{self, Store};
 
 /// Bytes both ways.
@@ -31,12 +32,30 @@ pub struct Connection {
     pub is_trusted: bool,
 }
 
+/// Where runs are remembered.
+#[derive(Clone, Debug)]
+pub enum Database {
+    /// In a file in this folder; for one process at a time.
+    Folder(PathBuf),
+    /// On a server.
+    Server(Url),
+}
+
+impl Database {
+    async fn open(&self) -> store::Result<Arc<Store>> {
+        match self {
+            Self::Folder(folder) => Store::open(&folder.join("pipelines.db")),
+            Self::Server(url) => Store::connect(url.clone()).await,
+        }
+    }
+}
+
 /// What the component needs.
 pub struct Config {
     /// The cluster, with the component's own identity.
     pub client: kube::Client,
-    /// Folder of the database.
-    pub data_dir: PathBuf,
+    /// Where runs are remembered.
+    pub database: Database,
     /// The artifact volume as this component sees it; steps see it through `artifacts_claim`.
     pub artifacts_dir: PathBuf,
     /// Claim of the artifact volume.
@@ -69,7 +88,7 @@ impl Config {
     /// The usual settings around what has no default.
     pub fn new(
         client: kube::Client,
-        data_dir: PathBuf,
+        database: Database,
         artifacts_dir: PathBuf,
         image: String,
         connections: BoxStream<'static, Connection>,
@@ -77,7 +96,7 @@ impl Config {
         Self {
             access: AccessPolicy::cluster(client.clone(), Vec::new()),
             client,
-            data_dir,
+            database,
             artifacts_dir,
             artifacts_claim: "ferroflow-artifacts".to_owned(),
             namespace: "kubeflow".to_owned(),
@@ -110,7 +129,7 @@ pub enum Error {
 
 /// Runs the component until shutdown. Runs that were at work before go on.
 pub async fn serve(config: Config, shutdown: CancellationToken) -> Result<(), Error> {
-    let store = Store::open(&config.data_dir.join("pipelines.db"))?;
+    let store = config.database.open().await?;
     let stores = Stores::local(LocalStore::open(&config.artifacts_dir)?);
     let lease = engine::take_lease(&store, &format!("{}", std::process::id())).await?;
     store

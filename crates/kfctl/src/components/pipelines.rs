@@ -11,6 +11,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use node::builtin::{Peer, PodContext};
 use node::net::Layout;
+use pipelines::Database;
 use tokio::net::TcpListener;
 
 use super::standalone::Process;
@@ -25,15 +26,48 @@ const STATE: &str = "/var/lib/ferroflow";
 /// The artifact volume in its pod.
 const ARTIFACTS: &str = "/artifacts";
 
+/// The variable that names the database server; the installed Deployment fills it from a Secret.
+const DATABASE_URL: &str = "FERROFLOW_DATABASE_URL";
+
 /// Where its state is, when it runs as a process of its own.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Folders {
-    /// Folder of the database.
+    /// Folder of the database file, where no --database-url is given.
     #[arg(long, default_value = STATE)]
     state: PathBuf,
+    /// PostgreSQL server that keeps the runs instead: postgresql://USER:PASSWORD@HOST:5432/DATABASE. Better given as the
+    /// variable, since others on this machine can read arguments.
+    #[arg(long, env = DATABASE_URL, hide_env_values = true, value_name = "URL")]
+    database_url: Option<DatabaseUrl>,
     /// The artifact volume; steps see it through the claim ferroflow-artifacts.
     #[arg(long, default_value = ARTIFACTS)]
     artifacts: PathBuf,
+}
+
+/// A database's address as it was given: it is read only when it is used, so that no message about arguments shows it.
+#[derive(Clone)]
+pub struct DatabaseUrl(String);
+
+impl From<String> for DatabaseUrl {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl std::fmt::Debug for DatabaseUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("DatabaseUrl(…)")
+    }
+}
+
+/// The server where one is named, else the folder. An empty address names none.
+fn database(url: Option<&str>, folder: PathBuf) -> Result<Database> {
+    match url.map(str::trim).filter(|url| !url.is_empty()) {
+        Some(url) => Ok(Database::Server(url.parse().context(
+            "read the database URL (--database-url, or the key url of the Secret ferroflow-database)",
+        )?)),
+        None => Ok(Database::Folder(folder)),
+    }
 }
 
 /// As a built-in pod.
@@ -63,7 +97,7 @@ pub async fn in_pod(pod: PodContext) -> Result<()> {
     });
     let mut config = pipelines::serve::Config::new(
         pod.client.clone(),
-        folder(STATE)?,
+        database(pod.env(DATABASE_URL), folder(STATE)?)?,
         folder(ARTIFACTS)?,
         version::IMAGE.to_owned(),
         Box::pin(connections),
@@ -89,6 +123,8 @@ fn is_the_proxy(peer: Peer) -> bool {
 /// As a process of its own: waits until no other process is at work, then opens the database and serves. No connection
 /// is trusted here: whoever asks shows a token.
 pub async fn alone(process: &Process, folders: &Folders) -> Result<()> {
+    let url = folders.database_url.as_ref().map(|url| url.0.as_str());
+    let database = database(url, folders.state.clone())?;
     let image = own_image(process).await?;
     if process.pod.is_some() {
         // Steps run as whoever their images say, and write into folders that are made here, on a volume that only this
@@ -107,12 +143,13 @@ pub async fn alone(process: &Process, folders: &Folders) -> Result<()> {
         process.surface.shutdown.clone(),
         |leading, _| {
             let (image, listener) = (image.clone(), listener.clone());
+            let database = database.clone();
             let failure = &failure;
             async move {
                 let (ready, opened) = tokio::sync::oneshot::channel();
                 let mut config = pipelines::serve::Config::new(
                     process.cluster.client.clone(),
-                    folders.state.clone(),
+                    database,
                     folders.artifacts.clone(),
                     image,
                     Box::pin(connections(listener)),

@@ -3,12 +3,14 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use rusqlite::types::Value as Sql;
-use rusqlite::{Connection, Row, params_from_iter};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::db::{Db, Given, Row};
 use super::{Error, Result};
+
+/// A value that outlives what it was read from.
+type Sql = Given<'static>;
 
 /// Page size when none is asked for.
 const DEFAULT_PAGE: usize = 20;
@@ -89,6 +91,11 @@ impl Condition {
         self
     }
 
+    /// One number of the rows that meet it.
+    pub fn number(&self, db: &Db<'_>, select: &str) -> Result<i64> {
+        db.number(&format!("{select} WHERE {}", self.text()), &self.values)
+    }
+
     fn push(&mut self, sql: String, values: impl IntoIterator<Item = Sql>) {
         self.sql.push(sql);
         self.values.extend(values);
@@ -106,12 +113,12 @@ impl Condition {
 /// Reads one page of `SELECT {columns} FROM {kind.table}`. `read` turns a row into an item; `count` may answer the total
 /// from a counter when the condition is a simple one.
 pub fn page<T>(
-    db: &Connection,
+    db: &Db<'_>,
     kind: &Kind,
     columns: &str,
     scope: Condition,
     request: &Request,
-    count: impl FnOnce(&Connection, &[Predicate]) -> Result<Option<i64>>,
+    count: impl FnOnce(&Db<'_>, &[Predicate]) -> Result<Option<i64>>,
     read: impl Fn(&Row<'_>) -> Result<T>,
 ) -> Result<Page<T>> {
     let size = match request.page_size {
@@ -136,15 +143,7 @@ pub fn page<T>(
     }
     let total = match count(db, &predicates)? {
         Some(total) => total,
-        None => {
-            let sql = format!(
-                "SELECT COUNT(*) FROM {} WHERE {}",
-                kind.table,
-                condition.text()
-            );
-            db.prepare_cached(&sql)?
-                .query_row(params_from_iter(&condition.values), |row| row.get(0))?
-        }
+        None => condition.number(db, &format!("SELECT COUNT(*) FROM {}", kind.table))?,
     };
     if let Some(token) = &token {
         let comparison = if direction == "ASC" { ">" } else { "<" };
@@ -163,21 +162,18 @@ pub fn page<T>(
         size + 1,
         table = kind.table,
     );
-    let mut statement = db.prepare_cached(&sql)?;
-    let mut rows = statement.query(params_from_iter(&condition.values))?;
-    let (mut items, mut last, mut has_more) = (Vec::new(), None, false);
-    while let Some(row) = rows.next()? {
-        if items.len() == size {
-            has_more = true;
-            break;
-        }
+    let mut rows = db.all(&sql, &condition.values, |row| {
+        let place = row.width() - 2;
         let key = match compare {
-            Compare::Text => TokenKey::Text(row.get("list_key")?),
-            Compare::Time => TokenKey::Time(row.get("list_key")?),
+            Compare::Text => TokenKey::Text(row.text(place)?),
+            Compare::Time => TokenKey::Time(row.number(place)?),
         };
-        last = Some((key, row.get::<_, String>("list_id")?));
-        items.push(read(row)?);
-    }
+        Ok((read(row)?, (key, row.text(place + 1)?)))
+    })?;
+    let has_more = rows.len() > size;
+    rows.truncate(size);
+    let (items, mut keys): (Vec<T>, Vec<(TokenKey, String)>) = rows.into_iter().unzip();
+    let last = keys.pop();
     let next = last.filter(|_| has_more).map(|(after, id)| Token {
         sort_by: sort_by.clone(),
         filter: filter.clone(),

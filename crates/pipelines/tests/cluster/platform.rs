@@ -97,7 +97,7 @@ impl Platform {
         let (ready, is_ready) = tokio::sync::oneshot::channel();
         let mut config = Config::new(
             self.client.clone(),
-            self.folder.path().join("data"),
+            pipelines::Database::Folder(self.folder.path().join("data")),
             self.artifacts(),
             "ferroflow/kfctl:test".into(),
             connections.boxed(),

@@ -14,6 +14,7 @@ use tokio::sync::broadcast::Receiver;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
+use super::database;
 use super::played::{Journal, Player};
 
 pub struct Server {
@@ -27,7 +28,7 @@ pub struct Server {
 impl Server {
     pub async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(&folder.path().join("p.db")).unwrap();
+        let store = database::open(folder.path()).await;
         let stores = Stores::local(LocalStore::open(folder.path().join("artifacts")).unwrap());
         let lease = engine::take_lease(&store, "test").await.unwrap();
         let (engine, reports, inbox) = engine::channel();

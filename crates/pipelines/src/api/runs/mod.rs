@@ -67,7 +67,7 @@ fn view(run: &Run) -> Object {
 }
 
 /// The whole run as JSON text; inline runs show their document.
-fn answer(db: &rusqlite::Connection, run: &Run, object: Object) -> store::Result<String> {
+fn answer(db: &store::Db<'_>, run: &Run, object: Object) -> store::Result<String> {
     let object = object.build();
     if run.pipeline_version_id.is_empty() {
         return Ok(splice(

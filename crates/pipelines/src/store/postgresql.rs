@@ -1,0 +1,623 @@
+//! The store on a PostgreSQL server, which several replicas may share. Every write transaction takes one lock of the
+//! database, so writes follow each other across all replicas as they do in a SQLite file; reads see one snapshot and wait
+//! for nobody.
+
+use std::collections::HashMap;
+use std::str::FromStr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use tokio::runtime::Runtime;
+use tokio_postgres::config::Host;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
+use tokio_postgres::{Client, Statement};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::db::{Db, Given, Tx};
+use super::{Error, READERS, Result, migrate};
+
+/// The oldest server that this version is tested with, as the server counts.
+const OLDEST: i64 = 150_000;
+/// How long a server may take to accept a connection.
+const CONNECT: Duration = Duration::from_secs(10);
+/// The key of the lock that writes take; any number that nobody else uses in this database.
+const LOCK: i64 = 0x0066_6572_726f;
+/// What every connection is told. A replica that went away in the middle of a transaction (its machine died) is forgotten
+/// by the server after the first of these; the others bound what one of ours waits for.
+const SESSION: &str = "SET idle_in_transaction_session_timeout = '10s'; SET lock_timeout = '20s'; \
+    SET statement_timeout = '60s'; SET standard_conforming_strings = on; SET application_name = 'ferroflow-pipelines'";
+/// Statements that a connection keeps prepared.
+const PREPARED: usize = 200;
+
+/// Where the database is and who asks, as `postgresql://USER:PASSWORD@HOST:5432/DATABASE`. It shows itself without the
+/// password.
+#[derive(Clone)]
+pub struct Url {
+    config: tokio_postgres::Config,
+    trust: Trust,
+}
+
+/// Whom an encrypted connection believes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Trust {
+    /// Anybody, as PostgreSQL's own clients do unless told otherwise: it keeps listeners out, not impostors.
+    Anybody,
+    /// Whom the machine's certificate authorities vouch for.
+    System,
+    /// Whom the authorities in this file vouch for.
+    File(String),
+}
+
+/// Why a text is no database URL; says nothing of what the text holds, as that has a password in it.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the database URL cannot be read: {0}; it has the form postgresql://USER:PASSWORD@HOST:5432/DATABASE?sslmode=…, where characters like @ : / ? # % in a password are written as %40 %3A %2F %3F %23 %25"
+)]
+pub struct BadUrl(&'static str);
+
+impl FromStr for Url {
+    type Err = BadUrl;
+
+    fn from_str(text: &str) -> Result<Self, BadUrl> {
+        if !["postgresql://", "postgres://"]
+            .iter()
+            .any(|scheme| text.starts_with(scheme))
+        {
+            return Err(BadUrl("it does not begin with postgresql://"));
+        }
+        let (address, query) = text.split_once('?').unwrap_or((text, ""));
+        let mut kept = Vec::new();
+        let (mut trust, mut is_strict) = (Trust::Anybody, false);
+        for option in query.split('&').filter(|option| !option.is_empty()) {
+            match option.split_once('=') {
+                Some(("sslmode", "verify-full")) => is_strict = true,
+                Some(("sslmode", "verify-ca" | "allow")) => {
+                    return Err(BadUrl(
+                        "sslmode is one of disable, prefer, require and verify-full",
+                    ));
+                }
+                Some(("sslrootcert", file)) => trust = Trust::File(file.replace("%2F", "/")),
+                _ => kept.push(option),
+            }
+        }
+        match (&trust, is_strict) {
+            (Trust::Anybody, true) => trust = Trust::System,
+            (Trust::File(_), false) => {
+                return Err(BadUrl("sslrootcert needs sslmode=verify-full"));
+            }
+            _ => {}
+        }
+        if is_strict {
+            kept.push("sslmode=require");
+        }
+        let text = if kept.is_empty() {
+            address.to_owned()
+        } else {
+            format!("{address}?{}", kept.join("&"))
+        };
+        let mut config: tokio_postgres::Config = text
+            .parse()
+            .map_err(|_| BadUrl("an address, a number or an option in it is not a valid one"))?;
+        if config.get_hosts().is_empty() {
+            return Err(BadUrl("it names no host"));
+        }
+        if config.get_user().is_none() {
+            return Err(BadUrl("it names no user"));
+        }
+        if config.get_dbname().is_none_or(str::is_empty) {
+            return Err(BadUrl("it names no database"));
+        }
+        if config.get_connect_timeout().is_none() {
+            config.connect_timeout(CONNECT);
+        }
+        config
+            .keepalives_idle(Duration::from_secs(10))
+            .keepalives_interval(Duration::from_secs(5))
+            .keepalives_retries(3);
+        Ok(Self { config, trust })
+    }
+}
+
+impl std::fmt::Display for Url {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let hosts: Vec<String> = self
+            .config
+            .get_hosts()
+            .iter()
+            .map(|host| match host {
+                Host::Tcp(name) => name.clone(),
+                Host::Unix(path) => path.display().to_string(),
+            })
+            .collect();
+        let port = self.config.get_ports().first().copied().unwrap_or(5432);
+        write!(
+            f,
+            "{} on {}:{port} as {}",
+            self.config.get_dbname().unwrap_or_default(),
+            hosts.join(","),
+            self.config.get_user().unwrap_or_default()
+        )
+    }
+}
+
+impl std::fmt::Debug for Url {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Url({self})")
+    }
+}
+
+/// Why a database cannot be used; each with what to do about it.
+#[derive(Debug, thiserror::Error)]
+pub enum Unusable {
+    /// Nobody answers.
+    #[error(
+        "the database server does not answer ({url}): check that it runs and may be reached from here, and the host and port in the database URL"
+    )]
+    Unreachable {
+        /// Which.
+        url: Url,
+        /// The cause.
+        #[source]
+        source: tokio_postgres::Error,
+    },
+    /// User or password are wrong, or the server does not let this user in from here.
+    #[error(
+        "the database server refuses the user or its password ({url}): check both in the database URL's Secret, and the server's pg_hba.conf"
+    )]
+    Refused {
+        /// Which.
+        url: Url,
+        /// The cause.
+        #[source]
+        source: tokio_postgres::Error,
+    },
+    /// No such database.
+    #[error("the server has no such database ({url}): make it with CREATE DATABASE … OWNER …")]
+    Missing {
+        /// Which.
+        url: Url,
+    },
+    /// The server is too old.
+    #[error(
+        "the database server is PostgreSQL {found}, and 15 is the oldest that is supported ({url}): upgrade the server, or name another"
+    )]
+    TooOld {
+        /// Which.
+        url: Url,
+        /// What it says of itself.
+        found: String,
+    },
+    /// The user may not make tables.
+    #[error(
+        "the user may not make tables in the database ({url}): make it the owner with ALTER DATABASE … OWNER TO …"
+    )]
+    NotOwner {
+        /// Which.
+        url: Url,
+    },
+    /// The encrypted connection failed, or the file of authorities cannot be read.
+    #[error("no trusted connection to the database server ({url}): {why}")]
+    Untrusted {
+        /// Which.
+        url: Url,
+        /// In words, with the remedy.
+        why: String,
+    },
+}
+
+/// Connections to the server.
+pub struct Server {
+    url: Url,
+    tls: MakeRustlsConnect,
+    writer: Mutex<Option<Connection>>,
+    readers: Mutex<Vec<Connection>>,
+    /// Drives the connections. `None` only while being dropped.
+    runtime: Option<Runtime>,
+}
+
+/// One connection; statements on it are prepared once.
+pub struct Connection {
+    client: Client,
+    prepared: HashMap<String, Statement>,
+    driver: tokio::runtime::Handle,
+}
+
+impl Server {
+    /// Connects, making the tables or migrating them to a schema.
+    pub fn open(url: Url, schema: i64) -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("postgresql")
+            .enable_all()
+            .build()
+            .map_err(|source| Error::Runtime { source })?;
+        let server = Self {
+            tls: MakeRustlsConnect::new(tls(&url)?),
+            url,
+            writer: Mutex::new(None),
+            readers: Mutex::new(Vec::new()),
+            runtime: Some(runtime),
+        };
+        let name = server.url.to_string();
+        server
+            .write(|tx| migrate::database(tx, &name, schema))
+            .map_err(|error| server.about_rights(error))?;
+        Ok(server)
+    }
+
+    fn runtime(&self) -> &Runtime {
+        self.runtime.as_ref().expect("taken only when dropped")
+    }
+
+    /// Runs a write transaction; an error rolls it back.
+    pub fn write<T>(&self, work: impl FnOnce(&Tx<'_>) -> Result<T>) -> Result<T> {
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let begin = format!("BEGIN; SELECT pg_advisory_xact_lock({LOCK})");
+        // Taken out: whatever ends half done ends with its connection.
+        let mut connection = self.begun(writer.take(), &begin)?;
+        let answer = work(&Tx::new(Db::postgresql(&mut connection)));
+        connection.batch(if answer.is_ok() { "COMMIT" } else { "ROLLBACK" })?;
+        *writer = Some(connection);
+        answer
+    }
+
+    /// Reads from one consistent snapshot.
+    pub fn read<T>(&self, work: impl FnOnce(&Db<'_>) -> Result<T>) -> Result<T> {
+        let kept = self.readers().pop();
+        let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+        let mut connection = self.begun(kept, begin)?;
+        let answer = work(&Db::postgresql(&mut connection));
+        connection.batch("ROLLBACK")?;
+        let mut readers = self.readers();
+        if readers.len() < READERS {
+            readers.push(connection);
+        }
+        answer
+    }
+
+    fn readers(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
+        self.readers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A connection with a transaction: the one at hand, or a new one where the server has closed that.
+    fn begun(&self, kept: Option<Connection>, begin: &str) -> Result<Connection> {
+        if let Some(mut kept) = kept.filter(|kept| !kept.client.is_closed()) {
+            match kept.batch(begin) {
+                Ok(()) => return Ok(kept),
+                // The server went away and may be back.
+                Err(_) if kept.client.is_closed() => {}
+                Err(problem) => return Err(problem),
+            }
+        }
+        let mut fresh = self.connect()?;
+        fresh.batch(begin)?;
+        Ok(fresh)
+    }
+
+    fn connect(&self) -> Result<Connection> {
+        let runtime = self.runtime();
+        let client = runtime.block_on(async {
+            let (client, connection) = self
+                .url
+                .config
+                .connect(self.tls.clone())
+                .await
+                .map_err(|source| unusable(&self.url, source))?;
+            tokio::spawn(async move {
+                if let Err(error) = connection.await {
+                    tracing::warn!(error = %objects::chain(&error), "a connection to the database server broke");
+                }
+            });
+            client.batch_execute(SESSION).await?;
+            let row = client
+                .query_one(
+                    "SELECT current_setting('server_version_num')::bigint, current_setting('server_version')",
+                    &[],
+                )
+                .await?;
+            check_version(&self.url, row.try_get(0)?, row.try_get(1)?)?;
+            Ok::<_, Error>(client)
+        })?;
+        Ok(Connection {
+            client,
+            prepared: HashMap::new(),
+            driver: runtime.handle().clone(),
+        })
+    }
+
+    fn about_rights(&self, error: Error) -> Error {
+        match &error {
+            Error::Database(super::Failure::Postgresql(problem))
+                if problem.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) =>
+            {
+                Unusable::NotOwner {
+                    url: self.url.clone(),
+                }
+                .into()
+            }
+            _ => error,
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Waits for nothing, so that it may be dropped anywhere.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl Connection {
+    /// Every row of the answer.
+    pub fn query(&mut self, sql: &str, given: &[Given<'_>]) -> Result<Vec<tokio_postgres::Row>> {
+        let statement = self.prepared(sql, given)?;
+        let given: Vec<&(dyn ToSql + Sync)> = given.iter().map(|value| value as _).collect();
+        Ok(self
+            .driver
+            .block_on(self.client.query(&statement, &given))?)
+    }
+
+    /// How many rows changed.
+    pub fn execute(&mut self, sql: &str, given: &[Given<'_>]) -> Result<u64> {
+        let statement = self.prepared(sql, given)?;
+        let given: Vec<&(dyn ToSql + Sync)> = given.iter().map(|value| value as _).collect();
+        Ok(self
+            .driver
+            .block_on(self.client.execute(&statement, &given))?)
+    }
+
+    /// Statements without values.
+    pub fn batch(&mut self, sql: &str) -> Result<()> {
+        Ok(self.driver.block_on(self.client.batch_execute(sql))?)
+    }
+
+    fn prepared(&mut self, sql: &str, given: &[Given<'_>]) -> Result<Statement> {
+        if given
+            .iter()
+            .any(|value| matches!(value, Given::Text(text) if text.contains('\0')))
+        {
+            return Err(Error::Precondition(
+                "a text with a NUL character cannot be stored".to_owned(),
+            ));
+        }
+        if let Some(known) = self.prepared.get(sql) {
+            return Ok(known.clone());
+        }
+        if self.prepared.len() >= PREPARED {
+            self.prepared.clear();
+        }
+        let types: Vec<Type> = given
+            .iter()
+            .map(|value| match value {
+                Given::Text(_) => Type::TEXT,
+                Given::Number(_) => Type::INT8,
+            })
+            .collect();
+        let statement = self
+            .driver
+            .block_on(self.client.prepare_typed(&numbered(sql), &types))?;
+        self.prepared.insert(sql.to_owned(), statement.clone());
+        Ok(statement)
+    }
+}
+
+/// `?1` becomes `$1`, and the n-th `?` without a number becomes `$n`. No statement of this crate has a `?` in a text.
+fn numbered(sql: &str) -> String {
+    let mut pieces = sql.split('?');
+    let mut numbered = pieces.next().unwrap_or_default().to_owned();
+    for (piece, place) in pieces.zip(1..) {
+        numbered.push('$');
+        if !piece.starts_with(|next: char| next.is_ascii_digit()) {
+            numbered.push_str(&i32::to_string(&place));
+        }
+        numbered.push_str(piece);
+    }
+    numbered
+}
+
+impl ToSql for Given<'_> {
+    fn to_sql(
+        &self,
+        ty: &Type,
+        out: &mut BytesMut,
+    ) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
+        match self {
+            Self::Text(text) => text.as_ref().to_sql(ty, out),
+            Self::Number(number) => number.to_sql(ty, out),
+        }
+    }
+
+    fn accepts(ty: &Type) -> bool {
+        [Type::TEXT, Type::INT8].contains(ty)
+    }
+
+    to_sql_checked!();
+}
+
+fn check_version(url: &Url, number: i64, found: String) -> Result<()> {
+    if number >= OLDEST {
+        return Ok(());
+    }
+    Err(Unusable::TooOld {
+        url: url.clone(),
+        found,
+    }
+    .into())
+}
+
+/// Why a connection failed, in words.
+fn unusable(url: &Url, source: tokio_postgres::Error) -> Error {
+    let url = url.clone();
+    let Some(code) = source.code() else {
+        let text = objects::chain(&source);
+        if text.contains("TLS") || text.contains("certificate") {
+            let why = format!(
+                "{text}; name the authority with sslrootcert=FILE, or choose another sslmode"
+            );
+            return Unusable::Untrusted { url, why }.into();
+        }
+        if text.contains("password missing") {
+            return Unusable::Refused { url, source }.into();
+        }
+        return Unusable::Unreachable { url, source }.into();
+    };
+    if [
+        &SqlState::INVALID_PASSWORD,
+        &SqlState::INVALID_AUTHORIZATION_SPECIFICATION,
+    ]
+    .contains(&code)
+    {
+        return Unusable::Refused { url, source }.into();
+    }
+    if code == &SqlState::INVALID_CATALOG_NAME {
+        return Unusable::Missing { url }.into();
+    }
+    if [
+        &SqlState::CANNOT_CONNECT_NOW,
+        &SqlState::TOO_MANY_CONNECTIONS,
+    ]
+    .contains(&code)
+    {
+        return Unusable::Unreachable { url, source }.into();
+    }
+    source.into()
+}
+
+fn tls(url: &Url) -> Result<rustls::ClientConfig> {
+    let untrusted = |why: String| Unusable::Untrusted {
+        url: url.clone(),
+        why,
+    };
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = rustls::ClientConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .map_err(|problem| untrusted(problem.to_string()))?;
+    let mut roots = rustls::RootCertStore::empty();
+    match &url.trust {
+        Trust::Anybody => {
+            return Ok(builder
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(Unverified(provider)))
+                .with_no_client_auth());
+        }
+        Trust::System => {
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        }
+        Trust::File(file) => {
+            let unreadable = |problem: String| {
+                untrusted(format!(
+                    "the file of authorities {file} (sslrootcert) cannot be read: {problem}"
+                ))
+            };
+            let certificates = CertificateDer::pem_file_iter(file)
+                .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+                .map_err(|problem| unreadable(problem.to_string()))?;
+            if roots.add_parsable_certificates(certificates).0 == 0 {
+                return Err(unreadable("it holds no certificate".to_owned()).into());
+            }
+        }
+    }
+    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+}
+
+/// Encrypts for whoever answers.
+#[derive(Debug)]
+struct Unverified(Arc<rustls::crypto::CryptoProvider>);
+
+impl ServerCertVerifier for Unverified {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &rustls::DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls12_signature(
+            message,
+            cert,
+            dss,
+            &self.0.signature_verification_algorithms,
+        )
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &rustls::DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls13_signature(
+            message,
+            cert,
+            dss,
+            &self.0.signature_verification_algorithms,
+        )
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_get_numbers_where_they_have_none() {
+        assert_eq!(
+            numbered("a = ?1 AND b = ?12 OR c IN (?2)"),
+            "a = $1 AND b = $12 OR c IN ($2)"
+        );
+        assert_eq!(
+            numbered("a = ? AND (b, c) > (?, ?)"),
+            "a = $1 AND (b, c) > ($2, $3)"
+        );
+        assert_eq!(numbered("SELECT 1"), "SELECT 1");
+    }
+
+    #[test]
+    fn a_server_that_is_too_old_is_to_be_upgraded() {
+        let url: Url = "postgresql://u:s3cret@h/d".parse().unwrap();
+        check_version(&url, 150_000, "15.0".to_owned()).unwrap();
+        let refusal = check_version(&url, 140_011, "14.11 (Debian)".to_owned()).unwrap_err();
+        assert_eq!(
+            refusal.to_string(),
+            "the database server is PostgreSQL 14.11 (Debian), and 15 is the oldest that is supported (d on h:5432 as u): upgrade the server, or name another"
+        );
+    }
+
+    #[test]
+    fn only_verify_full_asks_who_answers() {
+        let trust = |query: &str| {
+            format!("postgresql://u:p@h/d{query}")
+                .parse::<Url>()
+                .unwrap()
+                .trust
+        };
+        assert_eq!(trust(""), Trust::Anybody);
+        assert_eq!(trust("?sslmode=require"), Trust::Anybody);
+        assert_eq!(trust("?sslmode=verify-full"), Trust::System);
+        assert_eq!(
+            trust("?sslmode=verify-full&sslrootcert=%2Fca.pem"),
+            Trust::File("/ca.pem".to_owned())
+        );
+    }
+}
