@@ -1,4 +1,5 @@
-//! Pipelines, `ml-pipeline`: engine and API over one database file, so one process at a time.
+//! Pipelines, `ml-pipeline`: engine and API. Over a database file one process at a time; over a database server every
+//! process answers, and one drives the runs.
 
 use std::path::PathBuf;
 use std::pin::pin;
@@ -11,16 +12,16 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use node::builtin::{Peer, PodContext};
 use node::net::Layout;
-use pipelines::Database;
+use pipelines::serve::LEASE;
+use pipelines::{Config, Database};
 use tokio::net::TcpListener;
+use tokio::sync::oneshot;
 
 use super::standalone::Process;
 use crate::version;
 
 /// The port that `ml-pipeline` answers on.
 pub const PORT: u16 = 8888;
-/// Its lease, where several processes may try.
-const LEASE: &str = "ml-pipeline";
 /// Folder of the database in its pod.
 const STATE: &str = "/var/lib/ferroflow";
 /// The artifact volume in its pod.
@@ -95,7 +96,7 @@ pub async fn in_pod(pod: PodContext) -> Result<()> {
             }
         }
     });
-    let mut config = pipelines::serve::Config::new(
+    let mut config = Config::new(
         pod.client.clone(),
         database(pod.env(DATABASE_URL), folder(STATE)?)?,
         folder(ARTIFACTS)?,
@@ -109,9 +110,13 @@ pub async fn in_pod(pod: PodContext) -> Result<()> {
         port = PORT,
         "the engine and the API of pipelines start"
     );
-    pipelines::serve::serve(config, pod.shutdown.clone())
-        .await
-        .context("serve pipelines")
+    let served = match config.database {
+        Database::Folder(_) => pipelines::serve::serve(config, pod.shutdown.clone()).await,
+        Database::Server(_) => {
+            pipelines::serve::replicate(config, &pod.name, |_| (), pod.shutdown.clone()).await
+        }
+    };
+    served.context("serve pipelines")
 }
 
 /// Only the API server's proxy, which says who asks, connects from this address. Pods cannot send with another's, and
@@ -120,8 +125,7 @@ fn is_the_proxy(peer: Peer) -> bool {
     !peer.is_from_host && peer.address.ip() == Layout::default().proxy
 }
 
-/// As a process of its own: waits until no other process is at work, then opens the database and serves. No connection
-/// is trusted here: whoever asks shows a token.
+/// As a process of its own. No connection is trusted here: whoever asks shows a token.
 pub async fn alone(process: &Process, folders: &Folders) -> Result<()> {
     let url = folders.database_url.as_ref().map(|url| url.0.as_str());
     let database = database(url, folders.state.clone())?;
@@ -133,50 +137,84 @@ pub async fn alone(process: &Process, folders: &Folders) -> Result<()> {
         unsafe { libc::umask(0) };
     }
     let listener = Arc::new(process.surface.listen(PORT).await?);
+    process.surface.vitals.follows(LEASE);
+    let config = |ready| {
+        let mut config = Config::new(
+            process.cluster.client.clone(),
+            database.clone(),
+            folders.artifacts.clone(),
+            image.clone(),
+            Box::pin(connections(listener.clone())),
+        );
+        config.namespace.clone_from(&process.namespace);
+        config.ready = Some(ready);
+        config
+    };
+    match database {
+        Database::Folder(_) => in_turn(process, config).await,
+        Database::Server(_) => beside_others(process, config).await,
+    }
+}
+
+/// Waits until no other process is at work, then opens the database and serves.
+async fn in_turn(process: &Process, config: impl Fn(oneshot::Sender<()>) -> Config) -> Result<()> {
     let failure = Mutex::new(None);
     let candidate = control::lease::Candidate::new(&process.namespace, LEASE, &process.identity);
-    process.surface.vitals.follows(LEASE);
     let client = process.cluster.client.clone();
-    control::lease::lead(
-        client,
-        candidate,
-        process.surface.shutdown.clone(),
-        |leading, _| {
-            let (image, listener) = (image.clone(), listener.clone());
-            let database = database.clone();
-            let failure = &failure;
-            async move {
-                let (ready, opened) = tokio::sync::oneshot::channel();
-                let mut config = pipelines::serve::Config::new(
-                    process.cluster.client.clone(),
-                    database,
-                    folders.artifacts.clone(),
-                    image,
-                    Box::pin(connections(listener)),
-                );
-                config.namespace.clone_from(&process.namespace);
-                config.ready = Some(ready);
-                process.surface.vitals.leads(true);
-                let mut serving = pin!(pipelines::serve::serve(config, leading));
-                let ended = tokio::select! {
-                    ended = &mut serving => ended,
-                    Ok(()) = opened => {
-                        process.surface.vitals.ready(true);
-                        serving.await
-                    }
-                };
-                process.surface.vitals.ready(false);
-                process.surface.vitals.leads(false);
-                if let Err(error) = ended {
-                    *failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-                    process.surface.shutdown.cancel();
-                }
+    let shutdown = process.surface.shutdown.clone();
+    control::lease::lead(client, candidate, shutdown, |leading, _| {
+        let (failure, config) = (&failure, &config);
+        async move {
+            let vitals = &process.surface.vitals;
+            vitals.leads(true);
+            let ended = serving(
+                process,
+                |config| pipelines::serve::serve(config, leading),
+                config,
+            )
+            .await;
+            vitals.leads(false);
+            if let Err(error) = ended {
+                *failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                process.surface.shutdown.cancel();
             }
-        },
-    )
+        }
+    })
     .await;
     let failure = failure.into_inner().unwrap_or_else(PoisonError::into_inner);
     failure.map_or(Ok(()), |error| Err(error).context("serve pipelines"))
+}
+
+/// Serves, and drives the runs when it is its turn.
+async fn beside_others(
+    process: &Process,
+    config: impl Fn(oneshot::Sender<()>) -> Config,
+) -> Result<()> {
+    let (vitals, shutdown) = (&process.surface.vitals, process.surface.shutdown.clone());
+    let leads = |leads| vitals.leads(leads);
+    let serve = |config| pipelines::serve::replicate(config, &process.identity, leads, shutdown);
+    serving(process, serve, &config)
+        .await
+        .context("serve pipelines")
+}
+
+/// Serves, and is ready once the database is open.
+async fn serving<F: Future<Output = Result<(), pipelines::serve::Error>>>(
+    process: &Process,
+    serve: impl FnOnce(Config) -> F,
+    config: &impl Fn(oneshot::Sender<()>) -> Config,
+) -> Result<(), pipelines::serve::Error> {
+    let (ready, opened) = oneshot::channel();
+    let mut serving = pin!(serve(config(ready)));
+    let ended = tokio::select! {
+        ended = &mut serving => ended,
+        Ok(()) = opened => {
+            process.surface.vitals.ready(true);
+            serving.await
+        }
+    };
+    process.surface.vitals.ready(false);
+    ended
 }
 
 fn connections(

@@ -105,7 +105,7 @@ impl From<store::Error> for ApiError {
             Error::AlreadyExists { .. } => Code::AlreadyExists,
             Error::Precondition(_) => Code::FailedPrecondition,
             Error::List(_) => Code::InvalidArgument,
-            Error::Fenced(_) => Code::Unavailable,
+            Error::Fenced(_) | Error::NoDriver => Code::Unavailable,
             Error::Unusable(_) => {
                 tracing::error!(error = &problem as &dyn std::error::Error, "request failed");
                 Code::Unavailable

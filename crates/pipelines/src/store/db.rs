@@ -3,8 +3,10 @@
 
 use std::borrow::Cow;
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::ops::Deref;
 
+use super::notices::Notice;
 use super::{Error, Result, postgresql};
 
 /// A value given to a statement.
@@ -168,24 +170,40 @@ impl<'a> Db<'a> {
 
 /// A write transaction: no other writes at the same time, in this process or in another, so what it reads stays true until
 /// it is committed.
-pub struct Tx<'a>(Db<'a>);
+pub struct Tx<'a> {
+    db: Db<'a>,
+    noted: RefCell<BTreeSet<Notice>>,
+}
 
 impl<'a> Deref for Tx<'a> {
     type Target = Db<'a>;
 
     fn deref(&self) -> &Db<'a> {
-        &self.0
+        &self.db
     }
 }
 
 impl<'a> Tx<'a> {
     pub(super) fn new(db: Db<'a>) -> Self {
-        Self(db)
+        Self {
+            db,
+            noted: RefCell::default(),
+        }
+    }
+
+    /// Tells other replicas, once it is committed.
+    pub(super) fn note(&self, notice: Notice) {
+        self.noted.borrow_mut().insert(notice);
+    }
+
+    /// What was noted.
+    pub(super) fn noted(&self) -> Vec<Notice> {
+        self.noted.borrow().iter().cloned().collect()
     }
 
     /// Changes rows; answers how many.
     pub fn execute(&self, sql: &str, given: &[Given<'_>]) -> Result<u64> {
-        match &self.0.0 {
+        match &self.db.0 {
             Connected::Sqlite(connection) => Ok(connection
                 .prepare_cached(sql)?
                 .execute(rusqlite::params_from_iter(given))?
@@ -196,7 +214,7 @@ impl<'a> Tx<'a> {
 
     /// Runs several statements without values.
     pub(super) fn batch(&self, sql: &str) -> Result<()> {
-        match &self.0.0 {
+        match &self.db.0 {
             Connected::Sqlite(connection) => Ok(connection.execute_batch(sql)?),
             Connected::Postgresql(connection) => connection.borrow_mut().batch(sql),
         }

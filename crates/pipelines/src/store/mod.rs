@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use tokio::sync::mpsc::UnboundedReceiver;
 
 pub mod artifact;
 pub mod cache;
@@ -17,8 +18,10 @@ pub mod experiment;
 pub mod lease;
 pub mod list;
 mod migrate;
+pub mod notices;
 pub mod pipeline;
 pub mod postgresql;
+pub mod request;
 pub mod run;
 pub mod spec;
 mod sqlite;
@@ -88,11 +91,16 @@ pub enum Error {
         #[source]
         source: rusqlite::Error,
     },
+    /// Nobody does what was asked.
+    #[error(
+        "no replica drives runs right now, so nothing was done: try again in a few seconds, and look at the pods of ml-pipeline if it stays so"
+    )]
+    NoDriver,
     /// The database server cannot be used.
     #[error(transparent)]
     Unusable(#[from] Box<postgresql::Unusable>),
-    /// No threads for the connections to the server.
-    #[error("could not start the threads of the database connections")]
+    /// No event queue for a connection to the server.
+    #[error("could not prepare connections to the database server")]
     Runtime {
         /// The cause.
         #[source]
@@ -121,6 +129,16 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+}
+
+impl Error {
+    /// Whether whoever drives runs has to stop, rather than refuse what was asked of it.
+    pub fn is_fatal(&self) -> bool {
+        matches!(
+            self,
+            Self::Fenced(_) | Self::Database(_) | Self::Unusable(_) | Self::Runtime { .. }
+        )
+    }
 }
 
 /// Result of a store operation.
@@ -186,6 +204,14 @@ impl Store {
             database,
             free: tokio::sync::Semaphore::new(READERS),
         })
+    }
+
+    /// What other replicas tell from now on; nothing where there can be none.
+    pub fn listen(&self) -> UnboundedReceiver<notices::Heard> {
+        match &self.database {
+            Database::File(_) => tokio::sync::mpsc::unbounded_channel().1,
+            Database::Server(server) => notices::listen(server),
+        }
     }
 
     /// Runs a write transaction; an error rolls it back.

@@ -14,12 +14,13 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio::runtime::Runtime;
 use tokio_postgres::config::Host;
 use tokio_postgres::error::SqlState;
+use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
-use tokio_postgres::{Client, Statement};
+use tokio_postgres::{Client, Socket, Statement};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::db::{Db, Given, Tx};
-use super::{Error, READERS, Result, migrate};
+use super::{Error, READERS, Result, migrate, notices};
 
 /// The oldest server that this version is tested with, as the server counts.
 const OLDEST: i64 = 150_000;
@@ -210,48 +211,74 @@ pub enum Unusable {
     },
 }
 
-/// Connections to the server.
-pub struct Server {
+/// How connections to the server are made.
+#[derive(Clone)]
+pub(super) struct Connector {
     url: Url,
     tls: MakeRustlsConnect,
+}
+
+/// Connections to the server.
+pub struct Server {
+    connector: Connector,
+    /// This process, as other replicas hear of it.
+    origin: String,
     writer: Mutex<Option<Connection>>,
     readers: Mutex<Vec<Connection>>,
-    /// Drives the connections. `None` only while being dropped.
-    runtime: Option<Runtime>,
 }
 
 /// One connection; statements on it are prepared once.
 pub struct Connection {
     client: Client,
     prepared: HashMap<String, Statement>,
-    driver: tokio::runtime::Handle,
+    driver: Driver,
+}
+
+/// Moves the bytes of one connection on the thread that waits for them: no other thread has to be woken for each
+/// statement. `None` only while being dropped.
+struct Driver(Option<Runtime>);
+
+impl Driver {
+    fn new() -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|source| Error::Runtime { source })?;
+        Ok(Self(Some(runtime)))
+    }
+
+    fn block_on<T>(&self, work: impl Future<Output = T>) -> T {
+        let runtime = self.0.as_ref().expect("taken only when dropped");
+        runtime.block_on(work)
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        // Waits for nothing, so that it may be dropped anywhere.
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 impl Server {
     /// Connects, making the tables or migrating them to a schema.
     pub fn open(url: Url, schema: i64) -> Result<Self> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .thread_name("postgresql")
-            .enable_all()
-            .build()
-            .map_err(|source| Error::Runtime { source })?;
         let server = Self {
-            tls: MakeRustlsConnect::new(tls(&url)?),
-            url,
+            connector: Connector {
+                tls: MakeRustlsConnect::new(tls(&url)?),
+                url,
+            },
+            origin: uuid::Uuid::new_v4().to_string(),
             writer: Mutex::new(None),
             readers: Mutex::new(Vec::new()),
-            runtime: Some(runtime),
         };
-        let name = server.url.to_string();
+        let name = server.connector.url.to_string();
         server
             .write(|tx| migrate::database(tx, &name, schema))
             .map_err(|error| server.about_rights(error))?;
         Ok(server)
-    }
-
-    fn runtime(&self) -> &Runtime {
-        self.runtime.as_ref().expect("taken only when dropped")
     }
 
     /// Runs a write transaction; an error rolls it back.
@@ -260,7 +287,12 @@ impl Server {
         let begin = format!("BEGIN; SELECT pg_advisory_xact_lock({LOCK})");
         // Taken out: whatever ends half done ends with its connection.
         let mut connection = self.begun(writer.take(), &begin)?;
-        let answer = work(&Tx::new(Db::postgresql(&mut connection)));
+        let tx = Tx::new(Db::postgresql(&mut connection));
+        let answer = work(&tx).and_then(|answer| {
+            notices::send(&tx, &self.origin)?;
+            Ok(answer)
+        });
+        drop(tx);
         connection.batch(if answer.is_ok() { "COMMIT" } else { "ROLLBACK" })?;
         *writer = Some(connection);
         answer
@@ -300,14 +332,9 @@ impl Server {
     }
 
     fn connect(&self) -> Result<Connection> {
-        let runtime = self.runtime();
-        let client = runtime.block_on(async {
-            let (client, connection) = self
-                .url
-                .config
-                .connect(self.tls.clone())
-                .await
-                .map_err(|source| unusable(&self.url, source))?;
+        let driver = Driver::new()?;
+        let client = driver.block_on(async {
+            let (client, connection) = self.connector.connect().await?;
             tokio::spawn(async move {
                 if let Err(error) = connection.await {
                     tracing::warn!(error = %objects::chain(&error), "a connection to the database server broke");
@@ -320,14 +347,22 @@ impl Server {
                     &[],
                 )
                 .await?;
-            check_version(&self.url, row.try_get(0)?, row.try_get(1)?)?;
+            check_version(&self.connector.url, row.try_get(0)?, row.try_get(1)?)?;
             Ok::<_, Error>(client)
         })?;
         Ok(Connection {
             client,
             prepared: HashMap::new(),
-            driver: runtime.handle().clone(),
+            driver,
         })
+    }
+
+    pub(super) fn connector(&self) -> Connector {
+        self.connector.clone()
+    }
+
+    pub(super) fn origin(&self) -> &str {
+        &self.origin
     }
 
     fn about_rights(&self, error: Error) -> Error {
@@ -336,7 +371,7 @@ impl Server {
                 if problem.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) =>
             {
                 Unusable::NotOwner {
-                    url: self.url.clone(),
+                    url: self.connector.url.clone(),
                 }
                 .into()
             }
@@ -345,14 +380,20 @@ impl Server {
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        // Waits for nothing, so that it may be dropped anywhere.
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
+impl Connector {
+    /// One more connection; what comes in has to be taken from its second half.
+    pub(super) async fn connect(&self) -> Result<(Client, Wire)> {
+        self.url
+            .config
+            .connect(self.tls.clone())
+            .await
+            .map_err(|source| unusable(&self.url, source))
     }
 }
+
+/// The half of a connection that moves bytes.
+type Wire =
+    tokio_postgres::Connection<Socket, <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream>;
 
 impl Connection {
     /// Every row of the answer.

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use super::db::{Db, Row, Tx, given};
 use super::experiment::storage_state;
 use super::list::{self, Compare, Condition, Operand, Operation, Page, Predicate, Request, Scalar};
+use super::notices::Notice;
 use super::{
     Error, Result, from_json, micros, optional_micros, optional_timestamp, timestamp, to_json,
 };
@@ -71,6 +72,7 @@ pub fn insert(tx: &Tx<'_>, run: &Run) -> Result<()> {
         "UPDATE experiment SET last_run_created_at = ?2 WHERE id = ?1",
         given![&run.experiment_id, micros(run.created_at)],
     )?;
+    tx.note(Notice::Run(run.id.clone()));
     count(
         tx,
         &run.namespace,
@@ -90,6 +92,7 @@ pub fn update(tx: &Tx<'_>, run: &Run) -> Result<()> {
         optional_micros(run.finished_at),
         to_json("shared paths", &run.shared_paths)?,
     ])?;
+    tx.note(Notice::Run(run.id.clone()));
     Ok(())
 }
 
@@ -151,6 +154,7 @@ pub fn set_archived(tx: &Tx<'_>, id: &str, is_archived: bool) -> Result<()> {
         "UPDATE run SET storage_state = ?2 WHERE id = ?1",
         given![id, storage_state(is_archived)],
     )?;
+    tx.note(Notice::Run(id.to_owned()));
     count(
         tx,
         &run.namespace,
@@ -197,6 +201,7 @@ pub fn delete(tx: &Tx<'_>, id: &str) -> Result<()> {
     ] {
         tx.execute(statement, given![id])?;
     }
+    tx.note(Notice::Run(id.to_owned()));
     count(
         tx,
         &run.namespace,

@@ -1,6 +1,7 @@
 //! Tasks: a few columns to find them by, and the task itself as JSON.
 
 use super::db::{Db, Tx, given};
+use super::notices::Notice;
 use super::{Result, from_json, micros, to_json};
 use crate::task::Task;
 
@@ -21,6 +22,7 @@ pub fn put<'a>(tx: &Tx<'_>, tasks: impl IntoIterator<Item = &'a Task>) -> Result
                 to_json("task", task)?,
             ],
         )?;
+        tx.note(Notice::Run(task.run_id.clone()));
     }
     Ok(())
 }

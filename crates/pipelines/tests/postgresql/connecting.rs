@@ -142,7 +142,6 @@ fn what_is_no_database_url_is_refused_without_showing_it() {
     for (text, why) in [
         ("", "does not begin with postgresql://"),
         ("mysql://u:s3cret@h/d", "does not begin with postgresql://"),
-        ("postgresql://u:s3cr?t@h/d", "it names no"),
         ("postgresql://u:s3cret@h:port/d", "is not a valid one"),
         ("postgresql://h/d", "names no user"),
         ("postgresql://u:s3cret@h", "names no database"),

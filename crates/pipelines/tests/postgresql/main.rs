@@ -4,6 +4,7 @@
 mod connecting;
 mod database;
 mod postgres;
+mod replicas;
 
 #[path = "../simulated/compiled.rs"]
 mod compiled;
@@ -11,6 +12,14 @@ mod compiled;
 mod described;
 #[path = "../simulated/lists.rs"]
 mod lists;
+#[path = "../cluster/node.rs"]
+mod node;
+#[allow(
+    dead_code,
+    reason = "the other tests start and end their component by it"
+)]
+#[path = "../cluster/platform.rs"]
+mod platform;
 #[path = "../simulated/played.rs"]
 mod played;
 #[path = "../simulated/runs.rs"]

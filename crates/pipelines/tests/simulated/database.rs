@@ -5,6 +5,9 @@ use std::sync::Arc;
 
 use pipelines::store::{Db, Result, Store};
 
+/// Rows that stand for a million.
+pub const MANY: i64 = 20_000;
+
 pub async fn open(folder: &Path) -> Arc<Store> {
     Store::open(&folder.join("p.db")).unwrap()
 }

@@ -31,7 +31,7 @@ impl Server {
         let store = database::open(folder.path()).await;
         let stores = Stores::local(LocalStore::open(folder.path().join("artifacts")).unwrap());
         let lease = engine::take_lease(&store, "test").await.unwrap();
-        let (engine, reports, inbox) = engine::channel();
+        let (engine, reports, mut inbox) = engine::channel();
         let journal = Arc::new(Journal::default());
         let memory = Memory {
             store: Arc::clone(&store),
@@ -43,14 +43,11 @@ impl Server {
             journal: Arc::clone(&journal),
             artifacts: folder.path().join("artifacts"),
         };
-        tokio::spawn(engine::run(
-            engine.clone(),
-            inbox,
-            memory,
-            Policy::default(),
-            Arc::new(player),
-            CancellationToken::new(),
-        ));
+        let running = engine.clone();
+        tokio::spawn(async move {
+            let (policy, stop) = (Policy::default(), CancellationToken::new());
+            engine::run(running, &mut inbox, memory, policy, Arc::new(player), stop).await
+        });
         let access = AccessPolicy::Fixed(Caller {
             user: "test".into(),
             groups: vec![],
