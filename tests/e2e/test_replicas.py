@@ -2,6 +2,7 @@
 
 import json
 import os
+import pathlib
 import signal
 import subprocess
 import time
@@ -74,12 +75,14 @@ def volume(platform):
     thing = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "ferroflow-artifacts"}, "spec": claim}
     platform.kubectl("apply", "-n", NAMESPACE, "-f", "-", stdin=json.dumps(thing))
 
-    def folder():
+    def bound():
         name = platform.kubectl("get", "pvc", "-n", NAMESPACE, "ferroflow-artifacts", "-o", "jsonpath={.spec.volumeName}")
-        found = name and next(platform.folder.glob(f"volumes/*{name}*"), None)
-        return found if found and found.is_dir() else None
+        return name and platform.kubectl("get", "pv", name, "-o", "jsonpath={.spec.hostPath.path}")
 
-    yield until(folder)
+    folder = pathlib.Path(until(bound))
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o777)
+    yield folder
     platform.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
 
 
