@@ -1,8 +1,10 @@
-"""Makes a folder that is an image: this Python with its standard library, and busybox for the rest.
+"""Makes a folder that is an image: this Python with its standard library, pip and the `kfp` SDK, and busybox for the
+rest. With the SDK in it a Python step asks no package index, which a cluster made for tests cannot reach.
 
     python python_image.py FOLDER
 """
 
+import importlib.metadata
 import pathlib
 import re
 import shutil
@@ -36,7 +38,15 @@ def main(folder: pathlib.Path) -> None:
         (folder / "usr/local/bin" / alias).symlink_to(f"python{number}")
     library = folder / f"usr/local/lib/python{number}"
     shutil.copytree(sysconfig.get_path("stdlib"), library, ignore=LEFT_OUT, symlinks=True)
-    (library / "site-packages").mkdir(exist_ok=True)
+    packages = library / "site-packages"
+    packages.mkdir(exist_ok=True)
+    for name in ("pip", "kfp"):
+        found = importlib.metadata.distribution(name)
+        for folder_name in (name, pathlib.Path(found._path).name):
+            shutil.copytree(found.locate_file(folder_name), packages / folder_name, ignore=LEFT_OUT, symlinks=True)
+    pip = folder / "usr/local/bin/pip"
+    pip.write_text(f'#!/bin/sh\nexec /usr/local/bin/python{number} -m pip "$@"\n')
+    pip.chmod(0o755)
     needed = libraries(interpreter)
     for module in library.rglob("*.so"):
         needed |= libraries(module)

@@ -94,13 +94,14 @@ class Cluster(Platform):
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "one_machine: a test of the home on one machine itself, or of what is only installed there")
+    config.addinivalue_line("markers", "real_cluster: a test of what only a cluster without us has")
 
 
 def pytest_collection_modifyitems(items):
-    if CLUSTER:
-        for item in items:
-            if item.get_closest_marker("one_machine"):
-                item.add_marker(pytest.mark.skip(reason="tests the home on one machine"))
+    mark, reason = ("one_machine", "tests the home on one machine") if CLUSTER else ("real_cluster", "tests a cluster: cargo xtask test --cluster")
+    for item in items:
+        if item.get_closest_marker(mark):
+            item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @pytest.fixture(scope="session")

@@ -344,7 +344,34 @@ def test_delete_asks_keeps_data_and_takes_everything_when_told(cluster, installa
     installation.kfctl("delete", "-f", FILE, "--yes", "--delete-storage")
     for namespace in ("kubeflow", "istio-system"):
         assert "NotFound" in cluster.kubectl("get", "namespace", namespace, check=False)
-    assert cluster.kubectl("get", "clusterrole", "-l", "app.kubernetes.io/part-of=kubeflow", "-o", "name").strip() == ""
+    ours = "app.kubernetes.io/part-of=kubeflow,app.kubernetes.io/component!=provisioner"
+    assert cluster.kubectl("get", "clusterrole", "-l", ours, "-o", "name").strip() == ""
+
+
+@pytest.mark.real_cluster
+def test_a_cluster_without_storage_gets_it_from_us_and_loses_it_whole(cluster, tmp_path):
+    subprocess.run([str(KFCTL), "export", "kustomize", "--to", str(tmp_path / "manifests")], check=True, capture_output=True)
+    provisioner = tmp_path / "manifests/local-provisioner"
+    cluster.kubectl("delete", "-k", provisioner, "--wait", timeout=180)
+    try:
+        installation = Installation(cluster, tmp_path / "kubeflow")
+        refused = installation.kfctl("apply", "-f", CONFIG_URI, check=False)
+        assert refused.returncode == 1 and "kfctl apply --local-storage" in refused.stdout, refused.stdout
+        installation.kfctl("apply", "-f", CONFIG_URI, "--local-storage")
+        volumes = json.loads(cluster.kubectl("get", "pv", "-o", "json"))["items"]
+        made = {one["spec"]["claimRef"]["name"]: one for one in volumes if one["spec"]["storageClassName"] == "ferroflow-local"}
+        assert set(made) == {"ml-pipeline-data", "ferroflow-artifacts"}, made
+        folder = made["ferroflow-artifacts"]["spec"]["hostPath"]["path"]
+        listed = cluster.kubectl("get", "pods", "-n", "ferroflow-storage", "-o", "jsonpath={.items[*].spec.nodeName}")
+        assert made["ferroflow-artifacts"]["spec"]["nodeAffinity"]["required"]["nodeSelectorTerms"][0]["matchExpressions"][0]["values"] == [listed]
+        # The file keeps what the option asked for.
+        assert "nothing changed" in installation.kfctl("apply", "-f", CONFIG_URI).stdout
+        installation.kfctl("delete", "-f", FILE, "--yes", "--delete-storage")
+        assert "No resources found" in cluster.kubectl("get", "pv", check=False)
+        assert "NotFound" in cluster.kubectl("get", "namespace", "ferroflow-storage", check=False)
+        assert folder.startswith("/var/lib/ferroflow/volumes/kubeflow_ferroflow-artifacts_")
+    finally:
+        cluster.kubectl("apply", "-k", provisioner)
 
 
 @pytest.mark.one_machine

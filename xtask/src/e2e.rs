@@ -1,11 +1,11 @@
 //! The end-to-end suite: the built binary, real clients, a real browser.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::{paths, setup, step, web};
+use crate::{cluster, paths, setup, step, web};
 
 /// Options of `cargo xtask e2e`.
 #[derive(clap::Args, Default)]
@@ -15,7 +15,7 @@ pub struct Args {
     filter: Option<String>,
     /// Test this binary instead of a freshly built one.
     #[arg(long)]
-    kfctl: Option<std::path::PathBuf>,
+    kfctl: Option<PathBuf>,
     /// Only the ways of installing, by the real kustomize and Helm, which are built first.
     #[arg(long)]
     installing: bool,
@@ -24,24 +24,106 @@ pub struct Args {
     no_browser: bool,
 }
 
-/// Runs `tests/e2e` against the cluster of `kubeconfig`.
-pub fn on_a_cluster(kubeconfig: &Path, filter: Option<&str>) -> Result<()> {
-    let kubectl = std::env::join_paths(setup::kubectl()?).context("list the kubectl binaries")?;
+/// The suites that were looked at on a cluster; the others are about one machine, or have not been yet.
+const ON_A_CLUSTER: [&str; 7] = [
+    "tests/e2e/test_kubernetes.py",
+    "tests/e2e/test_kubectl.py",
+    "tests/e2e/test_workloads.py",
+    "tests/e2e/test_streaming.py",
+    "tests/e2e/test_api.py",
+    "tests/e2e/test_applying.py",
+    "tests/e2e/test_installing.py",
+];
+
+/// Gives the real Kubernetes of `place` what its tests need, and runs them there.
+pub fn on_a_cluster(place: &cluster::Place, filter: Option<&str>) -> Result<()> {
+    let kubectl = setup::kubectl()?;
+    let (kustomize, helm) = setup::installers()?;
+    setup::node_packages()?;
+    web::build()?;
+    step::run(
+        "build kfctl and its client",
+        &mut step::cargo(&[
+            "build",
+            "--workspace",
+            "--quiet",
+            "--bins",
+            "--example",
+            "kube_client",
+        ]),
+    )?;
+    let kfctl = paths::target().join("debug/kfctl");
+    prepare(place, &kfctl, &kubectl)?;
     let mut pytest = pytest();
     pytest
-        .env("FERROFLOW_KUBECONFIG", kubeconfig)
-        .env("FERROFLOW_KUBECTL", &kubectl);
-    // The other files were written for one machine; a filter picks from them too.
+        .env("FERROFLOW_KUBECONFIG", place.kubeconfig())
+        .env("FERROFLOW_KFCTL", &kfctl)
+        .env(
+            "FERROFLOW_KUBE_RS",
+            paths::target().join("debug/examples/kube_client"),
+        )
+        .env("FERROFLOW_KUSTOMIZE", kustomize)
+        .env("FERROFLOW_HELM", helm)
+        .env(
+            "FERROFLOW_KUBECTL",
+            std::env::join_paths(&kubectl).context("list the kubectl binaries")?,
+        );
     match filter {
-        None => pytest.arg("tests/e2e/test_kubernetes.py"),
-        Some(filter) => pytest.args([
-            "tests/e2e",
-            "--ignore=tests/e2e/test_installing.py",
-            "-k",
-            filter,
-        ]),
+        None => pytest.args(ON_A_CLUSTER),
+        Some(filter) => pytest.args(["tests/e2e", "-k", filter]),
     };
     step::run("end-to-end tests on a real Kubernetes", &mut pytest)
+}
+
+/// Images, since no registry is there, and storage, by our own provisioner.
+fn prepare(place: &cluster::Place, kfctl: &Path, kubectl: &[PathBuf]) -> Result<()> {
+    let scratch = place.root().join("images");
+    let archive = scratch.join("kfctl.tar");
+    let stripped = scratch.join("kfctl");
+    step::run(
+        "leave out what only a debugger reads",
+        step::command("strip").arg("-o").arg(&stripped).arg(kfctl),
+    )?;
+    step::run(
+        "make the image of kfctl",
+        step::command(&stripped)
+            .args(["image", "export"])
+            .arg(format!("ferroflow/kfctl:{}", env!("CARGO_PKG_VERSION")))
+            .arg("--oci")
+            .arg(&archive)
+            .arg("--data-dir")
+            .arg(scratch.join("data")),
+    )?;
+    cluster::load(place, &archive)?;
+    let python = scratch.join("python");
+    if python.exists() {
+        std::fs::remove_dir_all(&python).context("clear the image's folder")?;
+    }
+    step::run(
+        "make the image python:3.11 from this machine's Python and busybox",
+        step::command(paths::venv_bin("python"))
+            .arg("tests/cluster/python_image.py")
+            .arg(&python),
+    )?;
+    for name in ["python:3.11", "alpine", "busybox"] {
+        cluster::add_image(place, name, &python)?;
+    }
+    let manifests = scratch.join("manifests");
+    step::run(
+        "write the manifests",
+        step::command(kfctl)
+            .args(["export", "kustomize", "--to"])
+            .arg(&manifests),
+    )?;
+    let kubectl = kubectl.last().context("no kubectl was found")?;
+    step::run(
+        "install storage",
+        step::command(kubectl)
+            .arg("--kubeconfig")
+            .arg(place.kubeconfig())
+            .args(["apply", "-k"])
+            .arg(manifests.join("local-provisioner")),
+    )
 }
 
 fn pytest() -> Command {

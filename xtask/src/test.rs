@@ -71,25 +71,12 @@ fn on_a_cluster(args: &Args) -> Result<()> {
         .version(args.kubernetes.as_deref())?;
     let before = cluster::Traces::now(&options.place()?)?;
     let place = cluster::up(&options)?;
-    let tested = images_for_tests(&place)
-        .and_then(|()| e2e::on_a_cluster(&place.kubeconfig(), args.filter.as_deref()));
+    let tested = e2e::on_a_cluster(&place, args.filter.as_deref());
     cluster::down(&place)?;
     step::announce("what the cluster left behind");
     cluster::Traces::now(&place)?.same_as(&before)?;
     println!("  nothing");
     tested
-}
-
-/// The images that the tests' pods name, as folders of what this machine has.
-fn images_for_tests(place: &cluster::Place) -> Result<()> {
-    let folder = place.root().join("images/python");
-    step::run(
-        "make the image python:3.11 from this machine's Python and busybox",
-        step::command(paths::venv_bin("python"))
-            .arg("tests/cluster/python_image.py")
-            .arg(&folder),
-    )?;
-    cluster::add_image(place, "python:3.11", &folder)
 }
 
 fn licences() -> Result<()> {

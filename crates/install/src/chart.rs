@@ -33,6 +33,7 @@ pub fn files(version: &str) -> Result<BTreeMap<String, String>, Error> {
     files.insert("Chart.yaml".to_owned(), description(version));
     let mut objects = kustomize::render("kubeflow", &sources::read)?;
     objects.extend(kustomize::render("ingress", &sources::read)?);
+    objects.extend(kustomize::render("local-provisioner", &sources::read)?);
     for object in objects {
         let kind = text(&object["kind"]);
         let name = text(&object["metadata"]["name"]);
@@ -99,14 +100,14 @@ fn template(object: &Value, kind: &str, component: &str) -> String {
     let mut object = object.clone();
     let values = format!(".Values.components.{component}");
     match kind {
-        "Deployment" => open_deployment(&mut object, component, &values),
+        "Deployment" | "DaemonSet" => open_workload(&mut object, component, &values),
         "PersistentVolumeClaim" => open_claim(&mut object),
         "Ingress" => open_ingress(&mut object),
         _ => {}
     }
     let document = emit_document(&object);
     let condition = match kind {
-        "Namespace" => return namespace(&object, &document),
+        "Namespace" => return namespace(&object, component, &document),
         "Ingress" => format!("and {values}.enabled .Values.ingress.enabled"),
         "NetworkPolicy" => format!("and {values}.enabled .Values.networkPolicies"),
         "PodDisruptionBudget" => format!("and {values}.enabled .Values.podDisruptionBudgets"),
@@ -116,18 +117,23 @@ fn template(object: &Value, kind: &str, component: &str) -> String {
 }
 
 /// Made where it does not exist, kept where it does: it may be somebody else's, and outlives the release.
-fn namespace(object: &Value, document: &str) -> String {
+fn namespace(object: &Value, component: &str, document: &str) -> String {
     let name = text(&object["metadata"]["name"]);
+    let component = if component.is_empty() {
+        "gateway"
+    } else {
+        component
+    };
     format!(
         "{{{{- $there := lookup \"v1\" \"Namespace\" \"\" \"{name}\" }}}}\n\
          {{{{- $owner := \"\" }}}}\n\
          {{{{- if $there }}}}{{{{ $owner = dig \"metadata\" \"annotations\" \"meta.helm.sh/release-name\" \"\" $there }}}}{{{{ end }}}}\n\
-         {{{{- if and .Values.components.gateway.enabled (or (not $there) (eq $owner .Release.Name)) }}}}\n\
+         {{{{- if and .Values.components.{component}.enabled (or (not $there) (eq $owner .Release.Name)) }}}}\n\
          {document}{{{{- end }}}}\n"
     )
 }
 
-fn open_deployment(object: &mut Value, component: &str, values: &str) {
+fn open_workload(object: &mut Value, component: &str, values: &str) {
     if component == "gateway" {
         object["spec"]["replicas"] = inline("{{ .Values.components.gateway.replicas }}");
     }

@@ -16,15 +16,18 @@ const VERSIONS: [&str; 2] = [
 /// The repository that lies inside the program.
 const BUILT_IN: &str = "builtin:";
 /// Folders of `manifests/` that an application may name.
-const PARTS: [&str; 7] = [
+const PARTS: [&str; 8] = [
     "namespaces",
     "pipelines",
     "console",
     "gateway",
     "ingress",
     "local-storage",
+    LOCAL_PROVISIONER,
     "kubeflow",
 ];
+/// The application that makes volumes on the nodes, for clusters without storage, and its folder.
+const LOCAL_PROVISIONER: &str = "local-provisioner";
 /// The only namespace that the parts of this version can be in.
 const NAMESPACE: &str = "kubeflow";
 
@@ -134,6 +137,27 @@ impl KfDef {
             "lastUpdateTime": now,
             "lastTransitionTime": since,
         }]);
+    }
+
+    /// Adds the application that makes volumes on the nodes, before the others, which need it. Answers whether it was
+    /// not there yet.
+    pub fn add_local_storage(&mut self) -> bool {
+        let repository = self.repositories().next().map(|(name, _)| name.to_owned());
+        let Some(applications) = self.document["spec"]["applications"].as_array_mut() else {
+            return false;
+        };
+        if applications
+            .iter()
+            .any(|one| one["name"] == LOCAL_PROVISIONER)
+        {
+            return false;
+        }
+        let reference = json!({"name": repository, "path": LOCAL_PROVISIONER});
+        applications.insert(
+            0,
+            json!({"name": LOCAL_PROVISIONER, "kustomizeConfig": {"repoRef": reference}}),
+        );
+        true
     }
 
     /// Its text.
@@ -371,6 +395,21 @@ mod tests {
         let kfdef = KfDef::parse(MINIMAL, "mine").expect("valid");
         assert_eq!(kfdef.name(), "mine");
         assert_eq!(kfdef.applications().expect("none"), (vec![], vec![]));
+    }
+
+    #[test]
+    fn storage_on_the_nodes_is_added_once_and_stays_in_the_file() {
+        let mut kfdef = KfDef::well_known("kfdef_k8s_istio.v1.7.0.yaml").expect("known");
+        let without = kfdef.applications().expect("valid").0.len();
+        assert!(kfdef.add_local_storage());
+        let mut again = KfDef::parse(&kfdef.text(), "x").expect("valid");
+        assert!(!again.add_local_storage());
+        let (applications, warnings) = again.applications().expect("valid");
+        assert_eq!(applications.len(), without + 1);
+        assert_eq!(
+            (applications[0].name.as_str(), warnings.len()),
+            (LOCAL_PROVISIONER, 0)
+        );
     }
 
     #[test]

@@ -82,6 +82,22 @@ const RIGHTS: &[(&str, &str, &str)] = &[
         "kubeflow",
         "use runs.pipelines.kubeflow.org",
     ),
+    ("local-provisioner", "*", "create,patch events"),
+    (
+        "local-provisioner",
+        "*",
+        "create,delete,list,watch persistentvolumes",
+    ),
+    (
+        "local-provisioner",
+        "*",
+        "get storageclasses.storage.k8s.io",
+    ),
+    (
+        "local-provisioner",
+        "*",
+        "list,watch persistentvolumeclaims",
+    ),
     (
         "ml-pipeline",
         "*",
@@ -136,9 +152,20 @@ const RIGHTS: &[(&str, &str, &str)] = &[
     ),
 ];
 
-fn objects() -> Vec<Value> {
-    install::kustomize::render("example", &install::sources::read)
+fn rendered(folder: &str) -> Vec<Value> {
+    install::kustomize::render(folder, &install::sources::read)
         .expect("what we ship can be rendered")
+}
+
+fn objects() -> Vec<Value> {
+    rendered("example")
+}
+
+/// What everybody gets, and what is only installed where it is asked for.
+fn objects_with_options() -> Vec<Value> {
+    let mut objects = objects();
+    objects.extend(rendered("local-provisioner"));
+    objects
 }
 
 fn texts(value: &Value) -> Vec<String> {
@@ -161,7 +188,7 @@ fn verbs(rule: &Value, group: &str) -> String {
 }
 
 fn handed_out() -> Vec<(String, String, String)> {
-    let objects = objects();
+    let objects = objects_with_options();
     let mut roles = BTreeMap::new();
     for object in &objects {
         let kind = object["kind"].as_str().unwrap_or_default();
@@ -246,7 +273,7 @@ fn each_component_may_do_this_and_nothing_else() {
 
 #[test]
 fn no_right_is_a_wildcard() {
-    for object in objects() {
+    for object in objects_with_options() {
         for rule in object["rules"].as_array().into_iter().flatten() {
             for list in ["apiGroups", "resources", "verbs"] {
                 assert!(
@@ -358,7 +385,7 @@ fn every_deployment_has_a_disruption_budget_and_a_network_policy() {
 
 #[test]
 fn every_object_says_what_it_is_part_of() {
-    for object in objects() {
+    for object in objects_with_options() {
         assert_eq!(
             object["metadata"]["labels"]["app.kubernetes.io/part-of"], "kubeflow",
             "{} {}",
@@ -369,9 +396,9 @@ fn every_object_says_what_it_is_part_of() {
 
 #[test]
 fn the_tag_of_the_manifests_is_this_version() {
-    for object in objects()
+    for object in objects_with_options()
         .iter()
-        .filter(|object| object["kind"] == "Deployment")
+        .filter(|object| object["kind"] == "Deployment" || object["kind"] == "DaemonSet")
     {
         assert_eq!(
             object["spec"]["template"]["spec"]["containers"][0]["image"],
@@ -429,4 +456,30 @@ fn one_machine_gets_what_a_cluster_gets() {
             .expect("rendered")
             .len()
     );
+}
+
+#[test]
+fn the_provisioner_is_roots_with_two_capabilities_and_one_folder_in_a_namespace_of_its_own() {
+    let objects = rendered("local-provisioner");
+    let pod = objects
+        .iter()
+        .find(|object| object["kind"] == "DaemonSet")
+        .map(|object| &object["spec"]["template"]["spec"])
+        .expect("a DaemonSet");
+    let container = &pod["containers"][0]["securityContext"];
+    assert_eq!(
+        container["capabilities"],
+        serde_json::json!({"drop": ["ALL"], "add": ["DAC_OVERRIDE", "FOWNER"]})
+    );
+    assert_eq!(container["allowPrivilegeEscalation"], false);
+    assert_eq!(container["readOnlyRootFilesystem"], true);
+    assert_eq!(
+        pod["volumes"],
+        serde_json::json!([{"name": "volumes", "hostPath": {"path": "/var/lib/ferroflow/volumes", "type": "DirectoryOrCreate"}}])
+    );
+    for object in &objects {
+        if let Some(namespace) = object["metadata"]["namespace"].as_str() {
+            assert_eq!(namespace, "ferroflow-storage", "{}", object["kind"]);
+        }
+    }
 }

@@ -15,6 +15,9 @@ pub struct Build {
     /// The KfDef.
     #[command(flatten)]
     pub file: File,
+    /// More than the KfDef.
+    #[command(flatten)]
+    pub extra: Extra,
     /// Also print every object.
     #[arg(long, short)]
     pub dump: bool,
@@ -31,12 +34,23 @@ pub struct File {
     pub verbose: bool,
 }
 
+/// What is installed besides what the KfDef names.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Extra {
+    /// Also install storage for a cluster that has none: claims become folders on its nodes.
+    #[arg(long)]
+    pub local_storage: bool,
+}
+
 /// `kfctl apply`.
 #[derive(Clone, Debug, Args)]
 pub struct Apply {
     /// The KfDef.
     #[command(flatten)]
     pub file: File,
+    /// More than the KfDef.
+    #[command(flatten)]
+    pub extra: Extra,
     /// Where to.
     #[command(flatten)]
     pub target: Target,

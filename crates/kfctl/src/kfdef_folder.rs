@@ -7,6 +7,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use install::kfdef::{self, KfDef};
 use serde_json::Value;
 
+use crate::cli_cluster::Extra;
 use crate::version;
 
 /// A KfDef and where it lies.
@@ -70,6 +71,15 @@ impl KfDefFolder {
         let text = fetch(given).await?;
         let kfdef = KfDef::parse(&text, &name).with_context(|| format!("read {given}"))?;
         Ok(at(kfdef, None))
+    }
+
+    /// Adds what the command line asks for besides the KfDef, and keeps it in its file: a later `apply` without the
+    /// option must not take it away.
+    pub fn add(&mut self, extra: Extra) -> Result<()> {
+        if extra.local_storage && self.kfdef.add_local_storage() && self.file.is_file() {
+            self.save()?;
+        }
+        Ok(())
     }
 
     /// Writes everything that is missing or of another version. Answers what was left out.

@@ -45,7 +45,7 @@ mod nodes;
 mod scheduler;
 
 pub use setup::ClientFactory;
-pub use volumes::{LOCAL_PROVISIONER, default_storage_class};
+pub use volumes::{LOCAL_PROVISIONER, NODE_PROVISIONER, default_storage_class, on_node};
 
 /// The identities (service accounts of `kube-system`) that clients are asked for. `kube-controller-manager` only
 /// watches; it must be able to list and watch everything.

@@ -21,9 +21,9 @@ export async function checks(platform) {
   await check("the printed link shows the run and its graph turns green", async () => {
     await page.goto(run.url.replace(platform.server, url));
     for (const step of STEPS) await page.getByLabel(`Step ${step}`, { exact: true }).waitFor(SOON);
-    await page.getByLabel("Step train", { exact: true }).locator(".chip.running").waitFor({ timeout: 60_000 });
+    await page.getByLabel("Step train", { exact: true }).locator(".chip.running").waitFor({ timeout: 300_000 });
     await shot(page, "run-live-dark-1440");
-    for (const step of STEPS) await page.getByLabel(`Step ${step}`, { exact: true }).locator(".chip.succeeded").waitFor({ timeout: 240_000 });
+    for (const step of STEPS) await page.getByLabel(`Step ${step}`, { exact: true }).locator(".chip.succeeded").waitFor({ timeout: 900_000 });
     await page.waitForFunction(() => document.title.startsWith("Succeeded"), undefined, SOON);
   });
   await check("the log of a step opens from the graph", async () => {

@@ -26,7 +26,7 @@ export async function checks(platform) {
       const box = document.querySelector(".table-box");
       box.scrollTo(0, box.scrollHeight);
       return document.querySelector(`tbody tr[data-index="${last}"]`) !== null;
-    }, MANY - 1, { timeout: 30_000, polling: 100 });
+    }, MANY - 1, { timeout: 120_000, polling: 100 });
     await shot(page, "runs-many-dark-1440");
   });
   await check("a column sorts the whole list, on the server", async () => {

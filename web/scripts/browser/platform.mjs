@@ -14,7 +14,7 @@ export const REPOSITORY = resolve(import.meta.dirname, "../../..");
 /** A name that is not this machine's own: there the owner is nobody. */
 export const FOREIGN = "console.test";
 /** How long anything may take that the platform does at once. */
-export const SOON = { timeout: 20_000 };
+export const SOON = { timeout: 60_000 };
 
 /** A port that nobody has; another program could take it before we do, which a test can bear. */
 function freePort() {

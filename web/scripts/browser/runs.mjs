@@ -13,7 +13,7 @@ export async function checks(platform) {
   await check("a failure is told by its cause, with exit code and last lines, and with a way out", async () => {
     await page.goto(`${url}#/runs/details/${failing.run_id}`);
     const card = page.getByRole("region", { name: "Why it failed" });
-    await card.getByRole("heading", { name: "Exited with code 1: ValueError: the learning rate 0.7 lets the loss diverge" }).waitFor({ timeout: 60_000 });
+    await card.getByRole("heading", { name: "Exited with code 1: ValueError: the learning rate 0.7 lets the loss diverge" }).waitFor({ timeout: 240_000 });
     await card.getByText("Exit code 1", { exact: true }).waitFor();
     await card.getByText("Traceback").waitFor();
     await card.getByRole("button", { name: "Retry from here" }).waitFor();
@@ -70,11 +70,11 @@ export async function checks(platform) {
   const held = await submit(platform, HELD, "held");
   await check("a run is terminated, after a question that says what is lost, and retried", async () => {
     await page.goto(`${url}#/runs/details/${held.run_id}`);
-    await page.getByRole("log").getByText("waiting").waitFor({ timeout: 60_000 });
+    await page.getByRole("log").getByText("waiting").waitFor({ timeout: 240_000 });
     await page.getByRole("button", { name: "Terminate" }).click();
     await page.getByRole("dialog").getByText("what they have not written is lost").waitFor();
     await page.getByRole("dialog").getByRole("button", { name: "Terminate" }).click();
-    await page.waitForFunction(() => document.title.startsWith("Failed"), undefined, { timeout: 60_000 });
+    await page.waitForFunction(() => document.title.startsWith("Failed"), undefined, { timeout: 240_000 });
     await page.getByRole("button", { name: "Retry", exact: true }).click();
     await page.waitForFunction(() => document.title.startsWith("●"), undefined, SOON);
   });

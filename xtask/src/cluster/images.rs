@@ -17,6 +17,21 @@ pub const PAUSE: &str = "registry.k8s.io/pause:3.10";
 
 /// Gives the running cluster's node the image `name` with the contents of `folder`.
 pub fn add(place: &Place, name: &str, folder: &Path) -> Result<()> {
+    import(place, name, |archive| {
+        write_archive(archive, name, folder, None)
+    })
+}
+
+/// Gives the running cluster's node the images of `archive`, an OCI or Docker archive that names them.
+pub fn load(place: &Place, archive: &Path) -> Result<()> {
+    import(place, &archive.display().to_string(), |to| {
+        fs::copy(archive, to)
+            .with_context(|| format!("copy {}", archive.display()))
+            .map(drop)
+    })
+}
+
+fn import(place: &Place, what: &str, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     let Some(process) = place.running()?.and_then(|record| record.process) else {
         bail!(
             "no cluster runs in {}; start one with cargo xtask cluster up",
@@ -24,7 +39,7 @@ pub fn add(place: &Place, name: &str, folder: &Path) -> Result<()> {
         );
     };
     let archive = place.root().join("images/added.tar");
-    write_archive(&archive, name, folder, None)?;
+    write(&archive)?;
     let output = Command::new("nsenter")
         .args([
             "--target",
@@ -49,7 +64,7 @@ pub fn add(place: &Place, name: &str, folder: &Path) -> Result<()> {
         return Ok(());
     }
     bail!(
-        "import the image {name}: {}",
+        "import {what}: {}",
         String::from_utf8_lossy(&output.stderr).trim()
     )
 }

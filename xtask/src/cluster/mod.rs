@@ -41,6 +41,8 @@ enum Command {
     Status(Where),
     /// Give the cluster's node an image made from a plain folder.
     Image(Image),
+    /// Give the cluster's node the images of an OCI or Docker archive.
+    Load(Load),
     /// The first process of a cluster, inside its namespaces.
     #[command(hide = true)]
     Hold(Where),
@@ -112,6 +114,14 @@ struct Image {
     folder: PathBuf,
 }
 
+#[derive(clap::Args)]
+struct Load {
+    #[command(flatten)]
+    place: Where,
+    /// The archive, which names its images.
+    archive: PathBuf,
+}
+
 /// Runs one subcommand.
 pub fn run(args: &Args) -> Result<()> {
     match &args.command {
@@ -125,6 +135,10 @@ pub fn run(args: &Args) -> Result<()> {
         Command::Image(image) => {
             only_root()?;
             images::add(&image.place.place()?, &image.name, &image.folder)
+        }
+        Command::Load(load) => {
+            only_root()?;
+            images::load(&load.place.place()?, &load.archive)
         }
         Command::Hold(at) => hold::run(&at.place()?),
     }
@@ -163,6 +177,11 @@ pub fn down(place: &Place) -> Result<()> {
 /// Gives the cluster of `place` an image made from `folder`.
 pub fn add_image(place: &Place, name: &str, folder: &std::path::Path) -> Result<()> {
     images::add(place, name, folder)
+}
+
+/// Gives the cluster of `place` the images of `archive`.
+pub fn load(place: &Place, archive: &std::path::Path) -> Result<()> {
+    images::load(place, archive)
 }
 
 fn only_root() -> Result<()> {

@@ -86,7 +86,7 @@ pub async fn check(client: &Client, objects: &[Value]) -> Result<Vec<Finding>, k
         Err(error) => unknown("GPUs", &error),
     });
     findings.push(match list::<StorageClass>(client).await {
-        Ok(classes) => storage(&classes, needs_storage(objects)),
+        Ok(classes) => storage(&classes, needs_storage(objects), brought(objects)),
         Err(error) => unknown("storage", &error),
     });
     findings.push(rights(client, objects).await?);
@@ -152,12 +152,18 @@ fn kubernetes(version: &Info) -> Finding {
 fn needs_storage(objects: &[Value]) -> bool {
     objects.iter().any(|object| {
         object["kind"] == "PersistentVolumeClaim" && object["spec"]["storageClassName"].is_null()
-    }) && !objects
-        .iter()
-        .any(|object| object["kind"] == "StorageClass")
+    }) && brought(objects).is_none()
 }
 
-fn storage(classes: &[StorageClass], is_needed: bool) -> Finding {
+/// Name of the class that is among what would be applied.
+fn brought(objects: &[Value]) -> Option<&str> {
+    objects
+        .iter()
+        .find(|object| object["kind"] == "StorageClass")
+        .and_then(|class| class["metadata"]["name"].as_str())
+}
+
+fn storage(classes: &[StorageClass], is_needed: bool, brought: Option<&str>) -> Finding {
     const CHECK: &str = "default StorageClass";
     let default = classes.iter().find(|class| {
         class
@@ -167,8 +173,17 @@ fn storage(classes: &[StorageClass], is_needed: bool) -> Finding {
             .and_then(|annotations| annotations.get("storageclass.kubernetes.io/is-default-class"))
             .is_some_and(|value| value == "true")
     });
-    match default {
-        Some(class) => Finding::ok(
+    match (default, brought) {
+        (Some(class), Some(brought)) if class.metadata.name.as_deref() != Some(brought) => {
+            let there = class.metadata.name.clone().unwrap_or_default();
+            Finding::new(
+                CHECK,
+                Verdict::Warning,
+                format!("{there} is there, and {brought} would become a second one"),
+                "take the application local-provisioner out of the KfDef: storage is there already",
+            )
+        }
+        (Some(class), _) => Finding::ok(
             CHECK,
             format!(
                 "{} ({})",
@@ -176,12 +191,12 @@ fn storage(classes: &[StorageClass], is_needed: bool) -> Finding {
                 class.provisioner
             ),
         ),
-        None if !is_needed => Finding::ok(CHECK, "none, and none is needed"),
-        None => Finding::new(
+        (None, _) if !is_needed => Finding::ok(CHECK, "none, and none is needed"),
+        (None, _) => Finding::new(
             CHECK,
             Verdict::Failure,
             "none: claims would stay Pending",
-            "make one the default: kubectl annotate storageclass NAME storageclass.kubernetes.io/is-default-class=true",
+            "make one the default: kubectl annotate storageclass NAME storageclass.kubernetes.io/is-default-class=true; or have folders on the nodes: kfctl apply --local-storage",
         ),
     }
 }
@@ -385,9 +400,16 @@ mod tests {
             }))
             .expect("a StorageClass")
         };
-        assert_eq!(storage(&[class("false")], true).verdict, Verdict::Failure);
-        assert_eq!(storage(&[class("false")], false).verdict, Verdict::Ok);
-        assert_eq!(storage(&[class("true")], true).verdict, Verdict::Ok);
+        let verdict = |default: &str, is_needed, brought| {
+            storage(&[class(default)], is_needed, brought).verdict
+        };
+        assert_eq!(verdict("false", true, None), Verdict::Failure);
+        assert_eq!(verdict("false", false, None), Verdict::Ok);
+        assert_eq!(verdict("true", true, None), Verdict::Ok);
+        // One that we bring helps where there is none, and is too many where there is one.
+        assert_eq!(verdict("false", false, Some("ours")), Verdict::Ok);
+        assert_eq!(verdict("true", false, Some("ours")), Verdict::Warning);
+        assert_eq!(verdict("true", false, Some("s")), Verdict::Ok);
     }
 
     #[test]

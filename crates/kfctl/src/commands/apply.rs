@@ -36,6 +36,7 @@ async fn apply(global: &Global, args: &Apply) -> Result<()> {
     if let Some(note) = &opened.note {
         eprintln!("{note}");
     }
+    opened.add(args.extra)?;
     for warning in opened.generate()? {
         eprintln!("warning: {warning}");
     }

@@ -8,10 +8,11 @@ use crate::platform;
 
 /// Writes the folder.
 pub fn run(args: &Build) -> Result<()> {
-    let opened = platform::block_on(KfDefFolder::open(&args.file.file))?;
+    let mut opened = platform::block_on(KfDefFolder::open(&args.file.file))?;
     if let Some(note) = &opened.note {
         eprintln!("{note}");
     }
+    opened.add(args.extra)?;
     for warning in opened.generate()? {
         eprintln!("warning: {warning}");
     }

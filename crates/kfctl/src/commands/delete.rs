@@ -2,10 +2,13 @@
 //! unless it is asked for.
 
 use std::io::IsTerminal;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use install::apply_set::{self, ApplySet};
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
+use kube::api::ListParams;
+use kube::{Api, ResourceExt};
 use serde_json::Value;
 
 use crate::cli_cluster::Delete;
@@ -55,18 +58,14 @@ async fn delete(args: &Delete) -> Result<()> {
         .into_iter()
         .partition(|member| holds_data(member) && !args.delete_storage);
     confirm(args, gone.len())?;
-    for member in &gone {
-        apply_set::delete(&cluster.client, member).await?;
-        println!("{} deleted", install::apply::short_name(member));
+    // What removes the folders of volumes goes when they are removed.
+    let (provisioner, others): (Vec<Value>, Vec<Value>) =
+        gone.into_iter().partition(is_of_the_provisioner);
+    take_away(&cluster, args, &others).await?;
+    if !provisioner.is_empty() && args.delete_storage {
+        until(args, || async { orphaned_volumes(&cluster).await }).await?;
     }
-    let left = wait(&cluster, args, &gone).await?;
-    if !left.is_empty() {
-        bail!(
-            "not gone after {} s: {}; something holds them (see their finalizers), and the same command goes on",
-            args.timeout.as_secs(),
-            left.join(", ")
-        );
-    }
+    take_away(&cluster, args, &provisioner).await?;
     if !args.delete_storage {
         let names: Vec<String> = kept.iter().map(install::apply::describe).collect();
         println!(
@@ -102,21 +101,81 @@ fn holds_data(object: &Value) -> bool {
     ["PersistentVolumeClaim", "Namespace"].contains(&object["kind"].as_str().unwrap_or_default())
 }
 
-/// Waits until what was deleted is gone; answers what is still there.
-async fn wait(cluster: &Cluster, args: &Delete, gone: &[Value]) -> Result<Vec<String>> {
-    let started = Instant::now();
-    let mut left: Vec<&Value> = gone.iter().collect();
-    loop {
-        let mut still = Vec::new();
-        for object in left {
+fn is_of_the_provisioner(object: &Value) -> bool {
+    object["metadata"]["labels"]["app.kubernetes.io/component"] == "provisioner"
+}
+
+/// Deletes, and waits until it is gone.
+async fn take_away(cluster: &Cluster, args: &Delete, objects: &[Value]) -> Result<()> {
+    for object in objects {
+        apply_set::delete(&cluster.client, object).await?;
+        println!("{} deleted", install::apply::short_name(object));
+    }
+    until(args, || async {
+        let mut left = Vec::new();
+        for object in objects {
             if apply_set::exists(&cluster.client, object).await? {
-                still.push(object);
+                left.push(install::apply::describe(object));
             }
         }
-        if still.is_empty() || started.elapsed() > args.timeout {
-            return Ok(still.into_iter().map(install::apply::describe).collect());
+        Ok(left)
+    })
+    .await
+}
+
+/// Our own volumes whose claims are gone.
+async fn orphaned_volumes(cluster: &Cluster) -> Result<Vec<String>> {
+    let client = &cluster.client;
+    let volumes = Api::<PersistentVolume>::all(client.clone())
+        .list(&ListParams::default())
+        .await
+        .context("list the volumes")?;
+    let mut orphaned = Vec::new();
+    for volume in volumes {
+        let is_ours = volume
+            .annotations()
+            .get("pv.kubernetes.io/provisioned-by")
+            .is_some_and(|by| by == workloads::NODE_PROVISIONER);
+        let spec = volume.spec.clone().unwrap_or_default();
+        let deletes = spec.persistent_volume_reclaim_policy.as_deref() == Some("Delete");
+        let claim = spec.claim_ref.unwrap_or_default();
+        let (namespace, name) = (
+            claim.namespace.unwrap_or_default(),
+            claim.name.unwrap_or_default(),
+        );
+        if !is_ours || !deletes {
+            continue;
         }
-        left = still;
-        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+        let found = Api::<PersistentVolumeClaim>::namespaced(client.clone(), &namespace)
+            .get_metadata_opt(&name)
+            .await
+            .with_context(|| format!("look for the claim {namespace}/{name}"))?;
+        if found.is_none_or(|found| found.metadata.uid != claim.uid) {
+            orphaned.push(format!("persistentvolume/{}", volume.name_any()));
+        }
+    }
+    Ok(orphaned)
+}
+
+/// Waits until nothing is `left`.
+async fn until<F, R>(args: &Delete, left: F) -> Result<()>
+where
+    F: Fn() -> R,
+    R: Future<Output = Result<Vec<String>>>,
+{
+    let started = Instant::now();
+    loop {
+        let left = left().await?;
+        if left.is_empty() {
+            return Ok(());
+        }
+        if started.elapsed() > args.timeout {
+            bail!(
+                "not gone after {} s: {}; something holds them (see their finalizers), and the same command goes on",
+                args.timeout.as_secs(),
+                left.join(", ")
+            );
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
     }
 }

@@ -3,6 +3,7 @@
 
 mod console;
 mod gateway;
+mod local_storage;
 mod pipelines;
 pub mod standalone;
 mod telemetry;

@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::telemetry::Vitals;
-use super::{console, gateway, pipelines, workloads};
+use super::{console, gateway, local_storage, pipelines, workloads};
 use crate::cluster::{Cluster, Target};
 
 /// `kfctl controller`.
@@ -48,6 +48,8 @@ pub enum Component {
     Console(console::Reach),
     /// The address that people forward to; passes everything to the front door.
     Gateway,
+    /// Volumes as folders on one node, for a cluster without storage of its own.
+    LocalStorage(local_storage::Settings),
     /// Workload controllers and scheduler, for an API server that has none.
     Workloads(workloads::Settings),
 }
@@ -94,6 +96,7 @@ pub async fn run(controller: Controller, shutdown: CancellationToken) -> Result<
         Component::Pipelines(_) => "pipelines",
         Component::Console(_) => "console",
         Component::Gateway => "gateway",
+        Component::LocalStorage(_) => "local-storage",
         Component::Workloads(_) => "workloads",
     };
     let health = TcpListener::bind(controller.health)
@@ -139,6 +142,7 @@ async fn component(controller: Controller, surface: Surface) -> Result<()> {
     match &controller.component {
         Component::Pipelines(folders) => pipelines::alone(&process, folders).await,
         Component::Console(reach) => console::alone(&process, reach).await,
+        Component::LocalStorage(settings) => local_storage::alone(&process, settings).await,
         Component::Workloads(settings) => workloads::alone(&process, settings).await,
         Component::Gateway => Ok(()),
     }

@@ -18,7 +18,8 @@ use crate::watches::{BY_CLAIM, Watches, index_value};
 const IDENTITY: &str = "persistent-volume-binder";
 const BIND_COMPLETED: &str = "pv.kubernetes.io/bind-completed";
 const BOUND_BY_CONTROLLER: &str = "pv.kubernetes.io/bound-by-controller";
-const STORAGE_PROVISIONER: &str = "volume.kubernetes.io/storage-provisioner";
+/// Annotation of a claim: who makes its volume.
+pub const STORAGE_PROVISIONER: &str = "volume.kubernetes.io/storage-provisioner";
 const STORAGE_PROVISIONER_OLD: &str = "volume.beta.kubernetes.io/storage-provisioner";
 
 /// What binding and reclaiming need.

@@ -4,6 +4,7 @@
 mod binder;
 mod ephemeral;
 mod matching;
+pub mod on_node;
 mod protection;
 mod provisioner;
 mod reclaim;
@@ -12,6 +13,9 @@ use crate::setup::Setup;
 
 /// The provisioner of the default storage class: folders on the node.
 pub const LOCAL_PROVISIONER: &str = "ferroflow.io/local";
+
+/// The provisioner that runs on each node of a cluster with controllers of its own: see [`on_node`].
+pub const NODE_PROVISIONER: &str = "ferroflow.io/local-node";
 
 /// The storage class a home starts with: folders on the node of the first pod, deleted with their claims.
 pub fn default_storage_class() -> serde_json::Value {

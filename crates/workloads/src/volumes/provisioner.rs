@@ -7,8 +7,6 @@ use k8s_openapi::api::storage::v1::StorageClass;
 use kube::ResourceExt;
 use serde_json::{Value, json};
 
-use super::LOCAL_PROVISIONER;
-
 /// Who made a volume, and so who deletes it.
 pub const PROVISIONED_BY: &str = "pv.kubernetes.io/provisioned-by";
 
@@ -42,7 +40,7 @@ pub fn volume(
     let mut body = json!({
         "metadata": {
             "name": volume_name(claim),
-            "annotations": {PROVISIONED_BY: LOCAL_PROVISIONER},
+            "annotations": {PROVISIONED_BY: class.provisioner},
         },
         "spec": {
             "capacity": {"storage": requests.get("storage").map_or("0", |size| &size.0)},
@@ -89,6 +87,7 @@ pub async fn delete_folder(base: &Path, path: &Path) -> std::io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::LOCAL_PROVISIONER;
     use super::*;
 
     fn claim() -> PersistentVolumeClaim {
