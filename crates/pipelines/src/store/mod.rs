@@ -181,7 +181,7 @@ pub struct Store {
 
 enum Database {
     File(sqlite::File),
-    Server(postgresql::Server),
+    Server(Box<postgresql::Server>),
 }
 
 impl Store {
@@ -196,7 +196,7 @@ impl Store {
     /// Connects to a server, making or migrating the tables.
     pub async fn connect(url: postgresql::Url) -> Result<Arc<Self>> {
         let server = blocking(move || postgresql::Server::open(url, migrate::newest())).await?;
-        Ok(Self::over(Database::Server(server)))
+        Ok(Self::over(Database::Server(Box::new(server))))
     }
 
     fn over(database: Database) -> Arc<Self> {

@@ -15,7 +15,7 @@ use super::postgresql::{Connector, Server};
 /// The name that all of them listen to.
 const CHANNEL: &str = "ferroflow_pipelines";
 /// How long after a broken connection a new one is tried.
-const RETRY: Duration = Duration::from_millis(500);
+const RETRY: Duration = Duration::from_secs(1);
 
 /// A transaction that notes more than this is told as one gap.
 const MANY: usize = 100;

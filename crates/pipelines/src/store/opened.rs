@@ -27,9 +27,10 @@ impl Place {
             Self::File(folder) => {
                 Database::File(sqlite::File::open(&folder.path().join("p.db"), schema)?)
             }
-            Self::Server(url) => {
-                Database::Server(postgresql::Server::open(url.parse().unwrap(), schema)?)
-            }
+            Self::Server(url) => Database::Server(Box::new(postgresql::Server::open(
+                url.parse().unwrap(),
+                schema,
+            )?)),
         }))
     }
 }

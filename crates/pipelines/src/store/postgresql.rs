@@ -39,7 +39,7 @@ const PREPARED: usize = 200;
 /// password.
 #[derive(Clone)]
 pub struct Url {
-    config: tokio_postgres::Config,
+    config: Box<tokio_postgres::Config>,
     trust: Trust,
 }
 
@@ -120,7 +120,10 @@ impl FromStr for Url {
             .keepalives_idle(Duration::from_secs(10))
             .keepalives_interval(Duration::from_secs(5))
             .keepalives_retries(3);
-        Ok(Self { config, trust })
+        Ok(Self {
+            config: Box::new(config),
+            trust,
+        })
     }
 }
 
@@ -319,11 +322,9 @@ impl Server {
     /// A connection with a transaction: the one at hand, or a new one where the server has closed that.
     fn begun(&self, kept: Option<Connection>, begin: &str) -> Result<Connection> {
         if let Some(mut kept) = kept.filter(|kept| !kept.client.is_closed()) {
-            match kept.batch(begin) {
-                Ok(()) => return Ok(kept),
-                // The server went away and may be back.
-                Err(_) if kept.client.is_closed() => {}
-                Err(problem) => return Err(problem),
+            // Where that fails nothing was done yet: the server went away and may be back.
+            if kept.batch(begin).is_ok() {
+                return Ok(kept);
             }
         }
         let mut fresh = self.connect()?;

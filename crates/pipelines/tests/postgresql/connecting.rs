@@ -155,7 +155,7 @@ fn what_is_no_database_url_is_refused_without_showing_it() {
         ),
         ("postgresql://u:s3cret@h/d?s3cret=1", "is not a valid one"),
     ] {
-        let refusal = text.parse::<Url>().err().expect(text).to_string();
+        let refusal = text.parse::<Url>().expect_err(text).to_string();
         assert!(refusal.contains(why), "{text}: {refusal}");
         assert!(!refusal.contains("s3cr"), "{refusal}");
     }

@@ -4,7 +4,7 @@
 use std::io::Write as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{ChildStdin, Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -22,8 +22,8 @@ pub struct Server {
     folder: PathBuf,
     bin: PathBuf,
     databases: AtomicU32,
-    /// While it is open the server runs.
-    _alive: ChildStdin,
+    /// The shell around the server; while its input is open the server runs.
+    _alive: Child,
 }
 
 /// The server of this process.
@@ -85,7 +85,7 @@ impl Server {
         // The shell waits for the end of this process, which closes its input, and takes everything away.
         let script = r#""$1/postgres" -D "$2/data" > "$2/log" 2>&1 & server=$!
             trap '' INT TERM; cat > /dev/null; kill -QUIT $server; wait $server; rm -rf "$2""#;
-        let mut shell = as_user(Path::new("/bin/sh"))
+        let shell = as_user(Path::new("/bin/sh"))
             .args(["-c", script, "postgresql-of-tests"])
             .arg(&bin)
             .arg(&folder)
@@ -95,7 +95,7 @@ impl Server {
             .spawn()
             .unwrap();
         let server = Self {
-            _alive: shell.stdin.take().unwrap(),
+            _alive: shell,
             folder,
             bin,
             databases: AtomicU32::new(0),
