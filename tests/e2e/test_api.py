@@ -8,6 +8,7 @@ import pathlib
 import ssl
 import subprocess
 import threading
+import urllib.parse
 
 import pytest
 import websocket
@@ -61,7 +62,8 @@ class Wire:
     def __init__(self, platform):
         config = yaml.safe_load(platform.kubeconfig.read_text())
         cluster = config["clusters"][0]["cluster"]
-        self.port = platform.api_port
+        server = urllib.parse.urlsplit(cluster["server"])
+        self.host, self.port = server.hostname, server.port
         self.tls = ssl.create_default_context(cadata=base64.b64decode(cluster["certificate-authority-data"]).decode())
         self.user = config["users"][0]["user"]
         if "token" not in self.user:
@@ -75,7 +77,7 @@ class Wire:
             self.identified = self.tls
 
     def connection(self, is_known=True):
-        return http.client.HTTPSConnection("127.0.0.1", self.port, context=self.identified if is_known else self.tls, timeout=60)
+        return http.client.HTTPSConnection(self.host, self.port, context=self.identified if is_known else self.tls, timeout=60)
 
     def headers(self, is_known=True):
         return {"Authorization": f"Bearer {self.user['token']}"} if is_known and "token" in self.user else {}
@@ -120,6 +122,8 @@ def widgets(platform):
     platform.kubectl("delete", "crd", "widgets.api.example.com")
 
 
+# Watch lists, which a Kubernetes of 1.33 has behind a gate, are always on here.
+@pytest.mark.one_machine
 def test_kube_rs_works_over_tls_with_nothing_but_a_kubeconfig(platform):
     assert KUBE_RS.exists(), f"{KUBE_RS} is missing: cargo build --workspace --example kube_client"
     env = {"KUBECONFIG": str(platform.kubeconfig), "PATH": os.environ["PATH"]}
@@ -128,6 +132,7 @@ def test_kube_rs_works_over_tls_with_nothing_but_a_kubeconfig(platform):
     assert done.stdout.splitlines()[-1] == "namespace gone" and len(done.stdout.splitlines()) == 7, done.stdout
 
 
+@pytest.mark.one_machine
 def test_a_watch_list_streams_what_is_there_and_marks_the_end(wire, namespace):
     for name in ("one", "two"):
         assert wire("POST", f"/api/v1/namespaces/{namespace}/configmaps", {"metadata": {"name": name, "labels": {"of": "list"}}})[0] == 201
@@ -146,6 +151,7 @@ def test_a_watch_list_streams_what_is_there_and_marks_the_end(wire, namespace):
     connection.close()
 
 
+@pytest.mark.one_machine
 def test_a_watch_from_a_revision_of_the_future_is_refused_in_words(wire):
     connection = wire.connection()
     connection.request("GET", "/api/v1/configmaps?watch=1&resourceVersion=99999999999&timeoutSeconds=5", headers=wire.headers())
@@ -172,8 +178,9 @@ def test_discovery_in_one_answer_and_in_many(wire, widgets):
 
 
 def test_schemas_of_every_group_are_published(wire, widgets, platform):
+    until(lambda: "apis/api.example.com/v1" in wire.get("/openapi/v3")["paths"])
     paths = wire.get("/openapi/v3")["paths"]
-    assert {"api/v1", "apis/apps/v1", "apis/api.example.com/v1"} <= set(paths)
+    assert {"api/v1", "apis/apps/v1"} <= set(paths)
     document = wire.get(paths["apis/apps/v1"]["serverRelativeURL"])
     assert document["openapi"].startswith("3.")
     assert "io.k8s.api.apps.v1.Deployment" in document["components"]["schemas"]
@@ -196,7 +203,7 @@ def test_a_custom_kind_is_defaulted_validated_shown_and_scaled(wire, widgets, pl
     _, _, after = wire("PATCH", f"{collection}/a/status", {"spec": {"size": 9}, "status": {"replicas": 3}}, merge)
     assert after["status"] == {"replicas": 3} and after["spec"]["size"] == 1
     assert after["metadata"]["generation"] == 1
-    platform.kubectl("scale", "widget/a", "--replicas=4")
+    platform.kubectl("scale", "widgets.api.example.com/a", "--replicas=4")
     scale = wire.get(f"{collection}/a/scale")
     assert (scale["spec"]["replicas"], scale["status"]["replicas"]) == (4, 3)
     assert platform.kubectl("get", "wd").splitlines()[0].split() == ["NAME", "COLOUR"]
@@ -226,7 +233,7 @@ def test_what_a_manifest_says_is_kept_though_nothing_acts_on_it(wire, namespace)
         "containers": [
             {
                 "name": "main",
-                "image": "alpine",
+                "image": "alpine:3.20",
                 "lifecycle": {"preStop": {"exec": {"command": ["true"]}}},
                 "startupProbe": {"grpc": {"port": 1, "service": ""}},
                 "securityContext": {"seLinuxOptions": {"level": "s0"}, "appArmorProfile": {"type": "RuntimeDefault"}},
@@ -270,6 +277,8 @@ def test_a_path_that_walks_finds_nothing(wire, namespace, path):
     assert status in (400, 404) or (status == 200 and items == []), answer
 
 
+# Others may have anonymous requests on.
+@pytest.mark.one_machine
 def test_nobody_is_told_to_sign_in_and_a_stranger_what_is_missing(wire, platform):
     status, _, answer = wire("GET", "/api/v1/pods", is_known=False)
     assert (status, answer["reason"], answer["message"], answer["kind"]) == (401, "Unauthorized", "Unauthorized", "Status")
@@ -293,7 +302,7 @@ def test_unreadable_yaml_is_refused_in_words(wire, namespace):
 
 @pytest.fixture(scope="module")
 def shell(platform, namespace):
-    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "shell"}, "spec": {"terminationGracePeriodSeconds": 1, "containers": [{"name": "main", "image": "alpine", "command": ["sleep", "600"]}]}}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "shell"}, "spec": {"terminationGracePeriodSeconds": 1, "containers": [{"name": "main", "image": "alpine:3.20", "command": ["sleep", "600"]}]}}
     platform.kubectl("-n", namespace, "apply", "-f", "-", stdin=json.dumps(pod))
     platform.kubectl("-n", namespace, "wait", "pod/shell", "--for=condition=Ready", "--timeout=60s")
     return f"/api/v1/namespaces/{namespace}/pods/shell"
@@ -303,7 +312,7 @@ def shell(platform, namespace):
 def test_exec_speaks_both_websocket_protocols(wire, shell, protocol):
     query = "stdin=1&stdout=1&stderr=1&command=sh&command=-c&command=" + "head%20-c%205%3B%20echo%20problem%20%3E%262%3B%20exit%204"
     certificates = {"sslopt": {"context": wire.identified}}
-    socket = websocket.create_connection(f"wss://127.0.0.1:{wire.port}{shell}/exec?{query}", subprotocols=[protocol], header=wire.headers(), timeout=60, **certificates)
+    socket = websocket.create_connection(f"wss://{wire.host}:{wire.port}{shell}/exec?{query}", subprotocols=[protocol], header=wire.headers(), timeout=60, **certificates)
     assert socket.getsubprotocol() == protocol
     socket.send_binary(b"\x00hello")
     if protocol.startswith("v5"):
@@ -347,11 +356,11 @@ spec: {selector: {app: site}, ports: [{name: web, port: 80, targetPort: http}]}
     platform.kubectl("-n", namespace, "wait", "pod/site", "--for=condition=Ready", "--timeout=90s")
     base = f"/api/v1/namespaces/{namespace}"
     until(lambda: wire("GET", f"{base}/services/site:web/proxy/deep/page")[0] == 200)
-    for path in ("services/site/proxy/deep/page", "services/site:web/proxy/deep/page", "services/http:site:80/proxy/deep/page", "pods/site:8000/proxy/deep/page"):
+    for path in ("services/site:web/proxy/deep/page", "services/http:site:80/proxy/deep/page", "pods/site:8000/proxy/deep/page"):
         status, _, text = wire("GET", f"{base}/{path}")
         assert (status, text) == (200, "hello\n"), (path, text)
-    assert wire("GET", f"{base}/services/site/proxy/none")[0] == 404
-    status, _, answer = wire("GET", f"{base}/services/site/proxy/", headers={"Impersonate-User": "ann"})
+    assert wire("GET", f"{base}/services/site:web/proxy/none")[0] == 404
+    status, _, answer = wire("GET", f"{base}/services/site:web/proxy/", headers={"Impersonate-User": "ann"})
     assert status == 403 and answer["reason"] == "Forbidden"
     status, _, answer = wire("GET", f"{base}/services/absent/proxy/")
     assert status == 404 and 'services "absent" not found' in answer["message"]
@@ -386,7 +395,7 @@ def test_the_python_client_creates_reads_changes_watches_and_deletes(platform, n
     config.load_kube_config(str(platform.kubeconfig))
     core, apps = client.CoreV1Api(), client.AppsV1Api()
     labels = {"app": "py"}
-    template = client.V1PodTemplateSpec(metadata=client.V1ObjectMeta(labels=labels), spec=client.V1PodSpec(termination_grace_period_seconds=1, containers=[client.V1Container(name="main", image="alpine", command=["sleep", "600"])]))
+    template = client.V1PodTemplateSpec(metadata=client.V1ObjectMeta(labels=labels), spec=client.V1PodSpec(termination_grace_period_seconds=1, containers=[client.V1Container(name="main", image="alpine:3.20", command=["sleep", "600"])]))
     made = apps.create_namespaced_deployment(namespace, client.V1Deployment(metadata=client.V1ObjectMeta(name="py"), spec=client.V1DeploymentSpec(replicas=1, selector=client.V1LabelSelector(match_labels=labels), template=template)))
     assert made.metadata.uid and made.status.observed_generation in (None, 1)
     for event in watch.Watch().stream(apps.list_namespaced_deployment, namespace, field_selector="metadata.name=py", timeout_seconds=90):
@@ -424,6 +433,7 @@ def replaced(apps, namespace, replicas):
         return None
 
 
+@pytest.mark.one_machine
 def test_many_watchers_see_every_change(wire, namespace):
     seen = [[] for _ in range(8)]
 

@@ -149,7 +149,8 @@ def test_helm_from_a_repository_to_uninstall(exported, cluster, helm):
     helm("upgrade", "kubeflow", chart, "-n", "kubeflow", "--set", "components.gateway.enabled=false,networkPolicies=false", "--wait", "--timeout", "150s")
     assert cluster.kubectl("get", "networkpolicy", "-A", "-o", "name").strip() == ""
     assert "NotFound" in cluster.kubectl("get", "deploy", "-n", "istio-system", "istio-ingressgateway", check=False)
-    helm("upgrade", "kubeflow", chart, "-n", "kubeflow", "--wait", "--timeout", "150s")
+    helm("upgrade", "kubeflow", chart, "-n", "kubeflow", "--reset-values", "--wait", "--timeout", "150s")
+    assert "istio-ingressgateway" in cluster.kubectl("get", "deploy", "-n", "istio-system", "-o", "name")
     assert "deployed" in helm("status", "kubeflow", "-n", "kubeflow").stdout
     helm("rollback", "kubeflow", "1", "-n", "kubeflow", "--wait", "--timeout", "150s")
     helm("uninstall", "kubeflow", "-n", "kubeflow", "--wait", "--timeout", "150s")

@@ -99,7 +99,7 @@ def test_a_gpu_that_is_not_there_is_said_with_the_remedy(tmp_path_factory):
     try:
         pod = {
             "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "gpu"},
-            "spec": {"containers": [{"name": "main", "image": "alpine", "command": ["true"], "resources": {"limits": {"nvidia.com/gpu": 1}}}]},
+            "spec": {"containers": [{"name": "main", "image": "alpine:3.20", "command": ["true"], "resources": {"limits": {"nvidia.com/gpu": 1}}}]},
         }
         deadline = time.monotonic() + 30
         while "serviceaccount" not in platform.kubectl("get", "serviceaccount", "default", "-o", "name", check=False):

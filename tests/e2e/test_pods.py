@@ -29,7 +29,7 @@ class Pods:
     def until_phase(self, name, *phases, seconds=90):
         return until(lambda: (found := self.get(name))["status"].get("phase") in phases and found, seconds)
 
-    def run(self, name, script, image="alpine", **spec):
+    def run(self, name, script, image="alpine:3.20", **spec):
         """Runs a script to its end; the log and the pod as it was."""
         extra = {key: spec.pop(key) for key in ("env", "envFrom", "volumeMounts", "resources", "workingDir", "securityContext") if key in spec}
         command = ["python3", "-c", script] if image == PYTHON else ["sh", "-c", script]
@@ -79,7 +79,7 @@ def test_variables_come_from_fields_maps_secrets_and_each_other(pods):
 
 
 def test_a_container_waits_for_the_map_that_it_needs_and_says_so(pods):
-    pods.start("waiting", {"name": "main", "image": "alpine", "command": ["true"], "envFrom": [{"configMapRef": {"name": "late"}}]})
+    pods.start("waiting", {"name": "main", "image": "alpine:3.20", "command": ["true"], "envFrom": [{"configMapRef": {"name": "late"}}]})
     until(lambda: pods.get("waiting")["status"].get("containerStatuses", [{}])[0].get("state", {}).get("waiting", {}).get("reason") == "CreateContainerConfigError")
     assert 'configmap "late" not found' in pods("describe", "pod", "waiting")
     pods("create", "configmap", "late", "--from-literal=a=b")
@@ -132,7 +132,7 @@ if (echo no > /v/map/file) 2>/dev/null; then echo writable; fi
 
 def test_a_mounted_map_follows_its_changes(pods):
     pods("create", "configmap", "moving", "--from-literal=a=first")
-    pods.start("follower", {"name": "main", "image": "alpine", "command": ["sleep", "600"], "volumeMounts": [{"name": "m", "mountPath": "/m"}]}, volumes=[{"name": "m", "configMap": {"name": "moving"}}])
+    pods.start("follower", {"name": "main", "image": "alpine:3.20", "command": ["sleep", "600"], "volumeMounts": [{"name": "m", "mountPath": "/m"}]}, volumes=[{"name": "m", "configMap": {"name": "moving"}}])
     pods("wait", "pod/follower", "--for=condition=Ready", "--timeout=60s")
     assert pods("exec", "follower", "--", "cat", "/m/a") == "first"
     pods("patch", "configmap", "moving", "-p", '{"data":{"a":"second"}}')
@@ -141,7 +141,7 @@ def test_a_mounted_map_follows_its_changes(pods):
 
 
 def test_a_host_folder_that_nobody_allowed_is_refused_in_words(pods):
-    pods.start("nosy", {"name": "main", "image": "alpine", "command": ["true"], "volumeMounts": [{"name": "h", "mountPath": "/h"}]}, volumes=[{"name": "h", "hostPath": {"path": "/etc"}}])
+    pods.start("nosy", {"name": "main", "image": "alpine:3.20", "command": ["true"], "volumeMounts": [{"name": "h", "mountPath": "/h"}]}, volumes=[{"name": "h", "hostPath": {"path": "/etc"}}])
     said = until(lambda: (text := pods("describe", "pod", "nosy")) and "FailedMount" in text and text)
     assert "/etc" in said and "allow" in said, said
     assert pods.get("nosy")["status"]["phase"] == "Pending"
@@ -163,11 +163,11 @@ def test_a_host_folder_that_was_allowed_is_mounted_and_what_lies_beside_it_is_no
         log, _ = pods.run("let-in", "cat /h/file", volumes=[{"name": "h", "hostPath": {"path": str(folder / "allowed"), "type": "Directory"}}], **mount)
         assert log == "allowed"
         for name, path in (("next-door", folder / "beside"), ("above", folder), ("by-link", folder / "allowed" / "way-out")):
-            pods.start(name, {"name": "main", "image": "alpine", "command": ["cat", "/h/file"], **mount}, volumes=[{"name": "h", "hostPath": {"path": str(path)}}])
+            pods.start(name, {"name": "main", "image": "alpine:3.20", "command": ["cat", "/h/file"], **mount}, volumes=[{"name": "h", "hostPath": {"path": str(path)}}])
             said = until(lambda: (text := pods("describe", "pod", name)) and ("FailedMount" in text or "Succeeded" in text or "Error" in text) and text)
             assert "FailedMount" in said, said
             assert pods.get(name)["status"]["phase"] == "Pending"
-        dots = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "by-dots"}, "spec": {"containers": [{"name": "main", "image": "alpine"}], "volumes": [{"name": "h", "hostPath": {"path": f"{folder}/allowed/../beside"}}]}}
+        dots = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "by-dots"}, "spec": {"containers": [{"name": "main", "image": "alpine:3.20"}], "volumes": [{"name": "h", "hostPath": {"path": f"{folder}/allowed/../beside"}}]}}
         assert "must not contain '..'" in pods("apply", "-f", "-", stdin=json.dumps(dots), check=False)
     finally:
         platform.down()
@@ -176,11 +176,11 @@ def test_a_host_folder_that_was_allowed_is_mounted_and_what_lies_beside_it_is_no
 def test_init_containers_run_in_order_and_a_failed_one_stops_the_pod(pods):
     volume = {"volumes": [{"name": "w", "emptyDir": {}}]}
     mount = [{"name": "w", "mountPath": "/w"}]
-    step = lambda name: {"name": name, "image": "alpine", "command": ["sh", "-c", f"echo {name} >> /w/order"], "volumeMounts": mount}  # noqa: E731
-    pods.start("ordered", {"name": "main", "image": "alpine", "command": ["cat", "/w/order"], "volumeMounts": mount}, initContainers=[step("first"), step("second")], **volume)
+    step = lambda name: {"name": name, "image": "alpine:3.20", "command": ["sh", "-c", f"echo {name} >> /w/order"], "volumeMounts": mount}  # noqa: E731
+    pods.start("ordered", {"name": "main", "image": "alpine:3.20", "command": ["cat", "/w/order"], "volumeMounts": mount}, initContainers=[step("first"), step("second")], **volume)
     pods.until_phase("ordered", "Succeeded")
     assert pods("logs", "ordered") == "first\nsecond\n"
-    pods.start("stopped", {"name": "main", "image": "alpine", "command": ["true"]}, initContainers=[{"name": "bad", "image": "alpine", "command": ["sh", "-c", "exit 9"]}])
+    pods.start("stopped", {"name": "main", "image": "alpine:3.20", "command": ["true"]}, initContainers=[{"name": "bad", "image": "alpine:3.20", "command": ["sh", "-c", "exit 9"]}])
     failed = pods.until_phase("stopped", "Failed")
     assert terminated(failed, "initContainerStatuses")["exitCode"] == 9
     assert "waiting" in failed["status"]["containerStatuses"][0]["state"]
@@ -197,7 +197,7 @@ def test_exit_codes_decide_the_phase(pods, policy, code, phase, restarts):
 
 
 def test_a_container_that_fails_is_started_again_and_then_waits(pods):
-    pods.start("crashing", {"name": "main", "image": "alpine", "command": ["sh", "-c", "echo attempt; exit 1"]}, restartPolicy="Always")
+    pods.start("crashing", {"name": "main", "image": "alpine:3.20", "command": ["sh", "-c", "echo attempt; exit 1"]}, restartPolicy="Always")
     until(lambda: pods.get("crashing")["status"].get("containerStatuses", [{}])[0].get("restartCount", 0) >= 1)
     until(lambda: "CrashLoopBackOff" in pods("get", "pod", "crashing"))
     status = pods.get("crashing")["status"]["containerStatuses"][0]
@@ -213,7 +213,7 @@ def test_readiness_liveness_and_startup_probes(pods):
         "readinessProbe": {"exec": {"command": ["test", "-e", "/tmp/ready"]}, "periodSeconds": 1},
         "livenessProbe": {"exec": {"command": ["test", "!", "-e", "/tmp/dead"]}, "periodSeconds": 1, "failureThreshold": 1},
     }
-    pods.start("probed", {"name": "main", "image": "alpine", "command": ["sh", "-c", "touch /tmp/started; exec sleep 600"], **probes}, restartPolicy="Always")
+    pods.start("probed", {"name": "main", "image": "alpine:3.20", "command": ["sh", "-c", "touch /tmp/started; exec sleep 600"], **probes}, restartPolicy="Always")
     until(lambda: pods.get("probed")["status"].get("containerStatuses", [{}])[0].get("started"))
     assert not pods.get("probed")["status"]["containerStatuses"][0]["ready"]
     pods("exec", "probed", "--", "touch", "/tmp/ready")
@@ -229,7 +229,7 @@ def test_readiness_liveness_and_startup_probes(pods):
 def test_a_deleted_pod_gets_its_grace_and_no_more(pods):
     polite = "trap 'echo goodbye; exit 0' TERM; echo ready; while true; do sleep 0.1; done"
     for name, script, grace in (("polite", polite, 60), ("stubborn", "trap '' TERM; echo ready; while true; do sleep 0.1; done", 2)):
-        pods.start(name, {"name": "main", "image": "alpine", "command": ["sh", "-c", script]}, terminationGracePeriodSeconds=grace)
+        pods.start(name, {"name": "main", "image": "alpine:3.20", "command": ["sh", "-c", script]}, terminationGracePeriodSeconds=grace)
         until(lambda: "ready" in pods("logs", name, check=False))
     since = time.monotonic()
     pods("delete", "pod", "polite", "--wait=true")
@@ -237,14 +237,14 @@ def test_a_deleted_pod_gets_its_grace_and_no_more(pods):
     since = time.monotonic()
     pods("delete", "pod", "stubborn", "--wait=true")
     assert 1.5 < time.monotonic() - since < 60
-    pods.start("forced", {"name": "main", "image": "alpine", "command": ["sleep", "600"]}, terminationGracePeriodSeconds=600)
+    pods.start("forced", {"name": "main", "image": "alpine:3.20", "command": ["sleep", "600"]}, terminationGracePeriodSeconds=600)
     pods.until_phase("forced", "Running")
     pods("delete", "pod", "forced", "--grace-period=0", "--force")
     assert "NotFound" in pods("get", "pod", "forced", check=False)
 
 
 def test_a_pod_deleted_before_it_began_has_failed_for_those_who_hold_it(pods):
-    body = {"containers": [{"name": "main", "image": "alpine", "command": ["sleep", "600"]}], "initContainers": [{"name": "first", "image": "alpine", "command": ["sleep", "600"]}], "terminationGracePeriodSeconds": 1}
+    body = {"containers": [{"name": "main", "image": "alpine:3.20", "command": ["sleep", "600"]}], "initContainers": [{"name": "first", "image": "alpine:3.20", "command": ["sleep", "600"]}], "terminationGracePeriodSeconds": 1}
     pods("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "held", "finalizers": ["example.com/hold"]}, "spec": body}))
     until(lambda: pods.get("held")["status"].get("initContainerStatuses", [{}])[0].get("state", {}).get("running"))
     pods("delete", "pod", "held", "--wait=false")
@@ -259,7 +259,7 @@ def test_too_much_memory_is_an_honest_oom_kill(pods):
 
 
 def test_a_pod_past_its_deadline_fails(pods):
-    pods.start("late", {"name": "main", "image": "alpine", "command": ["sleep", "600"]}, activeDeadlineSeconds=1)
+    pods.start("late", {"name": "main", "image": "alpine:3.20", "command": ["sleep", "600"]}, activeDeadlineSeconds=1)
     failed = pods.until_phase("late", "Failed")
     assert failed["status"]["reason"] == "DeadlineExceeded"
     pods("delete", "pod", "late", "--wait=false")
@@ -311,7 +311,7 @@ except socket.gaierror:
 
 
 def test_containers_of_a_pod_share_their_network_and_nothing_else(pods):
-    other = {"name": "other", "image": "alpine", "command": ["sh", "-c", "echo hidden > /tmp/own; sleep 600"]}
+    other = {"name": "other", "image": "alpine:3.20", "command": ["sh", "-c", "echo hidden > /tmp/own; sleep 600"]}
     pods.start("pair", server("shared"), other)
     pods("wait", "pod/pair", "--for=condition=Ready", "--timeout=90s")
     assert pods("exec", "pair", "-c", "main", "--", "python3", "-c", "import urllib.request as r; print(r.urlopen('http://127.0.0.1:8080').read().decode().strip())") == "shared\n"

@@ -18,6 +18,7 @@ import urllib.error
 import urllib.request
 
 import pytest
+from conftest import until as eventually
 
 NAMESPACE = "streaming"
 
@@ -253,6 +254,7 @@ def test_port_forward_finds_the_pod_and_its_port(kubectl, box, what):
                 assert (status, json.loads(body)) == (200, {"from": "127.0.0.1", "port": remote})
 
 
+@pytest.mark.one_machine
 def test_many_forwarded_connections_at_once_and_each_half_ends_alone(kubectl, box):
     import hashlib
 
@@ -287,6 +289,7 @@ def test_the_console_is_reached_through_its_service(kubectl):
         assert status in (200, 401) and "<html" in body.lower(), (status, body)
 
 
+@pytest.mark.one_machine
 def test_a_forwarded_request_is_not_believed_about_its_user(kubectl):
     forged = {"X-Remote-User": "kubernetes-admin", "X-Remote-Group": "system:masters"}
     runs = "/apis/v2beta1/runs?namespace=kubeflow"
@@ -331,14 +334,14 @@ spec:
         env: [{name: A, value: "1"}]
 """
 
-WIDGETS = """
+WAGONS = """
 apiVersion: apiextensions.k8s.io/v1
 kind: CustomResourceDefinition
-metadata: {name: widgets.streaming.example.com}
+metadata: {name: wagons.streaming.example.com}
 spec:
   group: streaming.example.com
   scope: Namespaced
-  names: {plural: widgets, singular: widget, kind: Widget}
+  names: {plural: wagons, singular: wagon, kind: Wagon}
   versions:
   - name: v1
     served: true
@@ -365,12 +368,13 @@ def test_apply_merges_by_name_as_the_published_schemas_say(kubectl, box):
 
 
 def test_custom_resources_are_explained_and_applied(kubectl, box):
-    kubectl.out("apply", "-f", "-", stdin=WIDGETS.encode())
-    kubectl.out("wait", "crd/widgets.streaming.example.com", "--for=condition=Established", "--timeout=30s")
-    assert "How many it rolls on." in kubectl.out("explain", "widgets.spec.wheels")
-    widget = b"apiVersion: streaming.example.com/v1\nkind: Widget\nmetadata: {name: w}\nspec: {wheels: null, any: 5}\n"
-    kubectl.out("apply", "-f", "-", stdin=widget)
-    wrong = kubectl.run("apply", "-f", "-", stdin=widget.replace(b"any: 5", b"other: 5"))
+    kubectl.out("apply", "-f", "-", stdin=WAGONS.encode())
+    kubectl.out("wait", "crd/wagons.streaming.example.com", "--for=condition=Established", "--timeout=30s")
+    # A server may publish the schema a moment after it serves the kind.
+    eventually(lambda: b"How many it rolls on." in kubectl.run("explain", "wagons.spec.wheels").stdout)
+    wagon = b"apiVersion: streaming.example.com/v1\nkind: Wagon\nmetadata: {name: w}\nspec: {wheels: null, any: 5}\n"
+    kubectl.out("apply", "-f", "-", stdin=wagon)
+    wrong = kubectl.run("apply", "-f", "-", stdin=wagon.replace(b"any: 5", b"other: 5"))
     assert b'unknown field "spec.other"' in wrong.stderr, wrong
-    kubectl.out("delete", "widget", "w")
-    kubectl.out("delete", "crd", "widgets.streaming.example.com")
+    kubectl.out("delete", "wagon", "w")
+    kubectl.out("delete", "crd", "wagons.streaming.example.com")

@@ -105,7 +105,7 @@ fn prepare(place: &cluster::Place, kfctl: &Path, kubectl: &[PathBuf]) -> Result<
             .arg("tests/cluster/python_image.py")
             .arg(&python),
     )?;
-    for name in ["python:3.11", "alpine", "busybox"] {
+    for name in ["python:3.11", "alpine:3.20", "busybox:1.36"] {
         cluster::add_image(place, name, &python)?;
     }
     let manifests = scratch.join("manifests");

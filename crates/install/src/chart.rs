@@ -116,7 +116,8 @@ fn template(object: &Value, kind: &str, component: &str) -> String {
     format!("{{{{- if {condition} }}}}\n{document}{{{{- end }}}}\n")
 }
 
-/// Made where it does not exist, kept where it does: it may be somebody else's, and outlives the release.
+/// Made where it does not exist, kept where it does: it may be somebody else's, and outlives the release. One that this
+/// release made stays part of it whatever is switched off, for Helm cannot roll back to an object that it kept.
 fn namespace(object: &Value, component: &str, document: &str) -> String {
     let name = text(&object["metadata"]["name"]);
     let component = if component.is_empty() {
@@ -128,7 +129,7 @@ fn namespace(object: &Value, component: &str, document: &str) -> String {
         "{{{{- $there := lookup \"v1\" \"Namespace\" \"\" \"{name}\" }}}}\n\
          {{{{- $owner := \"\" }}}}\n\
          {{{{- if $there }}}}{{{{ $owner = dig \"metadata\" \"annotations\" \"meta.helm.sh/release-name\" \"\" $there }}}}{{{{ end }}}}\n\
-         {{{{- if and .Values.components.{component}.enabled (or (not $there) (eq $owner .Release.Name)) }}}}\n\
+         {{{{- if or (and .Values.components.{component}.enabled (not $there)) (eq $owner .Release.Name) }}}}\n\
          {document}{{{{- end }}}}\n"
     )
 }
