@@ -3,16 +3,10 @@
 //! for nobody.
 
 use std::collections::HashMap;
-use std::str::FromStr;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
 
 use bytes::BytesMut;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio::runtime::Runtime;
-use tokio_postgres::config::Host;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
@@ -22,10 +16,13 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use super::db::{Db, Given, Tx};
 use super::{Error, READERS, Result, migrate, notices};
 
+mod tls;
+mod url;
+
+pub use url::{BadUrl, Url};
+
 /// The oldest server that this version is tested with, as the server counts.
 const OLDEST: i64 = 150_000;
-/// How long a server may take to accept a connection.
-const CONNECT: Duration = Duration::from_secs(10);
 /// The key of the lock that writes take; any number that nobody else uses in this database.
 const LOCK: i64 = 0x0066_6572_726f;
 /// What every connection is told. A replica that went away in the middle of a transaction (its machine died) is forgotten
@@ -34,126 +31,6 @@ const SESSION: &str = "SET idle_in_transaction_session_timeout = '10s'; SET lock
     SET statement_timeout = '60s'; SET standard_conforming_strings = on; SET application_name = 'ferroflow-pipelines'";
 /// Statements that a connection keeps prepared.
 const PREPARED: usize = 200;
-
-/// Where the database is and who asks, as `postgresql://USER:PASSWORD@HOST:5432/DATABASE`. It shows itself without the
-/// password.
-#[derive(Clone)]
-pub struct Url {
-    config: Box<tokio_postgres::Config>,
-    trust: Trust,
-}
-
-/// Whom an encrypted connection believes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Trust {
-    /// Anybody, as PostgreSQL's own clients do unless told otherwise: it keeps listeners out, not impostors.
-    Anybody,
-    /// Whom the machine's certificate authorities vouch for.
-    System,
-    /// Whom the authorities in this file vouch for.
-    File(String),
-}
-
-/// Why a text is no database URL; says nothing of what the text holds, as that has a password in it.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "the database URL cannot be read: {0}; it has the form postgresql://USER:PASSWORD@HOST:5432/DATABASE?sslmode=…, where characters like @ : / ? # % in a password are written as %40 %3A %2F %3F %23 %25"
-)]
-pub struct BadUrl(&'static str);
-
-impl FromStr for Url {
-    type Err = BadUrl;
-
-    fn from_str(text: &str) -> Result<Self, BadUrl> {
-        if !["postgresql://", "postgres://"]
-            .iter()
-            .any(|scheme| text.starts_with(scheme))
-        {
-            return Err(BadUrl("it does not begin with postgresql://"));
-        }
-        let (address, query) = text.split_once('?').unwrap_or((text, ""));
-        let mut kept = Vec::new();
-        let (mut trust, mut is_strict) = (Trust::Anybody, false);
-        for option in query.split('&').filter(|option| !option.is_empty()) {
-            match option.split_once('=') {
-                Some(("sslmode", "verify-full")) => is_strict = true,
-                Some(("sslmode", "verify-ca" | "allow")) => {
-                    return Err(BadUrl(
-                        "sslmode is one of disable, prefer, require and verify-full",
-                    ));
-                }
-                Some(("sslrootcert", file)) => trust = Trust::File(file.replace("%2F", "/")),
-                _ => kept.push(option),
-            }
-        }
-        match (&trust, is_strict) {
-            (Trust::Anybody, true) => trust = Trust::System,
-            (Trust::File(_), false) => {
-                return Err(BadUrl("sslrootcert needs sslmode=verify-full"));
-            }
-            _ => {}
-        }
-        if is_strict {
-            kept.push("sslmode=require");
-        }
-        let text = if kept.is_empty() {
-            address.to_owned()
-        } else {
-            format!("{address}?{}", kept.join("&"))
-        };
-        let mut config: tokio_postgres::Config = text
-            .parse()
-            .map_err(|_| BadUrl("an address, a number or an option in it is not a valid one"))?;
-        if config.get_hosts().is_empty() {
-            return Err(BadUrl("it names no host"));
-        }
-        if config.get_user().is_none() {
-            return Err(BadUrl("it names no user"));
-        }
-        if config.get_dbname().is_none_or(str::is_empty) {
-            return Err(BadUrl("it names no database"));
-        }
-        if config.get_connect_timeout().is_none() {
-            config.connect_timeout(CONNECT);
-        }
-        config
-            .keepalives_idle(Duration::from_secs(10))
-            .keepalives_interval(Duration::from_secs(5))
-            .keepalives_retries(3);
-        Ok(Self {
-            config: Box::new(config),
-            trust,
-        })
-    }
-}
-
-impl std::fmt::Display for Url {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let hosts: Vec<String> = self
-            .config
-            .get_hosts()
-            .iter()
-            .map(|host| match host {
-                Host::Tcp(name) => name.clone(),
-                Host::Unix(path) => path.display().to_string(),
-            })
-            .collect();
-        let port = self.config.get_ports().first().copied().unwrap_or(5432);
-        write!(
-            f,
-            "{} on {}:{port} as {}",
-            self.config.get_dbname().unwrap_or_default(),
-            hosts.join(","),
-            self.config.get_user().unwrap_or_default()
-        )
-    }
-}
-
-impl std::fmt::Debug for Url {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Url({self})")
-    }
-}
 
 /// Why a database cannot be used; each with what to do about it.
 #[derive(Debug, thiserror::Error)]
@@ -270,7 +147,7 @@ impl Server {
     pub fn open(url: Url, schema: i64) -> Result<Self> {
         let server = Self {
             connector: Connector {
-                tls: MakeRustlsConnect::new(tls(&url)?),
+                tls: MakeRustlsConnect::new(tls::config(&url)?),
                 url,
             },
             origin: uuid::Uuid::new_v4().to_string(),
@@ -532,92 +409,6 @@ fn unusable(url: &Url, source: tokio_postgres::Error) -> Error {
     source.into()
 }
 
-fn tls(url: &Url) -> Result<rustls::ClientConfig> {
-    let untrusted = |why: String| Unusable::Untrusted {
-        url: url.clone(),
-        why,
-    };
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = rustls::ClientConfig::builder_with_provider(provider.clone())
-        .with_safe_default_protocol_versions()
-        .map_err(|problem| untrusted(problem.to_string()))?;
-    let mut roots = rustls::RootCertStore::empty();
-    match &url.trust {
-        Trust::Anybody => {
-            return Ok(builder
-                .dangerous()
-                .with_custom_certificate_verifier(Arc::new(Unverified(provider)))
-                .with_no_client_auth());
-        }
-        Trust::System => {
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        }
-        Trust::File(file) => {
-            let unreadable = |problem: String| {
-                untrusted(format!(
-                    "the file of authorities {file} (sslrootcert) cannot be read: {problem}"
-                ))
-            };
-            let certificates = CertificateDer::pem_file_iter(file)
-                .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-                .map_err(|problem| unreadable(problem.to_string()))?;
-            if roots.add_parsable_certificates(certificates).0 == 0 {
-                return Err(unreadable("it holds no certificate".to_owned()).into());
-            }
-        }
-    }
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
-}
-
-/// Encrypts for whoever answers.
-#[derive(Debug)]
-struct Unverified(Arc<rustls::crypto::CryptoProvider>);
-
-impl ServerCertVerifier for Unverified {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &rustls::DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls12_signature(
-            message,
-            cert,
-            dss,
-            &self.0.signature_verification_algorithms,
-        )
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &rustls::DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls13_signature(
-            message,
-            cert,
-            dss,
-            &self.0.signature_verification_algorithms,
-        )
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -643,23 +434,6 @@ mod tests {
         assert_eq!(
             refusal.to_string(),
             "the database server is PostgreSQL 14.11 (Debian), and 15 is the oldest that is supported (d on h:5432 as u): upgrade the server, or name another"
-        );
-    }
-
-    #[test]
-    fn only_verify_full_asks_who_answers() {
-        let trust = |query: &str| {
-            format!("postgresql://u:p@h/d{query}")
-                .parse::<Url>()
-                .unwrap()
-                .trust
-        };
-        assert_eq!(trust(""), Trust::Anybody);
-        assert_eq!(trust("?sslmode=require"), Trust::Anybody);
-        assert_eq!(trust("?sslmode=verify-full"), Trust::System);
-        assert_eq!(
-            trust("?sslmode=verify-full&sslrootcert=%2Fca.pem"),
-            Trust::File("/ca.pem".to_owned())
         );
     }
 }
