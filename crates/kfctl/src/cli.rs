@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
+use crate::cluster::Target;
 use crate::config::{Durability, GpuFallback, MemoryFallback};
 
 /// A whole Kubeflow in one binary: pipelines on your own machine, or on any Kubernetes.
@@ -47,12 +48,12 @@ pub enum Command {
     Down(Down),
     /// Show components, pods, memory and data size.
     #[command(
-        after_help = "Examples:\n  kfctl status\n  kfctl status -o json\n\nThe exit code is 0 while the platform runs and every component is ready."
+        after_help = "Examples:\n  kfctl status\n  kfctl status -o json\n  kfctl status --context my-cluster\n\nThe exit code is 0 while the platform runs and every component is ready."
     )]
     Status(Status),
     /// Compile and run a pipeline, and follow it.
     #[command(
-        after_help = "Examples:\n  kfctl run pipeline.py --follow\n  kfctl run pipeline.py --param epochs=3 --param 'sizes=[1, 2]' --mount ~/texts:/data/raw\n  kfctl run compiled.yaml --name nightly\n\nThe exit code of --follow is 0 for a run that succeeded. Ctrl-C leaves the run going."
+        after_help = "Examples:\n  kfctl run pipeline.py --follow\n  kfctl run pipeline.py --param epochs=3 --param 'sizes=[1, 2]' --mount ~/texts:/data/raw\n  kfctl run compiled.yaml --name nightly\n  kfctl run pipeline.py --follow --context my-cluster --image-map train:latest=registry.example.com/train:1\n\nThe exit code of --follow is 0 for a run that succeeded. Ctrl-C leaves the run going."
     )]
     Run(Run),
     /// List pipeline runs; show, follow or end one.
@@ -202,6 +203,9 @@ pub struct Down {
 /// `kfctl status`.
 #[derive(Clone, Debug, Args)]
 pub struct Status {
+    /// The platform of a cluster, instead of the one on this machine.
+    #[command(flatten)]
+    pub target: Target,
     /// Output form.
     #[arg(long, short, value_enum, default_value_t)]
     pub output: Output,
@@ -210,6 +214,9 @@ pub struct Status {
 /// `kfctl run`.
 #[derive(Clone, Debug, Args)]
 pub struct Run {
+    /// The platform of a cluster, instead of the one on this machine.
+    #[command(flatten)]
+    pub target: Target,
     /// A pipeline: Python source, or compiled YAML or JSON.
     #[arg(value_hint = ValueHint::FilePath)]
     pub file: PathBuf,
@@ -228,6 +235,9 @@ pub struct Run {
     /// A host folder to show to the steps, as HOST:POD. Repeatable.
     #[arg(long = "mount", value_name = "HOST:POD")]
     pub mounts: Vec<String>,
+    /// Another image for one that the pipeline names, as NAME=REFERENCE, such as where `kfctl image push` put it. Repeatable.
+    #[arg(long = "image-map", value_name = "NAME=REFERENCE")]
+    pub images: Vec<String>,
     /// Do not reuse results of earlier runs.
     #[arg(long)]
     pub no_cache: bool,
@@ -242,6 +252,9 @@ pub struct Run {
 /// `kfctl runs`.
 #[derive(Clone, Debug, Args)]
 pub struct Runs {
+    /// The platform of a cluster, instead of the one on this machine.
+    #[command(flatten)]
+    pub target: Target,
     /// One run: its id, its name, or `last`.
     pub run: Option<String>,
     /// Show the steps live until the run ends; the exit code tells how it ended.
@@ -261,6 +274,9 @@ pub struct Runs {
 /// `kfctl logs`.
 #[derive(Clone, Debug, Args)]
 pub struct Logs {
+    /// The platform of a cluster, instead of the one on this machine.
+    #[command(flatten)]
+    pub target: Target,
     /// Id of the run, its name, or `last`.
     pub run: String,
     /// One step; all of them in order where none is named.

@@ -35,10 +35,14 @@ pub struct Cluster {
 }
 
 impl Target {
+    /// Whether the command line names a cluster.
+    pub fn is_given(&self) -> bool {
+        self.kubeconfig.is_some() || self.context.is_some()
+    }
+
     /// The cluster that is meant.
     pub async fn cluster(&self) -> Result<Cluster> {
-        let is_asked_for = self.kubeconfig.is_some() || self.context.is_some();
-        if !is_asked_for && is_in_a_pod() {
+        if !self.is_given() && is_in_a_pod() {
             let config = kube::Config::incluster().context("use the pod's service account")?;
             return Cluster::new(config, "in-cluster".to_owned(), "in-cluster".to_owned());
         }

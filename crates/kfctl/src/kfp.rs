@@ -1,19 +1,30 @@
 //! The pipelines API as any client sees it, reached through the API server's service proxy, so that the
 //! same command works on this machine and against a cluster.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use futures::AsyncBufRead;
-use http::Request;
+use http::{HeaderValue, Request, request};
+use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
+use k8s_openapi::api::core::v1::ServiceAccount;
+use kube::api::PostParams;
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::cluster::{Cluster, refusal};
+
 /// Where the pipelines API answers behind any Kubernetes API.
 const PREFIX: &str = "/api/v1/namespaces/kubeflow/services/ml-pipeline:http/proxy/apis/v2beta1";
+
+/// Who calls a cluster's pipelines API: its API server's proxy passes no credentials on, so a token goes beside them.
+const ACCOUNT: (&str, &str) = ("kubeflow", "pipeline-runner");
+/// How long one command may take, in seconds.
+const TOKEN_LIFE: i64 = 12 * 3600;
 
 /// A client of the pipelines API.
 #[derive(Clone)]
 pub struct Kfp {
     client: kube::Client,
+    token: Option<HeaderValue>,
 }
 
 /// One run, as far as the command line shows it.
@@ -96,7 +107,56 @@ impl Run {
 impl Kfp {
     /// A client over `client`.
     pub fn new(client: kube::Client) -> Self {
-        Self { client }
+        Self {
+            client,
+            token: None,
+        }
+    }
+
+    /// A client of what is installed on a cluster, with a token that the caller must be allowed to make.
+    pub async fn on_cluster(cluster: &Cluster) -> Result<Self> {
+        let (namespace, account) = ACCOUNT;
+        let wanted = TokenRequest {
+            spec: TokenRequestSpec {
+                audiences: vec![pipelines::api::AUDIENCE.to_owned()],
+                expiration_seconds: Some(TOKEN_LIFE),
+                ..TokenRequestSpec::default()
+            },
+            ..TokenRequest::default()
+        };
+        let accounts = kube::Api::<ServiceAccount>::namespaced(cluster.client.clone(), namespace);
+        let made = accounts
+            .create_token_request(account, &PostParams::default(), &wanted)
+            .await
+            .map_err(|error| match &error {
+                kube::Error::Api(status) if status.code == 404 => anyhow!(
+                    "no Pipelines is installed in the cluster of the context {}; install it with: kfctl apply -f kfdef_k8s_istio.v1.7.0.yaml --context {}",
+                    cluster.context,
+                    cluster.context
+                ),
+                kube::Error::Api(status) if status.code == 403 => anyhow!(
+                    "you may not act as {namespace}/{account} in the cluster of the context {}: ask for the right to create serviceaccounts/token there",
+                    cluster.context
+                ),
+                _ => refusal(cluster, &error),
+            })?;
+        let token = made.status.map(|status| status.token).unwrap_or_default();
+        let mut token = HeaderValue::from_str(&token).context("read the token")?;
+        token.set_sensitive(true);
+        Ok(Self {
+            client: cluster.client.clone(),
+            token: Some(token),
+        })
+    }
+
+    fn request(&self, method: &str, path: &str) -> request::Builder {
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("{PREFIX}{path}"));
+        match &self.token {
+            Some(token) => request.header(pipelines::api::TOKEN_HEADER, token),
+            None => request,
+        }
     }
 
     /// Submits `run`.
@@ -202,7 +262,8 @@ impl Kfp {
     }
 
     async fn stream(&self, path: &str) -> Result<impl AsyncBufRead + use<>> {
-        let request = Request::get(format!("{PREFIX}{path}"))
+        let request = self
+            .request("GET", path)
             .body(Vec::new())
             .context("form the request")?;
         self.client.request_stream(request).await.map_err(explain)
@@ -218,9 +279,8 @@ impl Kfp {
             .map(serde_json::to_vec)
             .transpose()?
             .unwrap_or_default();
-        let request = Request::builder()
-            .method(method)
-            .uri(format!("{PREFIX}{path}"))
+        let request = self
+            .request(method, path)
             .header("content-type", "application/json")
             .body(bytes)
             .context("form the request")?;

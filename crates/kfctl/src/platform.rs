@@ -4,8 +4,10 @@ use anyhow::{Context, Result};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 
 use crate::cli::Global;
+use crate::cluster::Target;
 use crate::config::Config;
 use crate::instance::DataFolder;
+use crate::kfp::Kfp;
 
 /// The configuration in force for `global`.
 pub fn config(global: &Global) -> Result<Config> {
@@ -32,6 +34,19 @@ pub async fn client(data: &DataFolder) -> Result<kube::Client> {
         .await
         .with_context(|| format!("use {}", path.display()))?;
     kube::Client::try_from(config).context("prepare a client of the platform")
+}
+
+/// The pipelines API of the cluster that the command line names, or else of the platform on this machine.
+pub async fn kfp(global: &Global, target: &Target) -> Result<Kfp> {
+    let data = data(global)?;
+    if !target.is_given() {
+        return Ok(Kfp::new(client(&data).await?));
+    }
+    let cluster = target.cluster().await?;
+    if cluster.is_ours(&data.kubeconfig()) {
+        return Ok(Kfp::new(cluster.client));
+    }
+    Kfp::on_cluster(&cluster).await
 }
 
 /// One runtime for a command that talks to the platform.

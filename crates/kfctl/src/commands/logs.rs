@@ -16,9 +16,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 /// Prints the log of one step, or of all in order of start; with `--follow` until the run is over.
 pub fn run(global: &Global, args: &Logs) -> Result<()> {
-    let data = platform::data(global)?;
     platform::block_on(async {
-        let kfp = Kfp::new(platform::client(&data).await?);
+        let kfp = platform::kfp(global, &args.target).await?;
         let mut run = kfp.find(&args.run).await?;
         check(&run, args)?;
         let mut printed = BTreeSet::new();

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use crate::cli::{Global, Output, Run};
 use crate::compile;
 use crate::instance::DataFolder;
-use crate::kfp::{self, Kfp};
+use crate::kfp;
 use crate::{follow, platform};
 
 /// Runs the command.
@@ -17,7 +17,14 @@ pub fn run(global: &Global, args: &Run) -> Result<ExitCode> {
     let config = platform::config(global)?;
     let data = DataFolder::new(config.data_dir()?);
     compile::look_at(&args.file)?;
-    data.require_living()?;
+    if !args.target.is_given() {
+        data.require_living()?;
+    } else if !args.mounts.is_empty() {
+        bail!(
+            "--mount shows folders of this machine, which the nodes of a cluster do not have; put the files into an image or a claim"
+        );
+    }
+    let images = parse_images(&args.images)?;
     let mounts = args
         .mounts
         .iter()
@@ -25,8 +32,9 @@ pub fn run(global: &Global, args: &Run) -> Result<ExitCode> {
         .collect::<Result<Vec<_>>>()?;
     let parameters = parse_parameters(&args.parameters)?;
     platform::block_on(async {
-        let document = compile::document(&config, &data, args).await?;
-        let kfp = Kfp::new(platform::client(&data).await?);
+        let mut document = compile::document(&config, &data, args).await?;
+        replace_images(&mut document, &images)?;
+        let kfp = platform::kfp(global, &args.target).await?;
         allow(&data, &mounts)?;
         let values = typed(&parameters, &document)?;
         require(&values, &document)?;
@@ -63,11 +71,13 @@ pub fn exit_code(end: follow::End) -> Result<ExitCode> {
 }
 
 fn announce(data: &DataFolder, args: &Run, run: &kfp::Run) -> Result<()> {
-    let record = data.require_living()?;
-    let url = format!(
-        "http://127.0.0.1:{}/#/runs/details/{}",
-        record.console_port, run.run_id
-    );
+    let page = format!("#/runs/details/{}", run.run_id);
+    let url = if args.target.is_given() {
+        format!("http://localhost:8080/{page}")
+    } else {
+        let record = data.require_living()?;
+        format!("http://127.0.0.1:{}/{page}", record.console_port)
+    };
     match args.output {
         Output::Json => println!(
             "{}",
@@ -76,6 +86,11 @@ fn announce(data: &DataFolder, args: &Run, run: &kfp::Run) -> Result<()> {
         Output::Table => {
             println!("run      {}  {}", run.display_name, run.run_id);
             println!("console  {url}");
+            if args.target.is_given() {
+                println!(
+                    "         after: kubectl port-forward -n istio-system svc/istio-ingressgateway 8080:80"
+                );
+            }
             if !args.follow {
                 println!("next     kfctl runs {} --follow", run.run_id);
             }
@@ -134,6 +149,64 @@ fn parse_parameters(texts: &[String]) -> Result<Vec<(String, String)>> {
             _ => bail!("--param {text}: say NAME=VALUE"),
         })
         .collect()
+}
+
+/// `NAME=REFERENCE`; a name without a tag means `latest`, as everywhere.
+fn parse_images(texts: &[String]) -> Result<Vec<(String, String)>> {
+    texts
+        .iter()
+        .map(|text| match text.split_once('=') {
+            Some((name, reference)) if !name.is_empty() && !reference.is_empty() => {
+                Ok((tagged(name), reference.to_owned()))
+            }
+            _ => bail!(
+                "--image-map {text}: say NAME=REFERENCE, such as train:latest=registry.example.com/train:1"
+            ),
+        })
+        .collect()
+}
+
+fn tagged(name: &str) -> String {
+    let last = name.rsplit('/').next().unwrap_or_default();
+    if last.contains([':', '@']) {
+        name.to_owned()
+    } else {
+        format!("{name}:latest")
+    }
+}
+
+/// Puts other images in the place of those that steps name. A name that no step has is a mistake.
+fn replace_images(document: &mut Value, images: &[(String, String)]) -> Result<()> {
+    let spec = match document.get_mut("pipeline_spec") {
+        Some(spec) => spec,
+        None => document,
+    };
+    let mut named: Vec<&mut Value> = spec
+        .pointer_mut("/deploymentSpec/executors")
+        .and_then(Value::as_object_mut)
+        .into_iter()
+        .flat_map(|executors| executors.values_mut())
+        .filter_map(|executor| executor.pointer_mut("/container/image"))
+        .collect();
+    for (name, _) in images {
+        let is_there = |image: &&mut Value| image.as_str().map(tagged).as_deref() == Some(name);
+        if !named.iter().any(is_there) {
+            let mut known: Vec<&str> = named.iter().filter_map(|image| image.as_str()).collect();
+            known.sort_unstable();
+            known.dedup();
+            bail!(
+                "--image-map {name}: no step has this image; they have: {}",
+                known.join(", ")
+            );
+        }
+    }
+    for image in &mut named {
+        let current = image.as_str().map(tagged).unwrap_or_default();
+        if let Some((_, reference)) = images.iter().find(|(name, _)| *name == current) {
+            **image = reference.as_str().into();
+        }
+    }
+    Ok(())
 }
 
 /// Values by the types that the pipeline declares; the server judges the rest.
@@ -243,6 +316,27 @@ mod tests {
             "{error}"
         );
         require(&Map::from_iter([("n".to_owned(), json!(1))]), &document).expect("all are there");
+    }
+
+    #[test]
+    fn an_image_is_replaced_in_every_step_that_has_it_and_a_wrong_name_is_told() {
+        let step = |image: &str| json!({ "container": { "image": image } });
+        let document = json!({ "deploymentSpec": { "executors": { "a": step("train"), "b": step("train:latest"), "c": step("other:1") } } });
+        let map = |text: &str| parse_images(&[text.to_owned()]).expect("well formed");
+        let mut mapped = document.clone();
+        replace_images(&mut mapped, &map("train=r.example.com/train:1")).expect("a and b have it");
+        let executors = &mapped["deploymentSpec"]["executors"];
+        assert_eq!(executors["a"], step("r.example.com/train:1"));
+        assert_eq!(executors["b"], step("r.example.com/train:1"));
+        assert_eq!(executors["c"], step("other:1"));
+        let error = replace_images(&mut document.clone(), &map("trian=x")).expect_err("a typo");
+        assert!(
+            error
+                .to_string()
+                .ends_with("they have: other:1, train, train:latest"),
+            "{error}"
+        );
+        assert!(parse_images(&["train".to_owned()]).is_err());
     }
 
     #[test]

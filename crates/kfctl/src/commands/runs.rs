@@ -15,9 +15,8 @@ use crate::{follow, platform, text};
 
 /// Prints the newest runs, newest first, or what is asked of the one that is named.
 pub fn run(global: &Global, args: &Runs) -> Result<ExitCode> {
-    let data = platform::data(global)?;
     platform::block_on(async {
-        let kfp = Kfp::new(platform::client(&data).await?);
+        let kfp = platform::kfp(global, &args.target).await?;
         match &args.run {
             Some(wanted) => one(&kfp, wanted, args).await,
             None if args.follow || args.terminate => {

@@ -1,5 +1,6 @@
 //! `kfctl status`: what runs, how well, and what it costs.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
@@ -7,13 +8,13 @@ use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
-use kube::Api;
 use kube::api::ListParams;
+use kube::{Api, Client};
 use serde::Serialize;
 
 use crate::cli::{Global, Output, Status};
 use crate::instance::{DataFolder, Record};
-use crate::{control, platform, text, version};
+use crate::{cluster, control, platform, text, version};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -29,7 +30,7 @@ struct Shown {
     #[serde(skip_serializing_if = "Option::is_none")]
     pods_memory_bytes: Option<u64>,
     components: Vec<Component>,
-    pods: std::collections::BTreeMap<String, usize>,
+    pods: BTreeMap<String, usize>,
 }
 
 #[derive(Serialize)]
@@ -43,6 +44,9 @@ struct Component {
 
 /// Prints the state; the exit code is 0 while every component is ready.
 pub fn run(global: &Global, args: &Status) -> Result<ExitCode> {
+    if args.target.is_given() {
+        return platform::block_on(of_a_cluster(args));
+    }
     let data = platform::data(global)?;
     let shown = match data.living()? {
         Some(record) => platform::block_on(living(&data, record))?,
@@ -55,41 +59,90 @@ pub fn run(global: &Global, args: &Status) -> Result<ExitCode> {
             memory_bytes: None,
             pods_memory_bytes: None,
             components: Vec::new(),
-            pods: std::collections::BTreeMap::new(),
+            pods: BTreeMap::new(),
         },
     };
     match args.output {
         Output::Json => println!("{}", serde_json::to_string_pretty(&shown)?),
         Output::Table => print(&shown),
     }
-    let healthy = shown.running && shown.components.iter().all(|component| component.ready);
-    Ok(if healthy {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(health(shown.running, &shown.components))
+}
+
+/// Success while something runs and all of it is ready.
+fn health(is_running: bool, components: &[Component]) -> ExitCode {
+    if is_running && components.iter().all(|component| component.ready) {
+        return ExitCode::SUCCESS;
+    }
+    ExitCode::FAILURE
+}
+
+/// What is installed on a cluster.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct OnCluster {
+    context: String,
+    server: String,
+    kubernetes: String,
+    components: Vec<Component>,
+    pods: BTreeMap<String, usize>,
+}
+
+async fn of_a_cluster(args: &Status) -> Result<ExitCode> {
+    let cluster = args.target.cluster().await?;
+    let version = cluster
+        .client
+        .apiserver_version()
+        .await
+        .map_err(|error| cluster::refusal(&cluster, &error))?;
+    let components = components(&cluster.client).await?;
+    let shown = OnCluster {
+        server: cluster.server(),
+        context: cluster.context.clone(),
+        kubernetes: version.git_version,
+        pods: phases(&Api::namespaced(cluster.client.clone(), "kubeflow")).await?,
+        components,
+    };
+    match args.output {
+        Output::Json => println!("{}", serde_json::to_string_pretty(&shown)?),
+        Output::Table => {
+            println!("context  {} ({})", shown.context, shown.server);
+            println!("cluster  Kubernetes {}", shown.kubernetes);
+            print_pods(&shown.pods);
+            print_components(&shown.components);
+        }
+    }
+    Ok(health(!shown.components.is_empty(), &shown.components))
+}
+
+async fn components(client: &Client) -> Result<Vec<Component>> {
+    let deployments = Api::<Deployment>::all(client.clone())
+        .list(&ListParams::default().labels("app.kubernetes.io/part-of=kubeflow"))
+        .await
+        .context("list the components")?;
+    Ok(deployments.into_iter().map(component).collect())
+}
+
+/// Pods by phase.
+async fn phases(pods: &Api<Pod>) -> Result<BTreeMap<String, usize>> {
+    let mut phases = BTreeMap::new();
+    for pod in pods
+        .list(&ListParams::default())
+        .await
+        .context("list the pods")?
+    {
+        let phase = pod.status.and_then(|status| status.phase);
+        *phases
+            .entry(phase.unwrap_or_else(|| "Pending".to_owned()))
+            .or_default() += 1;
+    }
+    Ok(phases)
 }
 
 async fn living(data: &DataFolder, record: Record) -> Result<Shown> {
     let vitals = control::Client::new(data.clone()).vitals().await?;
     let client = platform::client(data).await?;
-    let deployments = Api::<Deployment>::all(client.clone())
-        .list(&ListParams::default().labels("app.kubernetes.io/part-of=kubeflow"))
-        .await
-        .context("list the components")?;
-    let pods = Api::<Pod>::all(client)
-        .list(&ListParams::default())
-        .await
-        .context("list the pods")?;
-    let mut phases = std::collections::BTreeMap::<String, usize>::new();
-    for pod in &pods {
-        let phase = pod
-            .status
-            .as_ref()
-            .and_then(|status| status.phase.clone())
-            .unwrap_or_else(|| "Pending".to_owned());
-        *phases.entry(phase).or_default() += 1;
-    }
+    let components = components(&client).await?;
     Ok(Shown {
         running: true,
         version: version::FERROFLOW,
@@ -98,8 +151,8 @@ async fn living(data: &DataFolder, record: Record) -> Result<Shown> {
         instance: Some(record),
         memory_bytes: Some(vitals.memory_bytes),
         pods_memory_bytes: Some(vitals.pods_memory_bytes),
-        components: deployments.into_iter().map(component).collect(),
-        pods: phases,
+        components,
+        pods: phases(&Api::all(client)).await?,
     })
 }
 
@@ -168,8 +221,12 @@ fn print(shown: &Shown) {
         text::bytes(shown.memory_bytes.unwrap_or_default()),
         text::bytes(shown.pods_memory_bytes.unwrap_or_default())
     );
-    let pods: Vec<String> = shown
-        .pods
+    print_pods(&shown.pods);
+    print_components(&shown.components);
+}
+
+fn print_pods(pods: &BTreeMap<String, usize>) {
+    let pods: Vec<String> = pods
         .iter()
         .map(|(phase, count)| format!("{count} {phase}"))
         .collect();
@@ -181,7 +238,10 @@ fn print(shown: &Shown) {
             pods.join(", ")
         }
     );
-    if shown.components.is_empty() {
+}
+
+fn print_components(components: &[Component]) {
+    if components.is_empty() {
         println!("\nno component is installed");
         return;
     }
@@ -189,7 +249,7 @@ fn print(shown: &Shown) {
     table
         .load_style(NOTHING)
         .set_header(["COMPONENT", "NAMESPACE", "READY", "IMAGE", ""]);
-    for component in &shown.components {
+    for component in components {
         let ready = if component.ready { "yes" } else { "no" };
         table.add_row([
             &component.name,

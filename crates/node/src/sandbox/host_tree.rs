@@ -2,6 +2,7 @@
 //! An allow-list: what is not named here (home folders, keys, `/root`, `/var`, `/run`, other people's data) does not exist.
 
 use std::fs;
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -41,6 +42,9 @@ const SHOWN: &[&str] = &[
     "/etc/OpenCL",
     "/etc/magic",
 ];
+
+/// What a folder is made with.
+const USUAL_MODE: u32 = 0o755;
 
 /// Folders every pod has, with their modes.
 const FOLDERS: &[(&str, u32)] = &[
@@ -97,18 +101,18 @@ fn collect_one(path: &Path) -> Result<Shown, Failure> {
     Ok(Shown::Tree(path.to_owned(), tree))
 }
 
-/// Fills an empty root.
-pub fn furnish(root: BorrowedFd<'_>, shown: &[Shown], user: &User) -> Result<(), Failure> {
+/// Fills an empty root with all that need not be mounted: folders, links, accounts, and the places of the trees.
+pub fn lay_out(root: BorrowedFd<'_>, shown: &[Shown], user: &User) -> Result<(), Failure> {
     for (path, mode) in FOLDERS {
         make_folder(root, Path::new(path), *mode).during(|| format!("making {path}"))?;
     }
     for entry in shown {
         let (Shown::Link(path, _) | Shown::Tree(path, _)) = entry;
-        let placed = match entry {
+        let made = match entry {
             Shown::Link(path, to) => places::link(root, path, to),
-            Shown::Tree(path, tree) => place(root, path, tree.as_fd()),
+            Shown::Tree(path, tree) => reserve(root, path, tree.as_fd()).map(drop),
         };
-        placed.during(|| format!("putting {} into the pod", path.display()))?;
+        made.during(|| format!("making {} in the pod", path.display()))?;
     }
     let (uid, gid) = match user {
         User::Ids { uid, gid, .. } => (*uid, gid.unwrap_or(0)),
@@ -134,18 +138,33 @@ pub fn furnish(root: BorrowedFd<'_>, shown: &[Shown], user: &User) -> Result<(),
     Ok(())
 }
 
+/// Mounts the trees in a root that was laid out for them.
+pub fn attach(root: BorrowedFd<'_>, shown: &[Shown]) -> Result<(), Failure> {
+    for entry in shown {
+        if let Shown::Tree(path, tree) = entry {
+            place(root, path, tree.as_fd())
+                .during(|| format!("putting {} into the pod", path.display()))?;
+        }
+    }
+    Ok(())
+}
+
 /// Puts a tree at a path of the root, which is made as a file or folder as the tree is.
-pub fn place(root: BorrowedFd<'_>, path: &Path, tree: BorrowedFd<'_>) -> std::io::Result<()> {
-    let target = if is_folder(tree)? {
-        places::folder(root, path)?
+pub fn place(root: BorrowedFd<'_>, path: &Path, tree: BorrowedFd<'_>) -> io::Result<()> {
+    mount::attach(tree, reserve(root, path, tree)?.as_fd())
+}
+
+/// The place for a tree, made as a file or folder as the tree is.
+pub fn reserve(root: BorrowedFd<'_>, path: &Path, tree: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    if is_folder(tree)? {
+        places::folder(root, path)
     } else {
-        places::file(root, path)?
-    };
-    mount::attach(tree, target.as_fd())
+        places::file(root, path)
+    }
 }
 
 /// Whether a descriptor names a folder.
-pub fn is_folder(tree: BorrowedFd<'_>) -> std::io::Result<bool> {
+pub fn is_folder(tree: BorrowedFd<'_>) -> io::Result<bool> {
     use std::os::fd::AsRawFd;
     // SAFETY: the structure is plain data, filled by the call.
     unsafe {
@@ -155,8 +174,11 @@ pub fn is_folder(tree: BorrowedFd<'_>) -> std::io::Result<bool> {
     }
 }
 
-fn make_folder(root: BorrowedFd<'_>, path: &Path, mode: u32) -> std::io::Result<()> {
+fn make_folder(root: BorrowedFd<'_>, path: &Path, mode: u32) -> io::Result<()> {
     let made = places::folder(root, path)?;
+    if mode == USUAL_MODE {
+        return Ok(());
+    }
     let name = mount::c_string(Path::new(&mount::path_of(made.as_fd())))?;
     // SAFETY: the string outlives the call.
     super::failure::check(unsafe { libc::chmod(name.as_ptr(), mode) }.into()).map(drop)

@@ -216,6 +216,16 @@ pub fn new_filesystem(
     }
 }
 
+/// Whether a file system takes no writes at all, whatever its mounts say.
+pub fn is_read_only(root: BorrowedFd<'_>) -> io::Result<bool> {
+    // SAFETY: the structure is plain data, filled by the call.
+    unsafe {
+        let mut found: libc::statvfs = mem::zeroed();
+        check(libc::fstatvfs(root.as_raw_fd(), &mut found).into())?;
+        Ok(found.f_flag & libc::ST_RDONLY != 0)
+    }
+}
+
 /// Lets unmounts of the host through to this namespace, and nothing back.
 pub fn follow_host() -> io::Result<()> {
     // SAFETY: all strings are static.

@@ -89,6 +89,22 @@ pub fn memory_volume(pod: &PodSpec, source: &Path) -> Option<PathBuf> {
     Some(Path::new(MEMORY).join(format!("volume-{index}")))
 }
 
+/// The files of `/etc` that say who the pod is and whom it knows, by their paths in its containers, and what they hold.
+pub fn etc_files(pod: &PodSpec) -> [(PathBuf, String); 3] {
+    [
+        ("hosts", pod.hosts_file.clone()),
+        ("resolv.conf", pod.resolv_conf.clone()),
+        ("hostname", format!("{}\n", pod.hostname)),
+    ]
+    .map(|(name, content)| (Path::new("/etc").join(name), content))
+}
+
+/// Where such a file is found in the pod's mount namespace. All containers of the pod write to the same one.
+pub fn etc_file(target: &Path) -> PathBuf {
+    let inside = target.strip_prefix("/").unwrap_or(target);
+    Path::new(MEMORY).join(inside)
+}
+
 /// Makes a pod's namespaces.
 pub fn start(pod: &PodSpec) -> Result<Pause, Failure> {
     let node = match &pod.node {
@@ -306,6 +322,14 @@ fn furnish(pod: &PodSpec, is_range: bool) -> Result<(), Failure> {
         fs::create_dir(&target)
             .during(|| format!("making {} in the pod's namespace", target.display()))?;
         mount_memory(&target, size, "1777")?;
+    }
+    for (target, content) in etc_files(pod) {
+        let file = etc_file(&target);
+        let step = || format!("writing the pod's {}", target.display());
+        if let Some(folder) = file.parent() {
+            fs::create_dir_all(folder).during(step)?;
+        }
+        fs::write(&file, content).during(step)?;
     }
     let name = CString::new(pod.hostname.as_str()).during(|| "reading the host name")?;
     // SAFETY: the name is valid for its length.

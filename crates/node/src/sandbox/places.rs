@@ -87,26 +87,22 @@ pub fn sub_path(volume: impl AsFd, path: &Path) -> io::Result<OwnedFd> {
 }
 
 fn walk(root: BorrowedFd<'_>, path: &Path, resolve: Resolve) -> io::Result<OwnedFd> {
-    let inner = inside(path)?;
-    match mount::open_below(root, &inner, FOLDER, resolve) {
+    find_or_make(root, &inside(path)?, resolve)
+}
+
+fn find_or_make(root: BorrowedFd<'_>, inner: &Path, resolve: Resolve) -> io::Result<OwnedFd> {
+    match mount::open_below(root, inner, FOLDER, resolve) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         found => return found,
     }
-    let mut reached = PathBuf::from(".");
-    let mut at = mount::open_below(root, &reached, FOLDER, resolve)?;
-    for part in inner.components().filter(|part| *part != Component::CurDir) {
-        let name = mount::c_string(Path::new(part.as_os_str()))?;
-        reached.push(part);
-        at = match mount::open_below(root, &reached, FOLDER, resolve) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                // SAFETY: the name outlives the call. A link that leads nowhere makes it fail with EEXIST.
-                check(unsafe { libc::mkdirat(at.as_raw_fd(), name.as_ptr(), 0o755) }.into())?;
-                mount::open_below(root, &reached, FOLDER, resolve)?
-            }
-            found => found?,
-        };
-    }
-    Ok(at)
+    let (Some(parent), Some(name)) = (inner.parent(), inner.file_name()) else {
+        return Err(invalid(inner));
+    };
+    let parent = find_or_make(root, parent, resolve)?;
+    let name = mount::c_string(Path::new(name))?;
+    // SAFETY: the name outlives the call. A link that leads nowhere makes it fail with EEXIST.
+    check(unsafe { libc::mkdirat(parent.as_raw_fd(), name.as_ptr(), 0o755) }.into())?;
+    mount::open_below(root, inner, FOLDER, resolve)
 }
 
 /// An absolute path of the container as one relative to its root.

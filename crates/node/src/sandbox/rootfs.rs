@@ -1,9 +1,9 @@
 //! A container's root file system: collected from the host as detached trees while the host is still visible, put together
 //! as the pod's root, and then made the only thing there is.
 
-use std::fs;
+use std::fs::DirBuilder;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{DirBuilderExt, chown};
 use std::path::{Path, PathBuf};
 
 use super::failure::{Failure, While};
@@ -29,60 +29,41 @@ impl Plan<'_> {
     /// Makes the folders of the writable layer, as the owner.
     pub fn prepare(&self) -> Result<(), Failure> {
         for path in self.layer_folders() {
-            let step = || format!("making the writable layer {}", path.display());
-            fs::create_dir_all(&path).during(step)?;
-            fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755))
-                .during(step)?;
-        }
-        let etc = self.pod.dir.join("etc");
-        if !etc.exists() {
-            fs::create_dir_all(&etc).during(|| "making the pod's /etc files")?;
-            let hostname = format!("{}\n", self.pod.hostname);
-            for (name, content) in [
-                ("hosts", &self.pod.hosts_file),
-                ("resolv.conf", &self.pod.resolv_conf),
-                ("hostname", &hostname),
-            ] {
-                fs::write(etc.join(name), content)
-                    .during(|| format!("writing the pod's /etc/{name}"))?;
-            }
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o755)
+                .create(&path)
+                .during(|| format!("making the writable layer {}", path.display()))?;
         }
         Ok(())
     }
 
-    fn layer_folders(&self) -> Vec<PathBuf> {
-        match self.container.root {
-            Root::HostReadOnly { .. } => vec![self.scratch.join("root")],
-            Root::Folder { .. } => vec![self.scratch.join("upper"), self.scratch.join("work")],
-        }
+    /// The container's own files, and what overlayfs needs beside them.
+    fn layer_folders(&self) -> [PathBuf; 2] {
+        [UPPER, WORK].map(|name| self.scratch.join(name))
     }
 
     /// Everything bound into the container, parents first.
     fn mounts(&self) -> Vec<Mount> {
-        let etc = self.pod.dir.join("etc");
-        let mut mounts: Vec<Mount> = ["hosts", "resolv.conf", "hostname"]
-            .iter()
-            .map(|name| Mount::writable(etc.join(name), Path::new("/etc").join(name)))
-            .filter(|own| {
-                !self
-                    .container
-                    .mounts
-                    .iter()
-                    .any(|mount| mount.target == own.target)
+        let own = pause::etc_files(self.pod)
+            .into_iter()
+            .map(|(target, _)| Mount {
+                // In a file system of the pod's own, ids are the pod's already.
+                owned_by_pod: false,
+                ..Mount::writable(pause::etc_file(&target), target)
             })
-            .chain(self.container.mounts.iter().cloned())
-            .collect();
+            .filter(|own| {
+                let wanted = &self.container.mounts;
+                !wanted.iter().any(|mount| mount.target == own.target)
+            });
+        let mut mounts: Vec<Mount> = own.chain(self.container.mounts.iter().cloned()).collect();
         mounts.sort_by_key(|mount| mount.target.components().count());
         mounts
     }
-
-    fn layer(&self) -> PathBuf {
-        match self.container.root {
-            Root::HostReadOnly { .. } => self.scratch.join("root"),
-            Root::Folder { .. } => self.scratch.to_owned(),
-        }
-    }
 }
+
+const UPPER: &str = "upper";
+const WORK: &str = "work";
 
 /// Trees cloned so far; what is `None` is cloned later, as the host's ids.
 #[derive(Debug, Default)]
@@ -106,12 +87,13 @@ pub fn collect_early(plan: &Plan<'_>, pause: &Pause) -> Result<Early, Failure> {
     if let Root::Folder { path } = &plan.container.root {
         early.lower = mapped(open_source(path)?);
     }
-    early.layer = mapped(open_source(&plan.layer())?);
+    early.layer = mapped(open_source(plan.scratch)?);
     if early.layer.is_none() {
         // This file system cannot map ids: the layer belongs to the pod's root by number instead.
         let owner = Some(plan.pod.host_ids.first);
-        for folder in plan.layer_folders() {
-            chown(&folder, owner, owner)
+        let [upper, work] = plan.layer_folders();
+        for folder in [plan.scratch, &upper, &work] {
+            chown(folder, owner, owner)
                 .during(|| format!("giving {} to the pod", folder.display()))?;
         }
     }
@@ -165,7 +147,7 @@ pub fn build(plan: &Plan<'_>, ids: PodIds, mut early: Early) -> Result<(), Failu
     )?;
     let layer = match early.layer.take() {
         Some(tree) => tree,
-        None => clone(open_source(&plan.layer())?, &"the writable layer")?,
+        None => clone(open_source(plan.scratch)?, &"the writable layer")?,
     };
     let lower = match (&plan.container.root, early.lower.take()) {
         (Root::Folder { path }, None) => Some(clone(open_source(path)?, &path.display())?),
@@ -189,24 +171,24 @@ pub fn build(plan: &Plan<'_>, ids: PodIds, mut early: Early) -> Result<(), Failu
         .during(|| "making the root's base")?;
     let site = mount::open_path(pause::memory_site()).during(|| "opening the root's site")?;
     mount::attach(base.as_fd(), site.as_fd()).during(|| "mounting the root's base")?;
+    place(base.as_fd(), Path::new("layer"), layer.as_fd())
+        .during(|| "mounting the writable layer")?;
     let root = match &lower {
-        None => {
-            place(base.as_fd(), Path::new("root"), layer.as_fd()).during(|| "mounting the root")?;
-            layer
+        Some(image) => {
+            place(base.as_fd(), Path::new("lower"), image.as_fd())
+                .during(|| "mounting the image")?;
+            overlay(&base, image, &layer)?
         }
-        Some(lower) => overlay(&base, lower, &layer)?,
+        None => host_root(plan, &base, &layer, &shown, &mounts)?,
     };
-    if let Root::HostReadOnly { .. } = plan.container.root {
-        host_tree::furnish(root.as_fd(), &shown, &plan.container.user)?;
-        drop::<Vec<Shown>>(shown);
-    }
+    drop::<Vec<Shown>>(shown);
     proc::furnish(root.as_fd(), null.as_fd(), base.as_fd())?;
     devices::furnish(root.as_fd(), &nodes, shared_memory.as_fd(), ids.is_range())?;
     for (entry, tree) in &mounts {
         place(root.as_fd(), &entry.target, tree.as_fd())
             .during(|| format!("mounting at {}", entry.target.display()))?;
     }
-    let cwd = plan.container.cwd.as_deref().unwrap_or(Path::new("/"));
+    let cwd = cwd_of(plan.container);
     places::folder(&root, cwd).during(|| format!("making the working folder {}", cwd.display()))?;
     // 3. Nothing else from here on.
     let attributes = NO_DEVICES
@@ -220,27 +202,77 @@ pub fn build(plan: &Plan<'_>, ids: PodIds, mut early: Early) -> Result<(), Failu
     mount::pivot(root.as_fd()).during(|| "entering the root")
 }
 
-/// The image below, the layer on top, mounted at the base's `root`.
-fn overlay(base: &OwnedFd, lower: &OwnedFd, layer: &OwnedFd) -> Result<OwnedFd, Failure> {
-    place(base.as_fd(), Path::new("lower"), lower.as_fd()).during(|| "mounting the image")?;
-    place(base.as_fd(), Path::new("layer"), layer.as_fd())
-        .during(|| "mounting the writable layer")?;
+/// The root of a container without an image, with the host's trees in it. Some sixty places to mount on are needed for that.
+/// They are made in memory, below the layer: on a disk each would be an operation of its own, and one more to remove it.
+fn host_root(
+    plan: &Plan<'_>,
+    base: &OwnedFd,
+    layer: &OwnedFd,
+    shown: &[Shown],
+    mounts: &[(Mount, OwnedFd)],
+) -> Result<OwnedFd, Failure> {
+    let places = places::folder(base, Path::new("places")).during(|| "making the root's places")?;
+    host_tree::lay_out(places.as_fd(), shown, &plan.container.user)?;
+    for path in ["/proc", "/sys", "/dev"] {
+        places::folder(&places, Path::new(path)).during(|| format!("making {path}"))?;
+    }
+    for (entry, tree) in mounts {
+        host_tree::reserve(places.as_fd(), &entry.target, tree.as_fd())
+            .during(|| format!("making the place to mount at {}", entry.target.display()))?;
+    }
+    places::folder(&places, cwd_of(plan.container)).during(|| {
+        format!(
+            "making the working folder {}",
+            cwd_of(plan.container).display()
+        )
+    })?;
+    let root = match overlay(base, &places, layer) {
+        Ok(root) => root,
+        // Not every kernel lets a pod do that, nor every file system below the layer; then the layer holds the places, too.
+        Err(_) => {
+            let step = || "mounting the root";
+            let upper = places::folder(layer, Path::new(UPPER)).during(step)?;
+            host_tree::lay_out(upper.as_fd(), shown, &plan.container.user)?;
+            let root = mount::clone_tree(upper.as_fd()).during(step)?;
+            place(base.as_fd(), Path::new("root"), root.as_fd()).during(step)?;
+            root
+        }
+    };
+    host_tree::attach(root.as_fd(), shown)?;
+    Ok(root)
+}
+
+fn cwd_of(container: &ContainerSpec) -> &Path {
+    container.cwd.as_deref().unwrap_or(Path::new("/"))
+}
+
+/// What is below, seen through the layer, which alone is written to; mounted at the base's `root`.
+fn overlay(base: &OwnedFd, below: &OwnedFd, layer: &OwnedFd) -> Result<OwnedFd, Failure> {
     let open =
         |path: &str| places::folder(layer, Path::new(path)).during(|| "opening the writable layer");
-    let (upper, work) = (open("upper")?, open("work")?);
-    let (lower_path, upper_path, work_path) = (
-        mount::path_of(lower.as_fd()),
+    let (upper, work) = (open(UPPER)?, open(WORK)?);
+    let (below, upper, work) = (
+        mount::path_of(below.as_fd()),
         mount::path_of(upper.as_fd()),
         mount::path_of(work.as_fd()),
     );
     let options = [
-        ("lowerdir", Some(lower_path.as_str())),
-        ("upperdir", Some(upper_path.as_str())),
-        ("workdir", Some(work_path.as_str())),
+        ("lowerdir", Some(below.as_str())),
+        ("upperdir", Some(upper.as_str())),
+        ("workdir", Some(work.as_str())),
         ("userxattr", None),
+        // The layer goes with its container: nothing in it needs to be safe on the disk, and the container's end must not
+        // wait until everything else that was written to that disk is.
+        ("volatile", None),
     ];
     let step = || "laying the writable layer over the image (overlayfs)";
     let root = mount::new_filesystem("overlay", &options, NO_DEVICES).during(step)?;
+    if mount::is_read_only(root.as_fd()).during(step)? {
+        return Err(Failure(format!(
+            "{}: the file system of the pods' folder cannot carry such a layer",
+            step()
+        )));
+    }
     place(base.as_fd(), Path::new("root"), root.as_fd()).during(step)?;
     Ok(root)
 }

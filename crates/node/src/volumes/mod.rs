@@ -522,6 +522,11 @@ fn open_folder(path: &Path) -> Result<(), Error> {
         source,
     };
     fs::create_dir_all(path).map_err(failed)?;
+    // The folder of a claim is open already, and each chmod is work for the disk.
+    let mode = fs::metadata(path).map_err(failed)?.permissions().mode();
+    if mode & 0o7777 == 0o777 {
+        return Ok(());
+    }
     fs::set_permissions(path, fs::Permissions::from_mode(0o777)).map_err(failed)
 }
 

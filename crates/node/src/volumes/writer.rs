@@ -2,8 +2,8 @@
 //! the volume are links into `..data`, which is itself a link that is replaced in one step.
 
 use std::fs;
-use std::io;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use super::payload::Payload;
@@ -36,13 +36,21 @@ pub fn write(folder: &Path, payload: &Payload) -> io::Result<bool> {
                 for_all_to_enter(&parent)?;
             }
         }
-        fs::write(&target, &file.content)?;
-        fs::set_permissions(&target, fs::Permissions::from_mode(file.mode))?;
+        let made = fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(file.mode)
+            .open(&target)?;
+        (&made).write_all(&file.content)?;
+        has_mode(&made, file.mode)?;
     }
-    let link = folder.join("..data_next");
-    let _ = fs::remove_file(&link);
-    symlink(&next, &link)?;
-    fs::rename(&link, folder.join(CURRENT))?;
+    let is_first = current.is_none() && symlink(&next, folder.join(CURRENT)).is_ok();
+    if !is_first {
+        let link = folder.join("..data_next");
+        let _ = fs::remove_file(&link);
+        symlink(&next, &link)?;
+        fs::rename(&link, folder.join(CURRENT))?;
+    }
     let wanted: std::collections::BTreeSet<&str> = payload
         .keys()
         .filter_map(|path| path.split('/').next())
@@ -65,8 +73,16 @@ pub fn write(folder: &Path, payload: &Payload) -> io::Result<bool> {
 }
 
 fn for_all_to_enter(folder: &Path) -> io::Result<()> {
-    fs::create_dir(folder)?;
-    fs::set_permissions(folder, fs::Permissions::from_mode(0o755))
+    fs::DirBuilder::new().mode(0o755).create(folder)?;
+    has_mode(&fs::File::open(folder)?, 0o755)
+}
+
+/// What the owner's umask took away comes back; where it took nothing, the disk has nothing to do.
+fn has_mode(made: &fs::File, mode: u32) -> io::Result<()> {
+    if made.metadata()?.permissions().mode() & 0o777 != mode {
+        made.set_permissions(fs::Permissions::from_mode(mode))?;
+    }
+    Ok(())
 }
 
 /// Whether a folder holds these files and no others.

@@ -6,6 +6,7 @@ mod ordinary_user;
 mod owner;
 mod pod;
 
+mod layers;
 mod life;
 mod limits;
 mod streams;

@@ -26,7 +26,7 @@ pub mod router;
 pub mod runs;
 pub mod ui;
 
-pub use caller::{AccessPolicy, Caller};
+pub use caller::{AUDIENCE, AccessPolicy, Caller, TOKEN_HEADER};
 pub use error::{ApiError, Code};
 pub use router::router;
 
