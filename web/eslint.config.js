@@ -1,5 +1,6 @@
 import hooks from "eslint-plugin-react-hooks";
 import tseslint from "typescript-eslint";
+import words from "./scripts/lint/words.mjs";
 
 export default tseslint.config(
   { ignores: ["dist", "node_modules", "src/api/generated"] },
@@ -12,6 +13,12 @@ export default tseslint.config(
       eqeqeq: "error",
       "no-console": "error",
     },
+  },
+  {
+    files: ["src/**/*.{ts,tsx}"],
+    ignores: ["src/**/*.test.{ts,tsx}", "src/strings/**"],
+    plugins: { words },
+    rules: { "words/words-in-catalogue": "error" },
   },
   { files: ["scripts/**"], rules: { "no-console": "off" } },
 );

@@ -6,6 +6,7 @@ import openapi, { astToString } from "openapi-typescript";
 const SOURCES = {
   console: "../../crates/console/openapi.json",
   pipelines: "../../crates/pipelines/src/api/openapi.yaml",
+  document: "../../crates/pipelines/src/ir/openapi.json",
   kubernetes: "../schemas/kubernetes.json",
 };
 const isCheck = process.argv.includes("--check");

@@ -15,6 +15,7 @@ import { useRoute } from "./router";
 import { Shell } from "./shell/Shell";
 import { resume, SignIn, UsedLink } from "./shell/SignIn";
 import { applyTheme } from "./shell/theme";
+import { t } from "./strings";
 import "./tokens.css";
 import "./app.css";
 import { Button, Empty, Head, Loading, Problem, useTitle } from "./ui/parts";
@@ -54,14 +55,14 @@ function Page({ session }: { session: Session }) {
 function Nothing({ session, path }: { session: Session; path: string[] }) {
   const at = `/${path.join("/")}`;
   const part = session.absent.find(({ prefix }) => at === prefix || at.startsWith(`${prefix}/`));
-  const title = part ? `${part.title}: not in this version` : "There is no such page";
+  const title = part ? t.absent.title(part.title) : t.absent.nowhere;
   useTitle(title);
   return (
     <div className="page">
       <Head title={title} />
-      <Empty title={part ? "Not yet" : "Nothing here"}>
-        <p>{part ? `${part.title} is a part of Kubeflow that this version of Ferroflow does not have. Pipelines is there; the change log says what comes when.` : `Nothing is at ${at}.`}</p>
-        <Button href={page.home}>Home</Button>
+      <Empty title={part ? t.absent.notYet : t.absent.nothing}>
+        <p>{part ? t.absent.part(part.title) : t.absent.at(at)}</p>
+        <Button href={page.home}>{t.page.home}</Button>
       </Empty>
     </div>
   );
@@ -81,11 +82,11 @@ function App() {
     window.addEventListener(SIGNED_OUT, ask);
     return () => window.removeEventListener(SIGNED_OUT, ask);
   }, [cache]);
-  if (session.isPending) return <Loading what="who you are" />;
+  if (session.isPending) return <Loading what={t.loading.who} />;
   if (window.location.pathname === "/login") return <UsedLink isIn={isIn} />;
   const isRefused = session.error instanceof CallError && (session.error.status === 401 || session.error.status === 403);
   if (isOut || isRefused) return <SignIn isOut={isOut} error={session.error instanceof CallError && session.error.status === 403 ? session.error.message : undefined} />;
-  if (session.isError) return <main><Problem error={session.error} doing="Opening the console" retry={() => void session.refetch()} /></main>;
+  if (session.isError) return <main><Problem error={session.error} doing={t.error.opening} retry={() => void session.refetch()} /></main>;
   const signedOut = () => {
     setOut(true);
     cache.clear();
@@ -93,7 +94,7 @@ function App() {
   };
   return (
     <Shell session={session.data} signedOut={signedOut}>
-      <Suspense fallback={<Loading what="the page" />}>
+      <Suspense fallback={<Loading what={t.loading.page} />}>
         <Page session={session.data} />
       </Suspense>
     </Shell>
@@ -101,6 +102,7 @@ function App() {
 }
 
 applyTheme();
+document.documentElement.lang = t.language;
 const root = document.getElementById("root");
 if (root) {
   createRoot(root).render(

@@ -3,10 +3,13 @@
 
 mod bench;
 mod cluster;
+mod conformance;
 mod demo;
 mod differential;
 mod dist;
 mod e2e;
+mod go;
+mod image_archive;
 mod paths;
 mod seed;
 mod setup;
@@ -45,6 +48,8 @@ enum Command {
     Cluster(cluster::Args),
     /// Ask the embedded Kubernetes and a real one the same and show where their answers differ.
     Differential(differential::Args),
+    /// Run Kubernetes' own conformance suite on the embedded Kubernetes, in part or whole.
+    Conformance(conformance::Args),
     /// Measure what docs/benchmarks.md reports.
     Bench(bench::Args),
     /// Make the files that are shipped, under dist/.
@@ -61,6 +66,7 @@ fn main() -> ExitCode {
         Command::E2e(args) => e2e::run(&args),
         Command::Cluster(args) => cluster::run(&args),
         Command::Differential(args) => differential::run(&args),
+        Command::Conformance(args) => conformance::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Dist => dist::run(),
     };

@@ -34,6 +34,14 @@ const CLUSTER_NODE: &[(&str, &str)] = &[
     ("busybox-static", "/usr/share/doc/busybox-static"),
 ];
 
+/// Programs in the images that the conformance suite's tests use.
+const CONFORMANCE: &[(&str, &str)] = &[
+    ("bash", "/usr/bin/bash"),
+    ("curl", "/usr/bin/curl"),
+    ("bind9-dnsutils", "/usr/bin/dig"),
+    ("netcat-openbsd", "/usr/bin/nc.openbsd"),
+];
+
 /// The Python packages that judge us: the real clients, unmodified, and what drives them.
 const PYTHON: &[&str] = &[
     "kfp==2.17.0",
@@ -69,6 +77,11 @@ pub fn cluster_packages(has_node: bool) -> Result<()> {
     } else {
         Ok(())
     }
+}
+
+/// Debian packages of the conformance suite's images.
+pub fn conformance_packages() -> Result<()> {
+    install(CONFORMANCE)
 }
 
 fn install(packages: &[(&str, &str)]) -> Result<()> {

@@ -49,6 +49,8 @@ pub struct Api {
     pub services: Allocator,
     /// What a write must pass.
     pub admission: Admission,
+    /// Whose turn it is where quotas count.
+    pub turns: crate::turns::Turns,
     /// How nodes, pods and Services are reached.
     pub backend: Backend,
     /// Counters.
@@ -100,6 +102,7 @@ impl Api {
             keys: parts.keys,
             services: Allocator::default(),
             admission: parts.admission,
+            turns: Default::default(),
             backend: parts.backend,
             metrics: Metrics::default(),
             shutdown: CancellationToken::new(),

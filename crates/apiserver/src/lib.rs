@@ -21,6 +21,7 @@ pub mod services;
 pub mod streaming;
 pub mod subresources;
 pub mod table;
+mod turns;
 pub mod verbs;
 
 pub mod conversion;

@@ -1,6 +1,6 @@
 //! One stream of events for a whole page: a browser allows six connections to one place, and a page follows
-//! more things than that. `GET /api/events?topic=runs&topic=run/<id>&topic=machine&topic=k8s/<path>` multiplexes
-//! watches of the pipelines API, of the Kubernetes API and of this machine; each event names its topic. Every minute each topic is asked for
+//! more things than that. `GET /api/events?topic=runs&topic=run/<id>&topic=machine&topic=usage/<namespace>/<pod>&topic=k8s/<path>`
+//! multiplexes watches of the pipelines API, of the Kubernetes API, of this machine and of what a pod uses; each event names its topic. Every minute each topic is asked for
 //! anew, as the same person, so that a right that was taken away ends the stream.
 
 use std::convert::Infallible;
@@ -19,6 +19,7 @@ use crate::identity::{Person, problem};
 use crate::kubernetes;
 use crate::router::Door;
 use crate::upstream::{self, PIPELINES};
+use crate::usage;
 
 /// Topics a page may follow at once.
 const TOPIC_LIMIT: usize = 32;
@@ -36,6 +37,13 @@ enum Topic {
     Run(String),
     /// How busy this machine is.
     Machine,
+    /// What a pod uses.
+    Usage {
+        /// Where it is.
+        namespace: String,
+        /// Its name.
+        pod: String,
+    },
     /// A list of the Kubernetes API, by path and query.
     Kubernetes(String),
 }
@@ -53,6 +61,13 @@ impl Topic {
             {
                 Some(Self::Run(id.to_owned()))
             }
+            Some(("usage", place)) => {
+                let (namespace, pod) = place.split_once('/')?;
+                (is_name(namespace) && is_name(pod)).then(|| Self::Usage {
+                    namespace: namespace.to_owned(),
+                    pod: pod.to_owned(),
+                })
+            }
             Some(("k8s", path))
                 if (path.starts_with("api/") || path.starts_with("apis/"))
                     && !path.contains("..") =>
@@ -64,6 +79,13 @@ impl Topic {
     }
 }
 
+/// What Kubernetes allows as a name: nothing in it can lead elsewhere in a path.
+fn is_name(text: &str) -> bool {
+    let is_allowed =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte);
+    text.starts_with(|first: char| first.is_ascii_alphanumeric()) && text.bytes().all(is_allowed)
+}
+
 /// Follows every topic of the query until the page closes the stream.
 pub async fn stream(State(door): State<Door>, person: Person, request: Request) -> Response {
     let query = request.uri().query().unwrap_or_default();
@@ -71,7 +93,9 @@ pub async fn stream(State(door): State<Door>, person: Person, request: Request) 
     if names.is_empty() || names.len() > TOPIC_LIMIT {
         return problem(
             StatusCode::BAD_REQUEST,
-            &format!("give 1 to {TOPIC_LIMIT} topics: runs, run/<id>, machine, k8s/<path>"),
+            &format!(
+                "give 1 to {TOPIC_LIMIT} topics: runs, run/<id>, machine, usage/<namespace>/<pod>, k8s/<path>"
+            ),
         );
     }
     let mut topics = Vec::new();
@@ -82,7 +106,7 @@ pub async fn stream(State(door): State<Door>, person: Person, request: Request) 
                 return problem(
                     StatusCode::BAD_REQUEST,
                     &format!(
-                        "no topic is called {name:?}; there are: runs, run/<id>, machine, k8s/<path>"
+                        "no topic is called {name:?}; there are: runs, run/<id>, machine, usage/<namespace>/<pod>, k8s/<path>"
                     ),
                 );
             }
@@ -132,6 +156,9 @@ async fn follow(
                     readings(door, name, sender).await;
                     Ok(())
                 }
+                Topic::Usage { namespace, pod } => {
+                    use_of(door, person, (namespace, pod), name, sender).await
+                }
                 Topic::Kubernetes(path) => watch(door, person, path, name, sender).await,
             }
         };
@@ -154,7 +181,21 @@ async fn follow(
 }
 
 /// Why a topic cannot be followed.
-struct Failure(StatusCode, String);
+pub struct Failure(pub StatusCode, pub String);
+
+impl Failure {
+    /// In the words of whoever refused.
+    pub async fn of(response: Response) -> Self {
+        let status = response.status();
+        let body = axum::body::to_bytes(response.into_body(), 64 * 1024)
+            .await
+            .unwrap_or_default();
+        let message = serde_json::from_slice::<Value>(&body)
+            .ok()
+            .and_then(|value| value["message"].as_str().map(str::to_owned));
+        Self(status, message.unwrap_or_else(|| status.to_string()))
+    }
+}
 
 /// Relays the pipelines API's own events under their own names: `run`, `task`, `deleted`, `resync`, …
 async fn pipelines(
@@ -208,6 +249,29 @@ async fn readings(door: &Door, name: &str, sender: &mpsc::Sender<Value>) {
         let event = json!({ "topic": name, "type": "reading", "object": reading });
         if sender.send(event).await.is_err() {
             return;
+        }
+    }
+}
+
+/// What a pod uses, a reading at a time.
+async fn use_of(
+    door: &Door,
+    person: &Person,
+    (namespace, pod): (&str, &str),
+    name: &str,
+    sender: &mpsc::Sender<Value>,
+) -> Result<(), Failure> {
+    let mut reader = usage::Reader::of(namespace, pod);
+    let mut turns = tokio::time::interval(usage::EVERY);
+    turns.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        turns.tick().await;
+        let Some(reading) = reader.read(door, person).await? else {
+            continue;
+        };
+        let event = json!({ "topic": name, "type": "usage", "object": reading });
+        if sender.send(event).await.is_err() {
+            return Ok(());
         }
     }
 }
@@ -266,16 +330,7 @@ impl Lines {
                 pending: Vec::new(),
             });
         }
-        let body = axum::body::to_bytes(response.into_body(), 64 * 1024)
-            .await
-            .unwrap_or_default();
-        let message = serde_json::from_slice::<Value>(&body)
-            .ok()
-            .and_then(|value| value["message"].as_str().map(str::to_owned));
-        Err(Failure(
-            status,
-            message.unwrap_or_else(|| status.to_string()),
-        ))
+        Err(Failure::of(response).await)
     }
 
     async fn next(&mut self) -> Result<Option<String>, Failure> {
@@ -320,6 +375,22 @@ mod tests {
         assert_eq!(Topic::parse("runs"), Some(Topic::Runs));
         assert_eq!(Topic::parse("machine"), Some(Topic::Machine));
         assert_eq!(Topic::parse("run/a-1"), Some(Topic::Run("a-1".into())));
+        assert_eq!(
+            Topic::parse("usage/kubeflow/a-1"),
+            Some(Topic::Usage {
+                namespace: "kubeflow".into(),
+                pod: "a-1".into()
+            })
+        );
+        for bad in [
+            "usage/kubeflow",
+            "usage/a/b/c",
+            "usage/../b",
+            "usage/a/b?c",
+            "usage//b",
+        ] {
+            assert_eq!(Topic::parse(bad), None, "{bad}");
+        }
         assert_eq!(
             Topic::parse("k8s/api/v1/pods"),
             Some(Topic::Kubernetes("api/v1/pods".into()))

@@ -63,6 +63,28 @@ fn host(request: &Parts) -> &str {
         .unwrap_or_default()
 }
 
+/// Carries the name under which a request stands in the console's log.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Gives each request a name of our own making, which services behind the door and the answer have too, and logs what failed
+/// under it.
+pub async fn name(mut request: Request, next: Next) -> Response {
+    let id = hex::encode(rand::random::<[u8; 8]>());
+    let value = HeaderValue::from_str(&id).expect("hexadecimal digits");
+    request.headers_mut().insert(REQUEST_ID, value.clone());
+    let method = request.method().clone();
+    let path = request.uri().path().to_owned();
+    let mut response = next.run(request).await;
+    let status = response.status();
+    if status.is_server_error() {
+        tracing::warn!(request.id = id, %method, path, status = status.as_u16(), "a request failed");
+    } else if status.is_client_error() {
+        tracing::info!(request.id = id, %method, path, status = status.as_u16(), "a request was refused");
+    }
+    response.headers_mut().insert(REQUEST_ID, value);
+    response
+}
+
 /// Headers on every answer.
 pub async fn headers(request: Request, next: Next) -> Response {
     const HEADERS: [(&str, &str); 5] = [
@@ -93,6 +115,42 @@ mod tests {
     use axum::body::Body;
 
     use super::*;
+
+    #[tokio::test]
+    async fn every_answer_names_its_request_and_a_name_from_outside_counts_for_nothing() {
+        let seen = |request: Request| {
+            let name = request.headers().get(&REQUEST_ID).cloned();
+            async move {
+                (
+                    StatusCode::NOT_FOUND,
+                    name.map(|name| name.as_bytes().to_vec())
+                        .unwrap_or_default(),
+                )
+            }
+        };
+        let router: axum::Router = axum::Router::new()
+            .fallback(seen)
+            .layer(axum::middleware::from_fn(name));
+        let ask = async || {
+            let request = Request::builder()
+                .header(REQUEST_ID, "mine")
+                .body(Body::empty())
+                .expect("a valid request");
+            let answer = tower::ServiceExt::oneshot(router.clone(), request)
+                .await
+                .expect("it cannot fail");
+            let said = answer.headers()[REQUEST_ID].as_bytes().to_vec();
+            let inside = axum::body::to_bytes(answer.into_body(), 64)
+                .await
+                .expect("a short body");
+            assert_eq!(said, inside, "the handler has the name that the answer has");
+            said
+        };
+        let (first, second) = (ask().await, ask().await);
+        assert_eq!(first.len(), 16);
+        assert_ne!(first, b"mine");
+        assert_ne!(first, second);
+    }
 
     fn request(method: Method, headers: &[(&str, &str)]) -> Parts {
         let builder = headers.iter().fold(

@@ -4,6 +4,7 @@
 pub mod absent;
 pub mod accounts;
 pub mod events;
+pub mod gpus;
 pub mod guard;
 pub mod identity;
 pub mod kubernetes;
@@ -15,6 +16,7 @@ pub mod schema;
 pub mod session;
 pub mod sign_in;
 pub mod upstream;
+pub mod usage;
 
 use std::path::PathBuf;
 use std::sync::Arc;

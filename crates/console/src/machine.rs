@@ -12,6 +12,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::sync::broadcast;
 
+use crate::gpus::{self, Gpus};
 use crate::identity::Person;
 use crate::router::Door;
 
@@ -31,6 +32,8 @@ pub struct Reading {
     pub memory_used_bytes: u64,
     /// Disk in use on the root file system, bytes.
     pub disk_used_bytes: u64,
+    /// Graphics processors; none where none is known.
+    pub gpus: Option<Gpus>,
 }
 
 /// What there is, and how much of it was in use lately.
@@ -66,13 +69,14 @@ impl Meter {
         tokio::spawn(async move {
             // The first share is the one since boot; those after it are since the reading before.
             let mut before = Ticks::default();
+            let gpus = gpus::Watch::start();
             let mut turns = tokio::time::interval(EVERY);
             turns.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
             loop {
                 turns.tick().await;
                 let Some(inside) = weak.upgrade() else { return };
                 let now = Ticks::read();
-                inside.keep(take(&before, &now));
+                inside.keep(take(&before, &now, gpus.now()));
                 before = now;
             }
         });
@@ -165,12 +169,13 @@ impl Ticks {
     }
 }
 
-fn take(before: &Ticks, now: &Ticks) -> Reading {
+fn take(before: &Ticks, now: &Ticks, gpus: Option<Gpus>) -> Reading {
     Reading {
         at_ms: Timestamp::now().as_millisecond(),
         cpu_share: now.share_since(*before),
         memory_used_bytes: memory().0,
         disk_used_bytes: disk().0,
+        gpus,
     }
 }
 
@@ -269,6 +274,7 @@ mod tests {
                 cpu_share: 0.0,
                 memory_used_bytes: 0,
                 disk_used_bytes: 0,
+                gpus: None,
             });
         }
         let readings = inside.readings.lock().expect("nobody panicked");

@@ -88,6 +88,7 @@ pub async fn router(config: Config) -> Result<axum::Router, Error> {
             identity::layer,
         ))
         .layer(middleware::from_fn(guard::headers))
+        .layer(middleware::from_fn(guard::name))
         .with_state(door))
 }
 

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::machine::{Machine, Reading};
 use crate::router::Session;
+use crate::usage::Usage;
 
 /// The document.
 pub fn document() -> Value {
@@ -14,6 +15,7 @@ pub fn document() -> Value {
     let session = generator.subschema_for::<Session>();
     let machine = generator.subschema_for::<Machine>();
     generator.subschema_for::<Reading>();
+    generator.subschema_for::<Usage>();
     let answers = |schema: Value, words: &str| json!({"get": {"summary": words, "responses": {"200": {"description": "OK", "content": {"application/json": {"schema": schema}}}}}});
     json!({
         "openapi": "3.0.3",

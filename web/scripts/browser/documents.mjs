@@ -60,3 +60,26 @@ export const NOTHING = pipeline(
   { never: python("print('never')") },
   { inputs: { never: { wanted: { parameterType: "BOOLEAN" } } } },
 );
+
+/** Takes a rate and reports an accuracy that follows from it. */
+export const SCORED = {
+  ...pipeline(
+    "scored",
+    { score: task("score", { cachingOptions: { enableCache: true }, inputs: { parameters: { lr: { componentInputParameter: "lr" } } } }) },
+    {
+      score: python(
+        "import sys, json, os\no = json.loads(sys.argv[1])['outputs']\nm = o['artifacts']['metrics']['artifacts'][0]\nm['metadata'] = {'accuracy': 1 - float(sys.argv[2])}\nos.makedirs(os.path.dirname(o['outputFile']), exist_ok=True)\njson.dump({'artifacts': {'metrics': {'artifacts': [m]}}}, open(o['outputFile'], 'w'))",
+        "{{$}}",
+        "{{$.inputs.parameters['lr']}}",
+      ),
+    },
+    { parameters: { lr: { parameterType: "NUMBER_DOUBLE", defaultValue: 0.1 } } },
+  ),
+  components: {
+    "comp-score": {
+      executorLabel: "exec-score",
+      inputDefinitions: { parameters: { lr: { parameterType: "NUMBER_DOUBLE" } } },
+      outputDefinitions: { artifacts: { metrics: { artifactType: { schemaTitle: "system.Metrics", schemaVersion: "0.0.1" } } } },
+    },
+  },
+};

@@ -56,6 +56,32 @@ export async function checks(platform) {
     await page.getByRole("link", { name: "nightly report" }).click();
     await page.waitForURL(new RegExp(failing.run_id));
   });
+  await check("a step that ran says why it was not taken from the cache", async () => {
+    await page.goto(`${url}#/runs/details/${failing.run_id}?step=fit&tab=details`);
+    await page.getByRole("heading", { name: "Why it was not taken from the cache" }).waitFor(SOON);
+    await page.getByText("Caching is switched off for this step in the pipeline.").waitFor(SOON);
+    await page.goto(`${url}#/runs/details/${failing.run_id}?step=load&tab=details`);
+    await page.getByText("No earlier run of this pipeline ended well: there was nothing to take.").waitFor(SOON);
+  });
+  await check("a step can be copied as what other programs take", async () => {
+    await page.getByRole("complementary", { name: "Chosen step" }).getByRole("button", { name: "Copy as" }).click();
+    for (const name of ["kfctl", "kubectl logs", "YAML", "Python", "curl", "Link"]) await page.getByRole("menuitem", { name, exact: true }).waitFor();
+    await page.keyboard.press("Escape");
+  });
+  await check("a step gets more memory, and the run starts anew with it", async () => {
+    await page.goto(`${url}#/runs/new?from=${failing.run_id}&memory=root.fit`);
+    const memory = page.getByRole("textbox", { name: /Memory of fit/ });
+    await memory.fill("much");
+    await page.getByRole("button", { name: "Start run" }).click();
+    await page.getByText("Memory is a quantity, as in 4G or 512M").waitFor(SOON);
+    await memory.fill("512M");
+    await page.getByRole("textbox", { name: "Name", exact: true }).fill("with memory");
+    await page.getByRole("button", { name: "Start run" }).click();
+    await page.getByRole("heading", { level: 1, name: "with memory" }).waitFor(SOON);
+    const run = await platform.api("GET", `/runs/${page.url().split("/details/")[1].split("?")[0]}`);
+    const document = run.pipeline_spec.pipeline_spec ?? run.pipeline_spec;
+    equal(document.deploymentSpec.executors["exec-fit"].container.resources, { resourceMemoryLimit: "512M" }, "what the step may use");
+  });
   await check("a run is archived, leaves the list, and is restored", async () => {
     await page.goto(`${url}#/runs/details/${failing.run_id}`);
     await page.getByRole("button", { name: "More actions" }).click();
@@ -68,6 +94,16 @@ export async function checks(platform) {
     await page.getByText("Archived", { exact: true }).waitFor({ state: "detached", ...SOON });
   });
   const held = await submit(platform, HELD, "held");
+  await check("a step that runs shows how much processor and memory it uses", async () => {
+    await page.goto(`${url}#/runs/details/${held.run_id}`);
+    const usage = page.getByRole("region", { name: "CPU and memory" });
+    await usage.getByRole("img", { name: /^Memory while this page looked: now \d/ }).waitFor({ timeout: 180_000 });
+    await usage.getByRole("img", { name: /^CPU while this page looked: now \d/ }).waitFor(SOON);
+    await page.getByRole("button", { name: "Shell" }).click();
+    await page.getByRole("dialog", { name: "A shell in wait" }).getByText(/^kubectl exec -it -n kubeflow wait-/).waitFor(SOON);
+    await page.keyboard.press("Escape");
+    await page.getByRole("dialog", { name: "A shell in wait" }).waitFor({ state: "detached" });
+  });
   await check("a run is terminated, after a question that says what is lost, and retried", async () => {
     await page.goto(`${url}#/runs/details/${held.run_id}`);
     await page.getByRole("log").getByText("waiting").waitFor({ timeout: 240_000 });
@@ -86,6 +122,9 @@ export async function checks(platform) {
     await page.getByRole("heading", { level: 1, name: "Runs" }).waitFor(SOON);
     await page.goto(`${url}#/runs/details/${held.run_id}`);
     await page.getByRole("alert").getByText("not found").waitFor(SOON);
+    // The request's name is folded away.
+    await page.getByText("Details", { exact: true }).click();
+    await page.getByRole("alert").getByText(/grep [0-9a-f]{16}$/).waitFor(SOON);
   });
   await page.context().close();
 }

@@ -1,4 +1,5 @@
 // Calls to the server, and the one place where a refusal becomes words for people.
+import { t } from "../strings";
 
 /** Event of the window: the server no longer knows who asks. */
 export const SIGNED_OUT = "ferroflow-signed-out";
@@ -9,6 +10,8 @@ export class CallError extends Error {
     readonly status: number,
     message: string,
     readonly path: string,
+    /** The name under which the call stands in the server's log. */
+    readonly request?: string,
   ) {
     super(message);
     this.name = "CallError";
@@ -16,13 +19,13 @@ export class CallError extends Error {
 
   /** What the reader can do about it. */
   get remedy(): string {
-    if (this.status === 0) return "See whether it still runs with `kfctl status`; start it with `kfctl up`.";
-    if (this.status === 401) return "Sign in again: run `kfctl login`.";
-    if (this.status === 403) return "Ask the owner of this installation for the right.";
-    if (this.status === 404) return "It may have been deleted. Go back to the list.";
-    if (this.status === 409) return "Choose another name.";
-    if (this.status >= 500) return "Read the service's log: `kubectl logs -n kubeflow deploy/ml-pipeline`.";
-    return "Change the input and try again.";
+    const { remedies } = t.error;
+    if (this.status === 0) return remedies.silent;
+    if (this.status === 401) return remedies.unknown;
+    if (this.status === 403) return remedies.forbidden;
+    if (this.status === 404) return remedies.missing;
+    if (this.status === 409) return remedies.taken;
+    return this.status >= 500 ? remedies.broken : remedies.input;
   }
 }
 
@@ -40,17 +43,22 @@ export async function send(path: string, options: RequestInit = {}): Promise<Res
     response = await fetch(path, options);
   } catch (error) {
     if (error instanceof DOMException && error.name === "AbortError") throw error;
-    throw new CallError(0, "The server does not answer.", path);
+    throw new CallError(0, t.error.silent, path);
   }
   // The session is over: the page around everything asks for a new one.
   if (response.status === 401) window.dispatchEvent(new CustomEvent(SIGNED_OUT, { detail: path }));
-  if (!response.ok) throw new CallError(response.status, refusal(await response.text(), response), path);
+  if (!response.ok) throw new CallError(response.status, refusal(await response.text(), response), path, response.headers.get("x-request-id") ?? undefined);
   return response;
 }
 
 /** Sends a JSON body. */
 export function post<T>(path: string, body: unknown = {}): Promise<T> {
   return call<T>(path, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) });
+}
+
+/** Deletes what is there. */
+export function remove(path: string): Promise<unknown> {
+  return call(path, { method: "DELETE" });
 }
 
 function refusal(text: string, response: Response): string {
@@ -61,5 +69,5 @@ function refusal(text: string, response: Response): string {
   } catch {
     // Not JSON: the status says it.
   }
-  return text.length > 0 && text.length < 300 && !text.startsWith("<") ? text : `The server answered ${response.status} ${response.statusText}`.trim();
+  return text.length > 0 && text.length < 300 && !text.startsWith("<") ? text : t.error.answered(response.status, response.statusText);
 }

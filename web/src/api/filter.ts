@@ -1,5 +1,18 @@
 // What a list of runs shows: as a person types it, as the server is asked for it, and as a run that just changed is judged.
-import { moment, type Run, type RunState } from "./model";
+import { t } from "../strings";
+import { metricsOf, moment, type Run, type RunState } from "./model";
+
+/** How a parameter or metric is compared, as typed and as the API calls it. */
+const COMPARISONS = { ">=": "GREATER_THAN_EQUALS", "<=": "LESS_THAN_EQUALS", "!=": "NOT_EQUALS", ">": "GREATER_THAN", "<": "LESS_THAN", "=": "EQUALS" } as const;
+type Comparison = keyof typeof COMPARISONS;
+
+/** A comparison of one parameter or metric. */
+export interface ValueFilter {
+  of: "param" | "metric";
+  name: string;
+  comparison: Comparison;
+  value: string;
+}
 
 export interface RunFilter {
   /** Part of the name. */
@@ -12,6 +25,7 @@ export interface RunFilter {
   createdBefore?: number;
   finishedAfter?: number;
   experiment?: string;
+  values?: ValueFilter[];
 }
 
 export interface Predicate {
@@ -32,28 +46,52 @@ const WORDS: Record<string, RunState[]> = {
   stopping: ["CANCELING"],
 };
 const UNITS: Record<string, number> = { m: 60, h: 3600, d: 86400, w: 7 * 86400 };
+const VALUE = /^(param|metric)\.([^<>=!]*)(>=|<=|!=|>|<|=)(.*)$/s;
+
+/** A word that means something by itself, rather than being part of a name. */
+export function isChip(word: string): boolean {
+  return /^[a-z]+:\S+$/.test(word) || (VALUE.exec(word)?.[4] ?? "") !== "";
+}
+
+/** What a chip is about: of some there may be only one. */
+export function subjectOf(chip: string): string {
+  return VALUE.test(chip) ? chip : (chip.split(":")[0] ?? chip);
+}
 
 /** One word of the box as a filter; the reason in words when it is none. */
 export function readToken(token: string, now: number): RunFilter | string {
+  const value = VALUE.exec(token);
+  if (value) return readValue(value[1] as ValueFilter["of"], value[2] ?? "", value[3] as Comparison, value[4] ?? "");
   const mark = token.indexOf(":");
   const key = token.slice(0, mark);
-  const value = token.slice(mark + 1).toLowerCase();
+  const word = token.slice(mark + 1).toLowerCase();
   switch (mark < 0 ? "" : key) {
     case "state": {
-      const states = WORDS[value];
-      return states ? { states } : `state: is one of ${Object.keys(WORDS).join(", ")}`;
+      const states = WORDS[word];
+      return states ? { states } : t.filter.stateIsOneOf(Object.keys(WORDS));
     }
     case "is":
-      return value === "archived" ? { isArchived: true } : "is: knows archived";
+      return word === "archived" ? { isArchived: true } : t.filter.isKnows;
     case "after":
     case "before": {
-      const at = readTime(value, now);
-      if (at === undefined) return `${key}: takes a length of time (30m, 2d) or a date (2026-01-31)`;
+      const at = readTime(word, now);
+      if (at === undefined) return t.filter.time(key);
       return key === "after" ? { createdAfter: at } : { createdBefore: at };
     }
     default:
       return { text: token };
   }
+}
+
+function readValue(of: ValueFilter["of"], name: string, comparison: Comparison, value: string): RunFilter | string {
+  if (name === "" || value === "") return t.filter.nameMissing;
+  if (/["\\]/.test(name)) return t.filter.quoted(name);
+  if (/[<>]/.test(comparison) && !isNumber(value)) return t.filter.number(`${of}.${name}`);
+  return { values: [{ of, name, comparison, value }] };
+}
+
+function isNumber(text: string): boolean {
+  return text.trim() !== "" && Number.isFinite(Number(text));
 }
 
 function readTime(text: string, now: number): number | undefined {
@@ -63,7 +101,7 @@ function readTime(text: string, now: number): number | undefined {
   return Number.isNaN(at) ? undefined : at;
 }
 
-/** Everything typed, as one filter; words without a colon are the name's. */
+/** Everything typed, as one filter; words that are no chips are the name's. */
 export function readFilter(typed: string, now: number): { filter: RunFilter; problems: string[] } {
   const filter: RunFilter = {};
   const problems: string[] = [];
@@ -72,6 +110,7 @@ export function readFilter(typed: string, now: number): { filter: RunFilter; pro
     const read = readToken(token, now);
     if (typeof read === "string") problems.push(read);
     else if (read.text) words.push(read.text);
+    else if (read.values) filter.values = [...(filter.values ?? []), ...read.values];
     else Object.assign(filter, read);
   }
   if (words.length > 0) filter.text = words.join(" ");
@@ -87,6 +126,7 @@ export function predicates(filter: RunFilter): Predicate[] {
   if (filter.createdAfter !== undefined) found.push({ key: "created_at", operation: "GREATER_THAN_EQUALS", timestamp_value: time(filter.createdAfter) });
   if (filter.createdBefore !== undefined) found.push({ key: "created_at", operation: "LESS_THAN_EQUALS", timestamp_value: time(filter.createdBefore) });
   if (filter.finishedAfter !== undefined) found.push({ key: "finished_at", operation: "GREATER_THAN_EQUALS", timestamp_value: time(filter.finishedAfter) });
+  for (const { of, name, comparison, value } of filter.values ?? []) found.push({ key: `${of === "param" ? "parameters" : "metrics"}.${name}`, operation: COMPARISONS[comparison], string_value: value });
   return found;
 }
 
@@ -100,6 +140,18 @@ export function matches(run: Run, filter: RunFilter): boolean {
     (filter.createdAfter === undefined || created >= filter.createdAfter) &&
     (filter.createdBefore === undefined || created <= filter.createdBefore) &&
     (filter.finishedAfter === undefined || (moment(run.finished_at) ?? 0) >= filter.finishedAfter) &&
-    (filter.experiment === undefined || run.experiment_id === filter.experiment)
+    (filter.experiment === undefined || run.experiment_id === filter.experiment) &&
+    (filter.values ?? []).every((one) => fits(one.of === "param" ? run.runtime_config?.parameters?.[one.name] : metricsOf(run)[one.name], one))
   );
+}
+
+/** As the server compares: as numbers where both are, else as texts. */
+function fits(found: unknown, { comparison, value }: ValueFilter): boolean {
+  const number = typeof found === "boolean" ? Number(found) : found;
+  const wanted = value === "true" ? 1 : value === "false" ? 0 : isNumber(value) ? Number(value) : undefined;
+  const isEqual = (typeof number === "number" && number === wanted) || (found !== undefined && found !== null && String(found) === value);
+  if (comparison === "=") return isEqual;
+  if (comparison === "!=") return !isEqual;
+  if (typeof number !== "number" || wanted === undefined) return false;
+  return { ">": number > wanted, ">=": number >= wanted, "<": number < wanted, "<=": number <= wanted }[comparison];
 }

@@ -1,6 +1,7 @@
 // What the servers say, by the names that the pages use. The shapes are generated from the servers' own schemas; zero values are
 // left out on the wire, hence all the optional fields.
 import type { components as Console } from "./generated/console";
+import type { components as Document } from "./generated/document";
 import type { components as Kubernetes } from "./generated/kubernetes";
 import type { components as Pipelines } from "./generated/pipelines";
 
@@ -8,6 +9,10 @@ export type Session = Console["schemas"]["Session"];
 export type Absent = Console["schemas"]["Part"];
 export type Machine = Console["schemas"]["Machine"];
 export type Reading = Console["schemas"]["Reading"];
+export type Usage = Console["schemas"]["Usage"];
+
+/** The pipeline document (IR). */
+export type PipelineSpec = Document["schemas"]["PipelineSpec"];
 
 export type Run = Pipelines["schemas"]["Run"];
 export type RunList = Pipelines["schemas"]["RunList"];
@@ -57,4 +62,10 @@ export function isStep(task: Task): boolean {
 /** When a Kubernetes event was seen last. */
 export function seenAt(event: KubeEvent): number | undefined {
   return moment(event.lastTimestamp ?? event.eventTime ?? event.firstTimestamp ?? event.metadata?.creationTimestamp);
+}
+
+/** What the steps of a run reported as metrics. */
+export function metricsOf(run: Run): Record<string, unknown> {
+  const entries = run.plugins_output?.["ferroflow.io/metrics"]?.entries ?? {};
+  return Object.fromEntries(Object.entries(entries).map(([name, entry]) => [name, entry.value]));
 }

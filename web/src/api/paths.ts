@@ -26,7 +26,7 @@ export const api = {
   /** Runs that ended well, of one pipeline, or of an experiment where the run brought its document itself. */
   runsLike: (experiment: string, pipeline: string | undefined) => {
     const found = [{ key: "state", operation: "EQUALS", string_value: "SUCCEEDED" }, ...(pipeline ? [{ key: "pipeline_id", operation: "EQUALS", string_value: pipeline }] : [])];
-    return `${KFP}/runs?${query({ page_size: pipeline ? 2 : 20, sort_by: "created_at desc", experiment_id: experiment, filter: JSON.stringify({ predicates: found }) })}`;
+    return `${KFP}/runs?${query({ page_size: 20, sort_by: "created_at desc", experiment_id: experiment, filter: JSON.stringify({ predicates: found }) })}`;
   },
   run: (id: string) => `${KFP}/runs/${enc(id)}?view=FULL`,
   oneRun: (id: string) => `${KFP}/runs/${enc(id)}`,
@@ -47,6 +47,7 @@ export const api = {
   deletePipeline: (id: string) => `${KFP}/pipelines/${enc(id)}?cascade=true`,
   experiments: (token: string, text: string, sort: string) => `${KFP}/experiments?${query({ page_size: PAGE, sort_by: sort, page_token: token, filter: named(text) })}`,
   experiment: (id: string) => `${KFP}/experiments/${enc(id)}`,
+  pod: (namespace: string, pod: string) => `${K8S}/api/v1/namespaces/${enc(namespace)}/pods/${enc(pod)}`,
   podLog: (namespace: string, pod: string, container: string, follow: boolean) =>
     `${K8S}/api/v1/namespaces/${enc(namespace)}/pods/${enc(pod)}/log?${query({ container, follow, timestamps: true })}`,
 };
@@ -60,6 +61,7 @@ export const topic = {
   nodes: "k8s/api/v1/nodes",
   pods: (namespace: string) => `k8s/api/v1/namespaces/${enc(namespace)}/pods`,
   pod: (namespace: string, name: string) => `${topic.pods(namespace)}?${query({ fieldSelector: `metadata.name=${name}` })}`,
+  usage: (namespace: string, pod: string) => `usage/${namespace}/${pod}`,
   podEvents: (namespace: string, pod: string) => `k8s/api/v1/namespaces/${enc(namespace)}/events?${query({ fieldSelector: `involvedObject.name=${pod}` })}`,
 };
 
@@ -74,6 +76,8 @@ export const page = {
   },
   newRun: (pipeline: string, version?: string) => `#/runs/new?${query({ pipeline, version })}`,
   cloneRun: (run: string) => `#/runs/new?${query({ from: run })}`,
+  /** The same run, with more memory for one of its steps. */
+  raiseMemory: (run: string, step: string) => `#/runs/new?${query({ from: run, memory: step })}`,
   pipelines: "#/pipelines",
   pipeline: (id: string, version?: string) => `#/pipelines/details/${enc(id)}${version ? `/version/${enc(version)}` : ""}`,
   experiments: "#/experiments",

@@ -4,7 +4,7 @@ import { useCallback, useRef } from "react";
 import { CallError, call } from "./client";
 import { LIVE, matches, type RunFilter } from "./filter";
 import { type Message, useTopic } from "./live";
-import type { Experiment, ExperimentList, Pipeline, PipelineList, PipelineVersion, PipelineVersionList, Run, RunList, Session } from "./model";
+import { type Experiment, type ExperimentList, moment, type Pipeline, type PipelineList, type PipelineVersion, type PipelineVersionList, type Run, type RunList, type Session } from "./model";
 import { document as documentOf } from "../graph/document";
 import { api, topic } from "./paths";
 
@@ -137,7 +137,8 @@ export function useRunOnce(id: string | undefined) {
   return useQuery({ queryKey: ["run-once", id], queryFn: () => readRun(id ?? ""), enabled: !!id });
 }
 
-/** The last run of the same pipeline that ended well, with its steps; for what a live run may take. */
+/** The last run of the same pipeline before this one that ended well, with its steps: how long a live run may take, why a
+ * result was not taken from it. */
 export function useLastRun(run: Run, wanted: boolean) {
   const reference = run.pipeline_version_reference;
   return useQuery({
@@ -146,8 +147,9 @@ export function useLastRun(run: Run, wanted: boolean) {
     queryFn: async () => {
       const list = await call<RunList>(api.runsLike(run.experiment_id ?? "", reference?.pipeline_id));
       const name = pipelineName(run);
-      const last = list.runs?.find((one) => one.run_id !== run.run_id && (reference?.pipeline_id ? true : pipelineName(one) === name));
-      return last ? call<Run>(api.run(last.run_id)) : null;
+      const isEarlier = (one: Run) => one.run_id !== run.run_id && (moment(one.created_at) ?? 0) <= (moment(run.created_at) ?? 0);
+      const last = list.runs?.find((one) => isEarlier(one) && (reference?.pipeline_id ? true : pipelineName(one) === name));
+      return last ? readRun(last.run_id) : null;
     },
   });
 }

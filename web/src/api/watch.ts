@@ -1,7 +1,8 @@
 // Objects of the Kubernetes API and readings of the machine, as the event stream brings them.
 import { useCallback, useMemo, useRef, useState } from "react";
 import { type Message, useTopic } from "./live";
-import { type KubeEvent, type Machine, type Reading, seenAt } from "./model";
+import { t } from "../strings";
+import { type KubeEvent, type Machine, type Reading, seenAt, type Usage } from "./model";
 import { topic } from "./paths";
 
 interface KubeObject {
@@ -31,7 +32,7 @@ export function useWatch<T extends KubeObject>(what: string | undefined): Watche
         setError(undefined);
         return;
       case "ERROR":
-        setError({ code: message.code, message: message.message ?? "it cannot be read" });
+        setError({ code: message.code, message: message.message ?? t.error.unreadable });
         return;
       case "BOOKMARK":
         if (again.current && object?.metadata?.annotations?.["k8s.io/initial-events-end"] === "true") {
@@ -78,10 +79,40 @@ export function useMachine(): { machine: Machine | undefined; error: string | un
   const [machine, setMachine] = useState<Machine>();
   const [error, setError] = useState<string>();
   const take = useCallback((message: Message) => {
-    if (message.type === "ERROR") setError(message.message ?? "the server does not say");
+    if (message.type === "ERROR") setError(message.message ?? t.error.unsaid);
     else if (message.type === "machine") setMachine(message.object as Machine);
     else if (message.type === "reading") setMachine((old) => old && { ...old, readings: [...old.readings.slice(1 - KEPT), message.object as Reading] });
   }, []);
   useTopic(topic.machine, take);
   return { machine, error };
+}
+
+/** What pods used while somebody looked: another step is looked at, and then this one again. */
+const kept = new Map<string, Usage[]>();
+/** Pods of which that is kept. */
+const PODS = 40;
+
+/** What a pod uses while it runs, live, as far back as this page looked at it; `undefined` follows nothing. */
+export function useUsage(namespace: string, pod: string | undefined, isLive: boolean): { readings: Usage[]; error: string | undefined } {
+  const key = pod === undefined ? undefined : topic.usage(namespace, pod);
+  const [state, setState] = useState<{ key: string | undefined; readings: Usage[]; error?: string }>({ key, readings: kept.get(key ?? "") ?? [] });
+  const take = useCallback(
+    (message: Message) => {
+      if (key === undefined) return;
+      if (message.type === "ERROR") {
+        // A pod that is gone has ended: nothing is wrong.
+        if (message.code !== 404) setState((old) => ({ ...old, key, error: message.message ?? t.error.unsaid }));
+        return;
+      }
+      const readings = [...(kept.get(key) ?? []), message.object as Usage].slice(-KEPT);
+      kept.delete(key);
+      kept.set(key, readings);
+      const oldest = kept.keys().next().value;
+      if (kept.size > PODS && oldest !== undefined) kept.delete(oldest);
+      setState({ key, readings });
+    },
+    [key],
+  );
+  useTopic(isLive ? key : undefined, take);
+  return state.key === key ? { readings: state.readings, error: state.error } : { readings: kept.get(key ?? "") ?? [], error: undefined };
 }

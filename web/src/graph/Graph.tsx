@@ -2,7 +2,9 @@
 import { Background, type Edge, Handle, MarkerType, type Node, type NodeProps, Position, ReactFlow, ReactFlowProvider } from "@xyflow/react";
 import "@xyflow/react/dist/base.css";
 import { useEffect, useMemo } from "react";
-import { Lasting, StateChip, toneOf } from "../ui/parts";
+import { duration } from "../format";
+import { t } from "../strings";
+import { Lasting, StateChip, toneOf, useNow } from "../ui/parts";
 import type { Step } from "./document";
 import { type Arrow, place } from "./layout";
 import type { StepState } from "./state";
@@ -13,32 +15,47 @@ interface Data extends Record<string, unknown> {
   isChosen: boolean;
   isRun: boolean;
   isCritical: boolean;
+  /** Names of the steps that it waits for. */
+  waits: string[];
+  /** How long it took the last time, milliseconds. */
+  took: number | undefined;
 }
 
 type BoxNode = Node<Data>;
 
 function StepBox({ data }: NodeProps<BoxNode>) {
-  const { step, state, isChosen, isRun, isCritical } = data;
+  const { step, state, isChosen, isRun, isCritical, waits, took } = data;
   const isGroup = step.children.length > 0;
-  const several = (state?.tasks.length ?? 0) > 1 ? `${state?.done} of ${state?.tasks.length}` : undefined;
+  const several = (state?.tasks.length ?? 0) > 1 ? t.graph.done(state?.done ?? 0, state?.tasks.length ?? 0) : undefined;
+  const isAhead = isRun && state?.start === undefined && (state?.state === undefined || state.state === "PENDING");
+  const isLive = !isGroup && several === undefined && state?.state === "RUNNING";
   return (
     <div className={`box ${isGroup ? "group" : ""} ${isChosen ? "chosen" : ""} ${isCritical ? "critical" : ""} ${isRun ? toneOf(state?.state) : ""}`}>
       <Handle type="target" position={Position.Top} isConnectable={false} />
       <div className="box-head">
         <b title={step.label}>
-          {isGroup && <span className="kind">{step.kind === "loop" ? "for each" : step.kind === "condition" ? "only if" : "group"} </span>}
+          {isGroup && <span className="kind">{t.graph.kinds[step.kind]} </span>}
           {step.label}
         </b>
-        {isRun && <StateChip state={state?.state}>{several ?? (state?.start !== undefined ? <Lasting start={state.start} end={state.end} /> : undefined)}</StateChip>}
+        {isRun && <StateChip state={state?.state}>{several ?? (state?.start !== undefined ? <Lasting start={state.start} end={state.end} /> : waits.length > 0 ? <span className="clip">{t.graph.waitsFor(waits)}</span> : undefined)}</StateChip>}
       </div>
       {!isGroup && (
         <div className="box-foot">
-          <code title={step.image}>{step.image ?? step.kind}</code>
+          <code title={step.image}>{step.image ?? t.graph.kinds[step.kind]}</code>
+          {isAhead && took !== undefined && <span className="mute num">{t.graph.lastTime(duration(took))}</span>}
         </div>
       )}
+      {isLive && took !== undefined && state?.start !== undefined && <Progress name={step.label} start={state.start} took={took} />}
       <Handle type="source" position={Position.Bottom} isConnectable={false} />
     </div>
   );
+}
+
+/** How far a running step is if it takes as long as the last time; an estimate, and drawn as one. */
+function Progress({ name, start, took }: { name: string; start: number; took: number }) {
+  const now = useNow(true);
+  const share = Math.round(Math.min(1, Math.max(0, (now - start) / took)) * 100);
+  return <span className="progress" role="meter" aria-label={t.graph.progress(name)} aria-valuemin={0} aria-valuemax={100} aria-valuenow={share}><i style={{ width: `${share}%` }} /></span>;
 }
 
 const nodeTypes = { step: StepBox };
@@ -48,11 +65,15 @@ interface Props {
   states?: Map<string, StepState>;
   /** Places on the critical path. */
   critical?: ReadonlySet<string>;
+  /** Names of the steps that a place waits for, while it waits. */
+  waits?: ReadonlyMap<string, string[]>;
+  /** How long each place took the last time. */
+  took?: ReadonlyMap<string, number>;
   chosen?: string;
   choose: (path: string) => void;
 }
 
-export function Graph({ steps, states, critical, chosen, choose }: Props) {
+export function Graph({ steps, states, critical, waits, took, chosen, choose }: Props) {
   const placed = useMemo(() => place(steps), [steps]);
   const nodes: BoxNode[] = placed.boxes.map((box) => ({
     id: box.step.path,
@@ -63,8 +84,8 @@ export function Graph({ steps, states, critical, chosen, choose }: Props) {
     height: box.height,
     draggable: false,
     connectable: false,
-    data: { step: box.step, state: states?.get(box.step.path), isChosen: box.step.path === chosen, isRun: !!states, isCritical: critical?.has(box.step.path) ?? false },
-    ariaLabel: `Step ${box.step.label}`,
+    data: { step: box.step, state: states?.get(box.step.path), isChosen: box.step.path === chosen, isRun: !!states, isCritical: critical?.has(box.step.path) ?? false, waits: waits?.get(box.step.path) ?? [], took: took?.get(box.step.path) },
+    ariaLabel: t.graph.step(box.step.label),
   }));
   const look = (arrow: Arrow) => {
     const isCritical = (critical?.has(arrow.from) && critical.has(arrow.to)) ?? false;
@@ -107,7 +128,7 @@ export function Graph({ steps, states, critical, chosen, choose }: Props) {
         fitViewOptions={{ padding: 0.12, maxZoom: 1 }}
         minZoom={0.15}
         proOptions={{ hideAttribution: true }}
-        aria-label="Graph of steps"
+        aria-label={t.run.graphOf}
       >
         <Background gap={20} size={1.4} color="var(--dot)" />
       </ReactFlow>

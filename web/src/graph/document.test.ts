@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { document, flatten, type Ir, parameters, readValue, steps } from "./document";
+import { document, flatten, type Ir, memoryOf, parameters, readValue, steps, withMemory } from "./document";
 import { place } from "./layout";
 
 const IR: Ir = {
@@ -81,5 +81,20 @@ describe("what a person types", () => {
     expect(() => readValue(of("NUMBER_INTEGER"), "3.5")).toThrow("p takes a whole number");
     expect(() => readValue(of("STRUCT"), "[1]")).toThrow("JSON object");
     expect(() => readValue(of("LIST"), "{")).toThrow("p takes JSON");
+  });
+});
+
+describe("the memory of a step", () => {
+  const ir = { deploymentSpec: { executors: { fit: { container: { image: "a", resources: { cpuLimit: 1, memoryLimit: 0.5 } } }, other: { importer: {} } } } };
+  test("is read in either spelling, and raised in the newer one alone", () => {
+    expect(memoryOf(ir, "fit")).toBe("0.5G");
+    const raised = withMemory(ir, "fit", "2G");
+    expect(raised && memoryOf(raised, "fit")).toBe("2G");
+    expect(raised?.deploymentSpec?.executors?.fit?.container?.resources).toEqual({ cpuLimit: 1, resourceMemoryLimit: "2G" });
+    expect(raised?.deploymentSpec?.executors?.other).toBe(ir.deploymentSpec.executors.other);
+  });
+  test("stays as it is where there is no such container, or the limit is none", () => {
+    expect(withMemory(ir, "other", "2G")).toBeUndefined();
+    expect(withMemory(ir, "fit", "much")).toBeUndefined();
   });
 });

@@ -1,4 +1,6 @@
 // A pipeline document (IR) as a tree of steps: what depends on what, and what is inside what.
+import type { PipelineSpec } from "../api/model";
+import { t } from "../strings";
 
 export interface Step {
   /** Key in its graph. */
@@ -9,6 +11,10 @@ export interface Step {
   kind: "step" | "group" | "loop" | "condition" | "importer";
   image?: string;
   command?: string[];
+  /** Whether an earlier result may stand in for it. */
+  isCached: boolean;
+  /** Key of what runs it. */
+  executor?: string;
   /** Condition, in the document's words. */
   condition?: string;
   /** Keys of its own graph that come before it, each with what is passed. */
@@ -25,41 +31,9 @@ export interface Parameter {
   literals?: unknown[];
 }
 
-interface Reference {
-  componentInputParameter?: string;
-  taskOutputParameter?: { producerTask?: string; outputParameterKey?: string };
-  taskOutputArtifact?: { producerTask?: string; outputArtifactKey?: string };
-}
-
-interface IrTask {
-  taskInfo?: { name?: string };
-  componentRef?: { name?: string };
-  dependentTasks?: string[];
-  inputs?: { parameters?: Record<string, Reference>; artifacts?: Record<string, Reference> };
-  triggerPolicy?: { condition?: string };
-  parameterIterator?: unknown;
-  artifactIterator?: unknown;
-}
-
-interface IrComponent {
-  dag?: { tasks?: Record<string, IrTask> };
-  executorLabel?: string;
-  inputDefinitions?: {
-    parameters?: Record<string, { parameterType?: string; description?: string; isOptional?: boolean; defaultValue?: unknown; literals?: unknown[] }>;
-  };
-}
-
-interface IrExecutor {
-  container?: { image?: string; command?: string[]; args?: string[] };
-  importer?: unknown;
-}
-
-export interface Ir {
-  pipelineInfo?: { name?: string; description?: string };
-  root?: IrComponent;
-  components?: Record<string, IrComponent>;
-  deploymentSpec?: { executors?: Record<string, IrExecutor> };
-}
+export type Ir = PipelineSpec;
+type IrComponent = NonNullable<Ir["root"]>;
+type IrTask = NonNullable<NonNullable<IrComponent["dag"]>["tasks"]>[string];
 
 /** The document itself; with a platform document beside it, it lies one level deeper. */
 export function document(spec: unknown): Ir | undefined {
@@ -89,6 +63,8 @@ function stepsOf(ir: Ir, component: IrComponent | undefined, path: string, seen:
       kind: isLoop ? "loop" : inner?.dag ? (condition ? "condition" : "group") : executor?.importer ? "importer" : "step",
       image: executor?.container?.image,
       command: executor?.container ? [...(executor.container.command ?? []), ...(executor.container.args ?? [])] : undefined,
+      isCached: task.cachingOptions?.enableCache ?? false,
+      executor: executor ? inner?.executorLabel : undefined,
       condition,
       after: dependencies(task),
       // A document that contains itself would never end.
@@ -106,10 +82,8 @@ function dependencies(task: IrTask): { key: string; passes: string[] }[] {
     found.set(key, set);
   };
   for (const key of task.dependentTasks ?? []) add(key);
-  for (const reference of [...Object.values(task.inputs?.parameters ?? {}), ...Object.values(task.inputs?.artifacts ?? {})]) {
-    add(reference.taskOutputParameter?.producerTask, reference.taskOutputParameter?.outputParameterKey);
-    add(reference.taskOutputArtifact?.producerTask, reference.taskOutputArtifact?.outputArtifactKey);
-  }
+  for (const { taskOutputParameter: from } of Object.values(task.inputs?.parameters ?? {})) add(from?.producerTask, from?.outputParameterKey);
+  for (const { taskOutputArtifact: from } of Object.values(task.inputs?.artifacts ?? {})) add(from?.producerTask, from?.outputArtifactKey);
   return [...found].map(([key, passes]) => ({ key, passes: [...passes] }));
 }
 
@@ -117,7 +91,7 @@ function dependencies(task: IrTask): { key: string; passes: string[] }[] {
 export function parameters(ir: Ir): Parameter[] {
   return Object.entries(ir.root?.inputDefinitions?.parameters ?? {}).map(([name, definition]) => ({
     name,
-    type: definition.parameterType ?? "STRING",
+    type: typeof definition.parameterType === "string" ? definition.parameterType : "STRING",
     description: definition.description,
     isOptional: definition.isOptional ?? definition.defaultValue !== undefined,
     defaultValue: definition.defaultValue,
@@ -131,11 +105,11 @@ export function readValue(parameter: Parameter, text: string): unknown {
     case "STRING":
       return text;
     case "NUMBER_INTEGER": {
-      if (!/^[+-]?\d+$/.test(text.trim())) throw new Error(`${parameter.name} takes a whole number`);
+      if (!/^[+-]?\d+$/.test(text.trim())) throw new Error(t.newRun.wholeNumber(parameter.name));
       return Number(text);
     }
     case "NUMBER_DOUBLE": {
-      if (text.trim() === "" || Number.isNaN(Number(text))) throw new Error(`${parameter.name} takes a number`);
+      if (text.trim() === "" || Number.isNaN(Number(text))) throw new Error(t.newRun.number(parameter.name));
       return Number(text);
     }
     case "BOOLEAN":
@@ -145,11 +119,11 @@ export function readValue(parameter: Parameter, text: string): unknown {
       try {
         value = JSON.parse(text);
       } catch {
-        throw new Error(`${parameter.name} takes JSON`);
+        throw new Error(t.newRun.json(parameter.name));
       }
-      if (parameter.type === "LIST" && !Array.isArray(value)) throw new Error(`${parameter.name} takes a JSON list, as in [1, 2]`);
+      if (parameter.type === "LIST" && !Array.isArray(value)) throw new Error(t.newRun.jsonList(parameter.name));
       if (parameter.type === "STRUCT" && (typeof value !== "object" || value === null || Array.isArray(value)))
-        throw new Error(`${parameter.name} takes a JSON object, as in {"a": 1}`);
+        throw new Error(t.newRun.jsonObject(parameter.name));
       return value;
     }
   }
@@ -157,18 +131,30 @@ export function readValue(parameter: Parameter, text: string): unknown {
 
 /** A parameter's type in words. */
 export function typeWord(type: string): string {
-  const words: Record<string, string> = {
-    STRING: "text",
-    NUMBER_INTEGER: "whole number",
-    NUMBER_DOUBLE: "number",
-    BOOLEAN: "yes or no",
-    LIST: "JSON list",
-    STRUCT: "JSON object",
-  };
-  return words[type] ?? type.toLowerCase();
+  return t.newRun.types[type] ?? type.toLowerCase();
 }
 
 /** Every step, outer before inner. */
 export function flatten(list: Step[]): Step[] {
   return list.flatMap((step) => [step, ...flatten(step.children)]);
+}
+
+/** Memory as Kubernetes writes it. */
+const QUANTITY = /^\d+(\.\d+)?(Ki|Mi|Gi|Ti|k|M|G|T)?$/;
+
+/** The same document with another memory limit for one executor; undefined where there is no such, or the limit is none. */
+export function withMemory(ir: Ir, executor: string, memory: string): Ir | undefined {
+  const found = ir.deploymentSpec?.executors?.[executor];
+  if (!found?.container || !QUANTITY.test(memory)) return undefined;
+  // The older, rounder field must not say something else.
+  const resources = { ...found.container.resources, memoryLimit: undefined, memoryRequest: undefined, resourceMemoryLimit: memory };
+  const raised = { ...found, container: { ...found.container, resources } };
+  return { ...ir, deploymentSpec: { ...ir.deploymentSpec, executors: { ...ir.deploymentSpec?.executors, [executor]: raised } } };
+}
+
+/** The memory limit of an executor, as the document says it. */
+export function memoryOf(ir: Ir, executor: string): string | undefined {
+  const resources = ir.deploymentSpec?.executors?.[executor]?.container?.resources;
+  if (resources?.resourceMemoryLimit) return resources.resourceMemoryLimit;
+  return resources?.memoryLimit ? `${Number(resources.memoryLimit)}G` : undefined;
 }

@@ -1,38 +1,61 @@
 // Experiments: groups of runs.
+import { useMemo } from "react";
 import { type Experiment as ExperimentModel, moment } from "../api/model";
-import { page } from "../api/paths";
+import { api, page } from "../api/paths";
 import { NEWEST, useExperiment, useExperiments, useRuns } from "../api/queries";
 import { setQuery } from "../router";
+import { t } from "../strings";
 import { Filter } from "../ui/Filter";
+import { CopyMenu } from "../ui/Menu";
 import { Empty, Facts, Head, Loading, Problem, Since, useTitle } from "../ui/parts";
 import { type Column, Table } from "../ui/Table";
-import { RunTable } from "./RunTable";
+import { columnsOf, ListTools, pick } from "./ListTools";
+import { RUN_COLUMNS, runChoices, RunTable } from "./RunTable";
 
 const COLUMNS: Column<ExperimentModel>[] = [
-  { id: "name", name: "Name", sort: "name", className: "name", cell: (one) => one.display_name ?? one.experiment_id },
-  { id: "description", name: "Description", width: "40%", isWide: true, className: "clip mute", cell: (one) => one.description },
-  { id: "last", name: "Last run", width: "120px", sort: "last_run_created_at", className: "num mute", cell: (one) => <Since at={moment(one.last_run_created_at)} /> },
-  { id: "created", name: "Created", width: "120px", sort: "created_at", isWide: true, className: "num mute", cell: (one) => <Since at={moment(one.created_at)} /> },
+  { id: "name", name: t.experiments.name, sort: "name", className: "name", cell: (one) => one.display_name ?? one.experiment_id },
+  { id: "description", name: t.experiments.description, width: "40%", isWide: true, className: "clip mute", cell: (one) => one.description },
+  { id: "last", name: t.experiments.last, width: "120px", sort: "last_run_created_at", className: "num mute", cell: (one) => <Since at={moment(one.last_run_created_at)} /> },
+  { id: "created", name: t.experiments.created, width: "120px", sort: "created_at", isWide: true, className: "num mute", cell: (one) => <Since at={moment(one.created_at)} /> },
+  { id: "id", name: t.experiments.id, width: "290px", isWide: true, className: "mute", cell: (one) => <code>{one.experiment_id}</code> },
 ];
+const AT_FIRST = ["name", "description", "last", "created"];
+const CHOICES = COLUMNS.map(({ id, name }) => ({ id, name: String(name), group: "fields" as const }));
+const client = () => `kfp.Client(host="${window.location.origin}")`;
 
 export function Experiments({ query }: { query: URLSearchParams }) {
   const text = query.get("filter") ?? "";
   const sort = query.get("sort") ?? NEWEST;
   const experiments = useExperiments(text, sort);
-  useTitle("Experiments");
+  useTitle(t.experiments.title);
   return (
     <div className="page fill">
-      <Head title="Experiments" />
-      <div className="filters"><Filter label="Filter experiments" hint="name" value={text} change={(filter) => setQuery({ filter })} /></div>
-      {experiments.isPending && <Loading what="experiments" />}
-      {experiments.isError && <Problem error={experiments.error} doing="Reading the experiments" retry={() => void experiments.refetch()} />}
+      <Head
+        title={t.experiments.title}
+        actions={
+          <CopyMenu
+            items={[
+              { name: t.copy.python, text: `import kfp\n\nprint(${client()}.list_experiments())` },
+              { name: t.copy.curl, text: `curl '${window.location.origin}${api.experiments("", text, sort)}'` },
+              { name: t.copy.link, text: window.location.href },
+            ]}
+          />
+        }
+      />
+      <div className="filters">
+        <Filter label={t.experiments.filter} hint={t.experiments.hint} value={text} change={(filter) => setQuery({ filter })} />
+        <ListTools list="experiments" address={page.experiments} query={query} choices={CHOICES} atFirst={AT_FIRST} />
+        <span className="mute num count" role="status">{experiments.isSuccess ? t.experiments.count(experiments.total) : ""}</span>
+      </div>
+      {experiments.isPending && <Loading what={t.loading.experiments} />}
+      {experiments.isError && <Problem error={experiments.error} doing={t.experiments.reading} retry={() => void experiments.refetch()} />}
       {experiments.isSuccess && experiments.list.length === 0 && (
-        <Empty title={text ? "No experiment has this name" : "No experiment yet"} command={text ? undefined : `kfp experiment create my-experiment`}>
-          <p>An experiment groups runs. One called Default is made with the first run.</p>
+        <Empty title={text ? t.experiments.noMatch : t.experiments.none} command={text ? undefined : "kfp experiment create my-experiment"}>
+          <p>{t.experiments.noneWhy}</p>
         </Empty>
       )}
       {experiments.list.length > 0 && (
-        <Table label="Experiments" view={text} columns={COLUMNS} rows={experiments.list} total={experiments.total} keyOf={(one) => one.experiment_id} nameOf={(one) => one.display_name ?? one.experiment_id} hrefOf={(one) => page.experiment(one.experiment_id)} sort={sort} onSort={(sort) => setQuery({ sort })} more={experiments.hasNextPage && !experiments.isFetchingNextPage ? () => void experiments.fetchNextPage() : undefined} />
+        <Table label={t.experiments.title} view={text} columns={pick(COLUMNS, columnsOf(query, AT_FIRST))} rows={experiments.list} total={experiments.total} keyOf={(one) => one.experiment_id} nameOf={(one) => one.display_name ?? one.experiment_id} hrefOf={(one) => page.experiment(one.experiment_id)} sort={sort} onSort={(sort) => setQuery({ sort })} more={experiments.hasNextPage && !experiments.isFetchingNextPage ? () => void experiments.fetchNextPage() : undefined} />
       )}
     </div>
   );
@@ -41,29 +64,45 @@ export function Experiments({ query }: { query: URLSearchParams }) {
 export function Experiment({ id, query }: { id: string; query: URLSearchParams }) {
   const experiment = useExperiment(id);
   const sort = query.get("sort") ?? NEWEST;
+  const asked = query.get("columns");
+  const columns = useMemo(() => columnsOf(new URLSearchParams(asked === null ? "" : { columns: asked }), RUN_COLUMNS), [asked]);
   const runs = useRuns({ experiment: id }, sort);
-  const name = experiment.data?.display_name ?? "Experiment";
+  const name = experiment.data?.display_name ?? t.experiments.one;
   useTitle(name);
   const error = experiment.error ?? runs.error;
-  if (error) return <Problem error={error} doing="Reading the experiment" />;
+  if (error) return <Problem error={error} doing={t.experiments.readingOne} />;
   return (
     <div className="page fill">
       <Head
-        crumbs={[{ name: "Experiments", href: page.experiments }, { name: id.slice(0, 8) }]}
+        crumbs={[{ name: t.experiments.title, href: page.experiments }, { name: id.slice(0, 8) }]}
         title={name}
+        actions={
+          <CopyMenu
+            items={[
+              { name: t.copy.python, text: `import kfp\n\nprint(${client()}.list_runs(experiment_id="${id}"))` },
+              { name: t.copy.curl, text: `curl '${window.location.origin}${api.experiment(id)}'` },
+              { name: t.copy.link, text: window.location.href },
+            ]}
+          />
+        }
         facts={
           <Facts
             items={[
-              { name: "Created", value: <Since at={moment(experiment.data?.created_at)} /> },
-              { name: "Runs", value: String(runs.total) },
-              ...(experiment.data?.description ? [{ name: "Description", value: experiment.data.description }] : []),
+              { name: t.experiments.created, value: <Since at={moment(experiment.data?.created_at)} /> },
+              { name: t.experiments.runs, value: String(runs.total) },
+              ...(experiment.data?.description ? [{ name: t.experiments.description, value: experiment.data.description }] : []),
             ]}
           />
         }
       />
-      {runs.isPending && <Loading what="runs" />}
-      {runs.isSuccess && runs.list.length === 0 && <Empty title="No run in this experiment yet" command="kfctl run pipeline.py --follow"><p>Runs that name this experiment are listed here.</p></Empty>}
-      {runs.list.length > 0 && <RunTable runs={runs.list} total={runs.total} sort={sort} onSort={(sort) => setQuery({ sort })} more={runs.hasNextPage && !runs.isFetchingNextPage ? () => void runs.fetchNextPage() : undefined} />}
+      {runs.isPending && <Loading what={t.loading.runs} />}
+      {runs.isSuccess && runs.list.length === 0 && <Empty title={t.experiments.noRuns} command="kfctl run pipeline.py --follow"><p>{t.experiments.noRunsWhy}</p></Empty>}
+      {runs.list.length > 0 && (
+        <>
+          <div className="filters"><ListTools list="runs" address={page.experiment(id)} query={query} choices={runChoices(runs.list, columns)} atFirst={RUN_COLUMNS} hasValues /></div>
+          <RunTable runs={runs.list} columns={columns} total={runs.total} sort={sort} onSort={(sort) => setQuery({ sort })} more={runs.hasNextPage && !runs.isFetchingNextPage ? () => void runs.fetchNextPage() : undefined} />
+        </>
+      )}
     </div>
   );
 }

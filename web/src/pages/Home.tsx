@@ -8,6 +8,7 @@ import { useMachine, useWatch } from "../api/watch";
 import { bytes, cause } from "../format";
 import { progress } from "../graph/state";
 import { useAround } from "../shell/Shell";
+import { t } from "../strings";
 import { Command, Head, Lasting, Problem, Since, StateChip, useTitle } from "../ui/parts";
 import { RunTable } from "./RunTable";
 
@@ -23,40 +24,40 @@ export function Home() {
   const failed = useRuns(failedLately, NEWEST, 5);
   const recent = useRuns({ states: ["SUCCEEDED"] }, "finished_at desc", 6);
   const isEmpty = live.isSuccess && live.total + failed.total + recent.total === 0;
-  useTitle(live.total > 0 ? `● ${live.total} live` : "Home", live.total > 0 ? "running" : undefined);
+  useTitle(live.total > 0 ? t.title.live(live.total) : t.page.home, live.total > 0 ? "running" : undefined);
   const error = live.error ?? failed.error ?? recent.error;
   return (
     <div className="page">
-      <Head title="Home" />
-      {error && <Problem error={error} doing="Reading the runs" retry={() => void Promise.all([live.refetch(), failed.refetch(), recent.refetch()])} />}
+      <Head title={t.page.home} />
+      {error && <Problem error={error} doing={t.home.reading} retry={() => void Promise.all([live.refetch(), failed.refetch(), recent.refetch()])} />}
       <div className="home">
         <div className="home-main">
           {isEmpty && <FirstSteps />}
           <section>
-            <h2>Runs now</h2>
-            {live.isSuccess && live.list.length === 0 && <p className="mute">Nothing runs at the moment.</p>}
+            <h2>{t.home.now}</h2>
+            {live.isSuccess && live.list.length === 0 && <p className="mute">{t.home.nothingRuns}</p>}
             <ul className="plain-list">{live.list.slice(0, 8).map((run) => <LiveRun key={run.run_id} run={run} />)}</ul>
-            {live.total > 8 && <p><a href={page.runsBy("state:live")}>All {live.total} that are live</a></p>}
+            {live.total > 8 && <p><a href={page.runsBy("state:live")}>{t.home.allLive(live.total)}</a></p>}
           </section>
           <section>
-            <h2>Failed in the last day</h2>
-            {failed.isSuccess && failed.list.length === 0 && <p className="mute">Nothing failed.</p>}
+            <h2>{t.home.failed}</h2>
+            {failed.isSuccess && failed.list.length === 0 && <p className="mute">{t.home.nothingFailed}</p>}
             <ul className="plain-list causes">
               {failed.list.slice(0, 5).map((run) => (
                 <li key={run.run_id}>
                   <StateChip state="FAILED" />
                   <div className="grow">
                     <a href={page.run(run.run_id)}>{run.display_name}</a> <span className="mute"><Since at={moment(run.finished_at)} /></span>
-                    <p>{cause(run.error?.message ?? "no cause was recorded")}</p>
+                    <p>{cause(run.error?.message ?? t.home.noCause)}</p>
                   </div>
                 </li>
               ))}
             </ul>
-            {failed.total > 5 && <p><a href={page.runsBy("state:failed after:1d")}>All {failed.total} that failed</a></p>}
+            {failed.total > 5 && <p><a href={page.runsBy("state:failed after:1d")}>{t.home.allFailed(failed.total)}</a></p>}
           </section>
           {recent.list.length > 0 && (
             <section>
-              <h2>Finished lately</h2>
+              <h2>{t.home.lately}</h2>
               <RunTable runs={recent.list.slice(0, 6)} isInline />
             </section>
           )}
@@ -65,12 +66,12 @@ export function Home() {
           <MachineFigures />
           {!isEmpty && (
             <section>
-              <h2>Commands</h2>
-              <p className="mute">Run a pipeline file and watch it:</p>
+              <h2>{t.home.commands}</h2>
+              <p className="mute">{t.home.runFile}</p>
               <Command text="kfctl run pipeline.py --follow" />
-              <p className="mute">From Python, with the kfp SDK:</p>
+              <p className="mute">{t.home.fromPython}</p>
               <Command text={`kfp.Client(host="${window.location.origin}")`} />
-              <p className="mute">Look below the surface:</p>
+              <p className="mute">{t.home.below}</p>
               <Command text="kubectl get pods -A" />
             </section>
           )}
@@ -84,18 +85,18 @@ export function Home() {
 function FirstSteps() {
   return (
     <section className="first">
-      <h2>From nothing to a finished run</h2>
+      <h2>{t.home.first}</h2>
       <ol>
         <li>
-          <p>Give the folder with a step’s code the name that the pipeline calls its image:</p>
+          <p>{t.home.firstImage}</p>
           <Command text="kfctl image add train:latest ./train --requirements ./train/requirements.txt" />
         </li>
         <li>
-          <p>Run the pipeline and watch it, here or in the terminal:</p>
+          <p>{t.home.firstRun}</p>
           <Command text="kfctl run pipeline.py --follow" />
         </li>
         <li>
-          <p>Or submit it from Python, with the kfp SDK as it is:</p>
+          <p>{t.home.firstPython}</p>
           <Command text={`kfp.Client(host="${window.location.origin}").create_run_from_pipeline_package("pipeline.yaml")`} />
         </li>
       </ol>
@@ -112,8 +113,8 @@ function LiveRun({ run }: { run: Run }) {
       <a className="grow clip" href={page.run(run.run_id)}>{run.display_name}</a>
       {total > 0 && (
         <>
-          <span className="mute num">{done} of {total}</span>
-          <span className="meter" role="meter" aria-label={`Steps of ${run.display_name ?? run.run_id} that ended`} aria-valuemin={0} aria-valuemax={total} aria-valuenow={done}><i style={{ width: `${(done / total) * 100}%` }} /></span>
+          <span className="mute num">{t.graph.done(done, total)}</span>
+          <span className="meter" role="meter" aria-label={t.home.stepsEnded(run.display_name ?? run.run_id)} aria-valuemin={0} aria-valuemax={total} aria-valuenow={done}><i style={{ width: `${(done / total) * 100}%` }} /></span>
         </>
       )}
       <span className="mute num lasting"><Lasting start={moment(run.created_at)} end={undefined} /></span>
@@ -128,20 +129,21 @@ function MachineFigures() {
   const readings = machine?.readings ?? [];
   const last = readings.at(-1);
   return (
-    <section aria-label="This machine">
-      <h2>This machine</h2>
-      {error && <p className="mute">The figures cannot be read: {error}</p>}
+    <section aria-label={t.home.machine}>
+      <h2>{t.home.machine}</h2>
+      {error && <p className="mute">{t.home.machineUnread(error)}</p>}
       {machine && last ? (
         <>
-          <Figure name="CPU" text={`${Math.round(last.cpu_share * 100)} % of ${machine.cpus} cores`} readings={readings} value={(one) => one.cpu_share} max={1} />
-          <Figure name="Memory" text={`${bytes(last.memory_used_bytes)} of ${bytes(machine.memory_total_bytes)}`} readings={readings} value={(one) => one.memory_used_bytes} max={machine.memory_total_bytes} />
-          <Figure name="Disk" text={`${bytes(last.disk_used_bytes)} of ${bytes(machine.disk_total_bytes)}`} readings={readings} value={(one) => one.disk_used_bytes} max={machine.disk_total_bytes} />
+          <Figure name={t.home.cpu} text={t.amount.share(String(Math.round(last.cpu_share * 100)), machine.cpus)} readings={readings} value={(one) => one.cpu_share} max={1} />
+          <Figure name={t.home.memory} text={t.amount.of(bytes(last.memory_used_bytes), bytes(machine.memory_total_bytes))} readings={readings} value={(one) => one.memory_used_bytes} max={machine.memory_total_bytes} />
+          {last.gpus && <Figure name={t.home.gpu} text={t.home.gpuUse(String(Math.round(last.gpus.share * 100)), last.gpus.count, bytes(last.gpus.memory_used_bytes), bytes(last.gpus.memory_total_bytes))} readings={readings} value={(one) => one.gpus?.share ?? 0} max={1} />}
+          <Figure name={t.home.disk} text={t.amount.of(bytes(last.disk_used_bytes), bytes(machine.disk_total_bytes))} readings={readings} value={(one) => one.disk_used_bytes} max={machine.disk_total_bytes} />
         </>
       ) : (
         !error && <div className="figures-wait" aria-hidden />
       )}
-      {nodes.isComplete && (
-        <div className="figure-line"><span>GPU</span><span className="mute">{gpus > 0 ? `${gpus} to hand out` : "none on this machine"}</span></div>
+      {nodes.isComplete && !last?.gpus && (
+        <div className="figure-line"><span>{t.home.gpu}</span><span className="mute">{gpus > 0 ? t.home.gpus(gpus) : t.home.noGpu}</span></div>
       )}
     </section>
   );
@@ -154,7 +156,7 @@ function Figure({ name, text, readings, value, max }: { name: string; text: stri
       <span>{name}</span>
       <span className="mute num">{text}</span>
       <Suspense fallback={<div className="curve" />}>
-        <Curve times={times} values={readings.map(value)} max={max} span={SPAN} label={`${name} over the last ten minutes: now ${text}`} />
+        <Curve times={times} values={readings.map(value)} max={max} span={SPAN} label={t.home.curve(name, text)} />
       </Suspense>
     </div>
   );
@@ -166,8 +168,8 @@ function NotThere() {
   if (titles.length === 0) return null;
   return (
     <section>
-      <h2>Not in this version</h2>
-      <p className="mute">{titles.join(", ")}. What does not work yet is not shown in the navigation.</p>
+      <h2>{t.home.absent}</h2>
+      <p className="mute">{t.home.absentParts(titles)}</p>
     </section>
   );
 }

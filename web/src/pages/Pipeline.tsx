@@ -10,6 +10,7 @@ import { document as documentOf, flatten, parameters, type Step, steps as stepsO
 import { Graph } from "../graph/Graph";
 import { go, setQuery } from "../router";
 import { nameOf } from "./Pipelines";
+import { t } from "../strings";
 import { CopyMenu, MoreMenu } from "../ui/Menu";
 import { Button, Confirm, Empty, Facts, Head, KeyValues, Loading, Problem, Since, useTitle } from "../ui/parts";
 
@@ -33,7 +34,7 @@ export function Pipeline({ id, wanted, query }: { id: string; wanted?: string; q
   const [failure, setFailure] = useState<{ doing: string; error: unknown }>();
   const [busy, setBusy] = useState(false);
   const [asks, setAsks] = useState<"pipeline" | "version">();
-  const name = pipeline?.display_name ?? pipeline?.name ?? "Pipeline";
+  const name = pipeline?.display_name ?? pipeline?.name ?? t.pipeline.title;
   useTitle(name);
   const upload = async (file: File) => {
     setFailure(undefined);
@@ -45,7 +46,7 @@ export function Pipeline({ id, wanted, query }: { id: string; wanted?: string; q
       await cache.invalidateQueries({ queryKey: ["versions", id] });
       go(page.pipeline(id, made.pipeline_version_id));
     } catch (error) {
-      setFailure({ doing: "Uploading the version", error });
+      setFailure({ doing: t.pipeline.uploading, error });
     } finally {
       setBusy(false);
     }
@@ -57,50 +58,50 @@ export function Pipeline({ id, wanted, query }: { id: string; wanted?: string; q
       await cache.invalidateQueries({ queryKey: what === "pipeline" ? ["pipelines"] : ["versions", id] });
       go(what === "pipeline" ? page.pipelines : page.pipeline(id));
     } catch (error) {
-      setFailure({ doing: `Deleting the ${what}`, error });
+      setFailure({ doing: t.pipeline.deleting[what], error });
     }
   };
-  const picked = <input ref={picker} type="file" hidden aria-label="File of the new version" accept=".yaml,.yml,.json,.zip,.gz,.tgz" onChange={(event) => { const file = event.target.files?.[0]; if (file) void upload(file); event.target.value = ""; }} />;
-  if (error) return <Problem error={error} doing="Reading the pipeline" retry={retry} />;
-  if (!pipeline) return <Loading what="the pipeline" />;
+  const picked = <input ref={picker} type="file" hidden aria-label={t.pipeline.newVersion} accept=".yaml,.yml,.json,.zip,.gz,.tgz" onChange={(event) => { const file = event.target.files?.[0]; if (file) void upload(file); event.target.value = ""; }} />;
+  if (error) return <Problem error={error} doing={t.pipeline.reading} retry={retry} />;
+  if (!pipeline) return <Loading what={t.loading.pipeline} />;
   if (hasNone) {
     return (
       <div className="page">
-        <Head crumbs={[{ name: "Pipelines", href: page.pipelines }]} title={name} />
+        <Head crumbs={[{ name: t.pipelines.title, href: page.pipelines }]} title={name} />
         {picked}
         {failure && <Problem error={failure.error} doing={failure.doing} />}
-        <Empty title="This pipeline has no version yet"><p>Upload a compiled pipeline as its first.</p><Button kind="primary" disabled={busy} onClick={() => picker.current?.click()}>{busy ? "Uploading…" : "Upload version"}</Button></Empty>
+        <Empty title={t.pipeline.noVersion}><p>{t.pipeline.noVersionWhy}</p><Button kind="primary" disabled={busy} onClick={() => picker.current?.click()}>{busy ? t.act.uploading : t.pipeline.uploadVersion}</Button></Empty>
       </div>
     );
   }
-  if (!version) return <Loading what="the pipeline" />;
+  if (!version) return <Loading what={t.loading.pipeline} />;
   const all = flatten(steps);
   const chosen = all.find((step) => step.path === query.get("step")) ?? all[0];
   return (
     <div className="page fill work">
       <Head
-        crumbs={[{ name: "Pipelines", href: page.pipelines }, { name: version.display_name ?? version.name ?? "" }]}
+        crumbs={[{ name: t.pipelines.title, href: page.pipelines }, { name: version.display_name ?? version.name ?? "" }]}
         title={name}
         actions={
           <>
-            <CopyMenu items={[{ name: "Python", text: `kfp.Client(host="${window.location.origin}").run_pipeline(experiment_id="", job_name="${name}", pipeline_id="${id}", version_id="${versionId}")` }, { name: "curl", text: `curl '${window.location.origin}${api.version(id, versionId ?? "")}'` }]} />
-            <Button disabled={busy} onClick={() => picker.current?.click()}>{busy ? "Uploading…" : "Upload version"}</Button>
+            <CopyMenu items={[{ name: t.copy.python, text: `kfp.Client(host="${window.location.origin}").run_pipeline(experiment_id="", job_name="${name}", pipeline_id="${id}", version_id="${versionId}")` }, { name: t.copy.kfctl, text: `kfctl run pipeline.yaml --name "${name}" --follow` }, { name: t.copy.curl, text: `curl '${window.location.origin}${api.version(id, versionId ?? "")}'` }, { name: t.copy.yaml, text: `curl -s '${window.location.origin}${api.version(id, versionId ?? "")}' | python3 -c 'import json, sys; print(json.dumps(json.load(sys.stdin)["pipeline_spec"], indent=2))' > pipeline.yaml` }, { name: t.copy.link, text: window.location.href }]} />
+            <Button disabled={busy} onClick={() => picker.current?.click()}>{busy ? t.act.uploading : t.pipeline.uploadVersion}</Button>
             <MoreMenu
               items={[
-                ...(list.length > 1 ? [{ name: "Delete this version…", isDanger: true, run: () => setAsks("version") }] : []),
-                { name: "Delete pipeline…", isDanger: true, run: () => setAsks("pipeline") },
+                ...(list.length > 1 ? [{ name: t.pipeline.deleteThis, isDanger: true, run: () => setAsks("version") }] : []),
+                { name: t.pipeline.deleteAll, isDanger: true, run: () => setAsks("pipeline") },
               ]}
             />
-            <Button kind="primary" href={page.newRun(id, versionId)}>Create run</Button>
+            <Button kind="primary" href={page.newRun(id, versionId)}>{t.pipeline.createRun}</Button>
           </>
         }
         facts={
           <Facts
             items={[
-              { name: "Version", value: <select aria-label="Version" value={versionId} onChange={(event) => go(page.pipeline(id, event.target.value))}>{list.map((one) => <option key={one.pipeline_version_id} value={one.pipeline_version_id}>{one.display_name ?? one.name}</option>)}</select> },
-              { name: "Created", value: <Since at={moment(version.created_at)} /> },
-              { name: "Steps", value: String(all.filter((step) => step.children.length === 0).length) },
-              ...((pipeline.description ?? ir?.pipelineInfo?.description) ? [{ name: "Description", value: pipeline.description ?? ir?.pipelineInfo?.description }] : []),
+              { name: t.pipeline.version, value: <select aria-label={t.pipeline.version} value={versionId} onChange={(event) => go(page.pipeline(id, event.target.value))}>{list.map((one) => <option key={one.pipeline_version_id} value={one.pipeline_version_id}>{one.display_name ?? one.name}</option>)}</select> },
+              { name: t.pipeline.created, value: <Since at={moment(version.created_at)} /> },
+              { name: t.pipeline.steps, value: String(all.filter((step) => step.children.length === 0).length) },
+              ...((pipeline.description ?? ir?.pipelineInfo?.description) ? [{ name: t.pipeline.description, value: pipeline.description ?? ir?.pipelineInfo?.description }] : []),
             ]}
           />
         }
@@ -108,21 +109,20 @@ export function Pipeline({ id, wanted, query }: { id: string; wanted?: string; q
       {picked}
       {failure && <Problem error={failure.error} doing={failure.doing} />}
       {asks && (
-        <Confirm title={asks === "pipeline" ? `Delete ${name}?` : `Delete version ${version.display_name ?? version.name ?? ""}?`} action="Delete" run={() => void remove(asks)} close={() => setAsks(undefined)}>
-          {asks === "pipeline" ? `The pipeline and its ${list.length} ${list.length === 1 ? "version" : "versions"} are lost for good. ` : "The version is lost for good. "}
-          Runs that were started from it stay, but their graph cannot be drawn any more.
+        <Confirm title={asks === "pipeline" ? t.pipeline.deletePipeline(name) : t.pipeline.deleteVersion(version.display_name ?? version.name ?? "")} action={t.act.delete} run={() => void remove(asks)} close={() => setAsks(undefined)}>
+          {asks === "pipeline" ? t.pipeline.pipelineLoses(list.length) : t.pipeline.versionLoses}
         </Confirm>
       )}
       <div className="run-area">
         <div className="run-left">
-          <div className="graph" role="region" aria-label="Graph"><Graph steps={steps} chosen={chosen?.path} choose={(path) => setQuery({ step: path })} /></div>
+          <div className="graph" role="region" aria-label={t.run.graph}><Graph steps={steps} chosen={chosen?.path} choose={(path) => setQuery({ step: path })} /></div>
         </div>
-        <aside className="side" aria-label="Chosen step">
+        <aside className="side" aria-label={t.run.chosenStep}>
           {chosen && <StepFacts step={chosen} />}
           {ir && parameters(ir).length > 0 && (
             <div className="pad">
-              <h3 className="label">Parameters of the pipeline</h3>
-              <KeyValues items={parameters(ir).map((one) => ({ name: one.name, value: <>{typeWord(one.type)}{one.defaultValue !== undefined && <> = <code>{plain(one.defaultValue)}</code></>}</> }))} />
+              <h3 className="label">{t.pipeline.parameters}</h3>
+              <KeyValues items={parameters(ir).map((one) => ({ name: one.name, value: one.defaultValue === undefined ? typeWord(one.type) : t.pipeline.is(typeWord(one.type), <code>{plain(one.defaultValue)}</code>) }))} />
             </div>
           )}
         </aside>
@@ -141,14 +141,14 @@ function freeName(wanted: string, versions: PipelineVersion[]): string {
 function StepFacts({ step }: { step: Step }) {
   return (
     <>
-      <div className="side-head"><h2>{step.label}</h2><span className="mute">{step.kind}</span></div>
+      <div className="side-head"><h2>{step.label}</h2><span className="mute">{t.graph.kinds[step.kind]}</span></div>
       <div className="pad">
         <KeyValues
           items={[
-            ...(step.image ? [{ name: "Image", value: <code>{step.image}</code> }] : []),
-            ...(step.command?.length ? [{ name: "Command", value: <code className="clip">{step.command.join(" ")}</code> }] : []),
-            ...(step.condition ? [{ name: "Only if", value: <code>{step.condition}</code> }] : []),
-            { name: "After", value: step.after.map((one) => one.key).join(", ") || "nothing" },
+            ...(step.image ? [{ name: t.pipeline.image, value: <code>{step.image}</code> }] : []),
+            ...(step.command?.length ? [{ name: t.pipeline.command, value: <code className="clip" tabIndex={0}>{step.command.join(" ")}</code> }] : []),
+            ...(step.condition ? [{ name: t.pipeline.onlyIf, value: <code>{step.condition}</code> }] : []),
+            { name: t.pipeline.after, value: step.after.map((one) => one.key).join(", ") || t.pipeline.nothing },
           ]}
         />
       </div>

@@ -2,17 +2,18 @@
 import { useQueryClient } from "@tanstack/react-query";
 import { useCallback, useEffect, useMemo, useState } from "react";
 import { call, post } from "../api/client";
-import { began, isOver, isStep, moment, type Run as RunModel, type Task } from "../api/model";
+import { began, isOver, isStep, metricsOf, moment, type Run as RunModel, type Task } from "../api/model";
 import { api, page } from "../api/paths";
 import { useExperiment, useLastRun, usePipeline, useRun } from "../api/queries";
-import { absolute, clock, plain } from "../format";
-import { document as documentOf, steps as stepsOf } from "../graph/document";
+import { absolute, clock, plain, short } from "../format";
+import { document as documentOf, flatten, type Step, steps as stepsOf } from "../graph/document";
 import { Graph } from "../graph/Graph";
-import { foremost, progress, statesByPath, stepPath } from "../graph/state";
+import { foremost, progress, statesByPath, type StepState, stepPath } from "../graph/state";
 import { go, setQuery } from "../router";
 import { criticalPath, criticalPlaces, waitsFor } from "../timeline/critical";
 import { type Expected, expected, lengths } from "../timeline/estimate";
 import { Timeline } from "../timeline/Timeline";
+import { t } from "../strings";
 import { isTyping } from "../ui/keys";
 import { CopyMenu, MoreMenu } from "../ui/Menu";
 import { Button, Confirm, Facts, Head, Lasting, Loading, Problem, Since, StateChip, toneOf, useNow, useTitle, wordOf } from "../ui/parts";
@@ -22,8 +23,8 @@ type Verb = "terminate" | "retry" | "archive" | "unarchive";
 
 export function Run({ id, query, namespace }: { id: string; query: URLSearchParams; namespace: string }) {
   const run = useRun(id);
-  if (run.isPending) return <Loading what="the run" />;
-  if (run.isError) return <Problem error={run.error} doing="Reading the run" retry={() => void run.refetch()} />;
+  if (run.isPending) return <Loading what={t.loading.run} />;
+  if (run.isError) return <Problem error={run.error} doing={t.run.reading} retry={() => void run.refetch()} />;
   return <Loaded run={run.data} query={query} namespace={namespace} />;
 }
 
@@ -45,13 +46,14 @@ function Loaded({ run, query, namespace }: { run: RunModel; query: URLSearchPara
   const took = useMemo(() => lengths(last.data?.tasks ?? []), [last.data]);
   const before = useMemo(() => waitsFor(graph), [graph]);
   const ahead = useMemo(() => (over ? new Map<string, Expected>() : expected(tasks, before, took, now)), [over, tasks, before, took, now]);
+  const waits = useMemo(() => (over ? undefined : waitingFor(graph, states)), [over, graph, states]);
   const wanted = query.get("step");
   const task = tasks.find((one) => one.task_id === wanted) ?? tasks.find((one) => one.name === wanted) ?? foremost(tasks);
   const { done, total } = progress(tasks);
   const name = run.display_name ?? run.run_id;
   const isArchived = run.storage_state === "ARCHIVED";
   const at = Number(query.get("at")) || undefined;
-  useTitle(over ? `${wordOf(run.state)} · ${name}` : `● ${done}/${total} ${name}`, toneOf(run.state));
+  useTitle(over ? t.title.ended(wordOf(run.state), name) : t.title.run(done, total, name), toneOf(run.state));
 
   const choose = useCallback((one: Task, at?: number) => setQuery({ step: one.task_id, at: at === undefined ? undefined : String(at), ...(at === undefined ? {} : { tab: undefined }) }), []);
   const choosePath = useCallback(
@@ -68,44 +70,44 @@ function Loaded({ run, query, namespace }: { run: RunModel; query: URLSearchPara
     setAsks(undefined);
     post(api.act(run.run_id, verb))
       .then(() => cache.invalidateQueries({ queryKey: ["run", run.run_id] }))
-      .catch((error: unknown) => setFailure({ doing: VERBS[verb], error }));
+      .catch((error: unknown) => setFailure({ doing: t.run.doing[verb], error }));
   };
   const remove = () => {
     setAsks(undefined);
     call(api.oneRun(run.run_id), { method: "DELETE" })
       .then(() => go(page.runs))
-      .catch((error: unknown) => setFailure({ doing: "Deleting the run", error }));
+      .catch((error: unknown) => setFailure({ doing: t.run.doing.delete, error }));
   };
   return (
     <div className="page fill work">
       <Head
-        crumbs={[{ name: "Runs", href: page.runs }, { name: run.run_id.slice(0, 8) }]}
+        crumbs={[{ name: t.page.runs, href: page.runs }, { name: run.run_id.slice(0, 8) }]}
         title={name}
         chip={
           <>
-            <StateChip state={run.state}>{over ? undefined : `${wordOf(run.state)} · ${done} of ${total}`}</StateChip>
-            {isArchived && <span className="chip waiting">Archived</span>}
+            <StateChip state={run.state}>{over ? undefined : t.state.progress(wordOf(run.state), done, total)}</StateChip>
+            {isArchived && <span className="chip waiting">{t.state.archived}</span>}
           </>
         }
         actions={
           <>
             <CopyMenu
               items={[
-                { name: "kfctl", text: `kfctl logs ${run.run_id} --follow` },
-                { name: "Python", text: `import kfp\n\nrun = kfp.Client(host="${window.location.origin}").get_run("${run.run_id}")\nprint(run.state)` },
-                { name: "curl", text: `curl '${window.location.origin}${api.run(run.run_id)}'` },
-                { name: "kubectl", text: `kubectl get pods -n ${namespace} -l pipeline/runid=${run.run_id}` },
-                { name: "Link", text: window.location.href },
+                { name: t.copy.kfctl, text: `kfctl logs ${run.run_id} --follow` },
+                { name: t.copy.python, text: `import kfp\n\nrun = kfp.Client(host="${window.location.origin}").get_run("${run.run_id}")\nprint(run.state)` },
+                { name: t.copy.curl, text: `curl '${window.location.origin}${api.run(run.run_id)}'` },
+                { name: t.copy.kubectl, text: `kubectl get pods -n ${namespace} -l pipeline/runid=${run.run_id}` },
+                { name: t.copy.link, text: window.location.href },
               ]}
             />
-            <Button href={page.cloneRun(run.run_id)}>Clone</Button>
-            {run.state === "FAILED" && <Button onClick={() => act("retry")}>Retry</Button>}
-            {!over && run.state !== "CANCELING" && <Button onClick={() => setAsks("terminate")}>Terminate</Button>}
-            {isArchived && <Button onClick={() => act("unarchive")}>Restore</Button>}
+            <Button href={page.cloneRun(run.run_id)}>{t.act.clone}</Button>
+            {run.state === "FAILED" && <Button onClick={() => act("retry")}>{t.act.retry}</Button>}
+            {!over && run.state !== "CANCELING" && <Button onClick={() => setAsks("terminate")}>{t.act.terminate}</Button>}
+            {isArchived && <Button onClick={() => act("unarchive")}>{t.act.restore}</Button>}
             <MoreMenu
               items={[
-                ...(isArchived ? [] : [{ name: "Archive", run: () => act("archive") }]),
-                { name: "Delete…", isDanger: true, run: () => setAsks("delete") },
+                ...(isArchived ? [] : [{ name: t.act.archive, run: () => act("archive") }]),
+                { name: t.act.deleteAsk, isDanger: true, run: () => setAsks("delete") },
               ]}
             />
           </>
@@ -114,27 +116,27 @@ function Loaded({ run, query, namespace }: { run: RunModel; query: URLSearchPara
       />
       {failure && <Problem error={failure.error} doing={failure.doing} />}
       {asks === "terminate" && (
-        <Confirm title={`Terminate ${name}?`} action="Terminate" run={() => act("terminate")} close={() => setAsks(undefined)}>
-          Steps that run are stopped and what they have not written is lost. Finished steps keep their outputs; Retry continues from them.
+        <Confirm title={t.run.terminate(name)} action={t.act.terminate} run={() => act("terminate")} close={() => setAsks(undefined)}>
+          {t.run.terminateLoses}
         </Confirm>
       )}
       {asks === "delete" && (
-        <Confirm title={`Delete ${name}?`} action="Delete" run={remove} close={() => setAsks(undefined)}>
-          The run, its {total} {total === 1 ? "step" : "steps"} and their logs are lost for good{over ? "" : "; steps that run are stopped"}. Archive keeps it out of lists instead.
+        <Confirm title={t.run.delete(name)} action={t.act.delete} run={remove} close={() => setAsks(undefined)}>
+          {t.run.deleteLoses(total, over)}
         </Confirm>
       )}
       <div className="run-area">
         <div className="run-left">
-          <div className="graph" role="region" aria-label="Graph">
-            {graph.length > 0 ? <Graph steps={graph} states={states} critical={places} chosen={task ? stepPath(task) : undefined} choose={choosePath} /> : <p className="note mute">The document of this run cannot be read: its pipeline may be deleted.</p>}
+          <div className="graph" role="region" aria-label={t.run.graph}>
+            {graph.length > 0 ? <Graph steps={graph} states={states} critical={places} waits={waits} took={over ? undefined : took} chosen={task ? stepPath(task) : undefined} choose={choosePath} /> : <p className="note mute">{t.run.noDocument}</p>}
           </div>
           {tasks.length > 0 && <Timeline tasks={tasks} critical={critical} expected={ahead} chosen={task?.task_id} choose={choose} />}
         </div>
-        <aside className="side" aria-label="Chosen step">
+        <aside className="side" aria-label={t.run.chosenStep}>
           {task ? (
             <StepPanel key={task.task_id} run={run} task={task} tasks={tasks} tab={query.get("tab") ?? "log"} at={at} namespace={namespace} retry={run.state === "FAILED" ? () => act("retry") : undefined} stop={over ? undefined : () => setAsks("terminate")} choose={choose} />
           ) : (
-            <p className="note mute">{run.error?.message ?? "Steps appear here as soon as the run begins."}</p>
+            <p className="note mute">{run.error?.message ?? t.run.noSteps}</p>
           )}
         </aside>
       </div>
@@ -142,7 +144,16 @@ function Loaded({ run, query, namespace }: { run: RunModel; query: URLSearchPara
   );
 }
 
-const VERBS: Record<Verb, string> = { terminate: "Terminating the run", retry: "Retrying the run", archive: "Archiving the run", unarchive: "Restoring the run" };
+/** Names of the steps that each place still waits for, where it waits. */
+function waitingFor(graph: Step[], states: ReadonlyMap<string, StepState>): Map<string, string[]> {
+  const names = new Map(flatten(graph).map((step) => [step.path, step.label]));
+  const found = new Map<string, string[]>();
+  for (const [path, before] of waitsFor(graph)) {
+    if (states.get(path)?.start !== undefined) continue;
+    found.set(path, before.filter((one) => !isOver(states.get(one)?.state)).map((one) => names.get(one) ?? one));
+  }
+  return found;
+}
 
 /** j and k go through the steps in the order in which they began. */
 function useStepKeys(tasks: Task[], chosen: Task | undefined, choose: (task: Task) => void) {
@@ -164,19 +175,21 @@ function RunFacts({ run }: { run: RunModel }) {
   const pipeline = usePipeline(reference?.pipeline_id);
   const experiment = useExperiment(run.experiment_id);
   const parameters = Object.entries(run.runtime_config?.parameters ?? {});
+  const metrics = Object.entries(metricsOf(run));
   const start = moment(run.created_at);
   const shared = run.plugins_output?.["ferroflow.io/shared-paths"]?.entries?.paths?.value;
   const mounts = run.plugins_input?.["ferroflow.io/mounts"]?.mounts;
   return (
     <Facts
       items={[
-        { name: "Started", value: start === undefined ? "–" : <span title={absolute(start)}>{clock(start)}, <Since at={start} /></span> },
-        { name: "Duration", value: <Lasting start={start} end={isOver(run.state) ? moment(run.finished_at) : undefined} /> },
-        ...(reference?.pipeline_id ? [{ name: "Pipeline", value: <a href={page.pipeline(reference.pipeline_id, reference.pipeline_version_id)}>{pipeline.data?.display_name ?? pipeline.data?.name ?? "open"}</a> }] : []),
-        ...(experiment.data && run.experiment_id ? [{ name: "Experiment", value: <a href={page.experiment(run.experiment_id)}>{experiment.data.display_name}</a> }] : []),
-        ...(parameters.length > 0 ? [{ name: "Parameters", value: <code className="wrap-any">{parameters.map(([key, value]) => `${key}=${plain(value)}`).join("  ")}</code> }] : []),
-        ...(Array.isArray(shared) ? [{ name: "Shared paths", value: <code>{shared.join(", ")}</code> }] : []),
-        ...(mounts?.length ? [{ name: "Mounts", value: <code title={mounts.map((mount) => mount.hostPath).join(", ")}>{mounts.map((mount) => mount.mountPath).join(", ")}</code> }] : []),
+        { name: t.run.started, value: start === undefined ? t.none : <span title={absolute(start)}>{t.run.startedAt(clock(start), <Since at={start} />)}</span> },
+        { name: t.run.duration, value: <Lasting start={start} end={isOver(run.state) ? moment(run.finished_at) : undefined} /> },
+        ...(reference?.pipeline_id ? [{ name: t.run.pipeline, value: <a href={page.pipeline(reference.pipeline_id, reference.pipeline_version_id)}>{pipeline.data?.display_name ?? pipeline.data?.name ?? t.act.open}</a> }] : []),
+        ...(experiment.data && run.experiment_id ? [{ name: t.run.experiment, value: <a href={page.experiment(run.experiment_id)}>{experiment.data.display_name}</a> }] : []),
+        ...(parameters.length > 0 ? [{ name: t.run.parameters, value: <code className="wrap-any">{parameters.map(([key, value]) => `${key}=${plain(value)}`).join("  ")}</code> }] : []),
+        ...(metrics.length > 0 ? [{ name: t.run.metrics, value: <code className="wrap-any">{metrics.map(([key, value]) => `${key}=${short(value)}`).join("  ")}</code> }] : []),
+        ...(Array.isArray(shared) ? [{ name: t.run.shared, value: <code>{shared.join(", ")}</code> }] : []),
+        ...(mounts?.length ? [{ name: t.run.mounts, value: <code title={mounts.map((mount) => mount.hostPath).join(", ")}>{mounts.map((mount) => mount.mountPath).join(", ")}</code> }] : []),
       ]}
     />
   );

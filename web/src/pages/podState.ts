@@ -1,4 +1,5 @@
-// What a pod is doing, in the words that kubectl uses.
+// What a pod is doing, in the words that kubectl uses: they are Kubernetes' own, in every language.
+/* eslint words/words-in-catalogue: "off" */
 import type { Pod } from "../api/model";
 import type { Tone } from "../ui/parts";
 

@@ -1,14 +1,17 @@
 // Search by keyboard: pages, actions, steps of the run in view, and what the server finds among runs and pipelines.
 import { keepPreviousData, useQuery, useQueryClient } from "@tanstack/react-query";
 import { Command } from "cmdk";
-import { Box, CircleSlash, FlaskConical, House, Keyboard, LogOut, Moon, Play, Square, SunMoon, Sun, Upload, Workflow } from "lucide-react";
-import { type ReactNode, useDeferredValue, useEffect, useMemo, useRef, useState } from "react";
+import { Bookmark, Box, CircleSlash, FlaskConical, House, Keyboard, LogOut, Moon, Play, Square, SunMoon, Sun, Upload, Workflow } from "lucide-react";
+import { type ReactNode, useDeferredValue, useMemo, useState } from "react";
 import { call } from "../api/client";
 import { isStep, type PipelineList, type Run, type RunList, type Session } from "../api/model";
 import { api, page } from "../api/paths";
 import { NEWEST } from "../api/queries";
 import { go, useRoute } from "../router";
+import { t } from "../strings";
+import { Dialog } from "../ui/Dialog";
 import { StateIcon, wordOf } from "../ui/parts";
+import { useViews } from "../ui/views";
 import type { Namespaces } from "./namespace";
 import { setTheme, type Theme } from "./theme";
 
@@ -38,15 +41,9 @@ function fits(entry: { name: string; more?: string }, words: string[]): boolean 
 }
 
 export function Palette({ session, namespaces, close, help, signOut }: Props) {
-  const dialog = useRef<HTMLDialogElement>(null);
   const [typed, setTyped] = useState("");
   const sought = useDeferredValue(typed.trim());
   const words = typed.toLowerCase().split(/\s+/).filter(Boolean);
-  useEffect(() => {
-    dialog.current?.showModal();
-    // The dialog itself would choose the frame around the box.
-    dialog.current?.querySelector("input")?.focus();
-  }, []);
   const to = (address: string) => () => go(address);
 
   const runs = useQuery({
@@ -68,29 +65,29 @@ export function Palette({ session, namespaces, close, help, signOut }: Props) {
 
   const pages: Entry[] = useMemo(() => {
     const listed = [
-      { id: "home", name: "Home", icon: <House {...ICON} />, run: to(page.home) },
-      { id: "runs", name: "Runs", icon: <Play {...ICON} />, run: to(page.runs) },
-      { id: "live", name: "Runs that are live", icon: <Play {...ICON} />, run: to(page.runsBy("state:live")) },
-      { id: "failed", name: "Runs that failed", icon: <Play {...ICON} />, run: to(page.runsBy("state:failed")) },
-      { id: "pipelines", name: "Pipelines", icon: <Workflow {...ICON} />, run: to(page.pipelines) },
-      { id: "experiments", name: "Experiments", icon: <FlaskConical {...ICON} />, run: to(page.experiments) },
-      { id: "pods", name: "Pods", more: namespaces.chosen, icon: <Box {...ICON} />, run: to(page.pods(namespaces.chosen)) },
+      { id: "home", name: t.page.home, icon: <House {...ICON} />, run: to(page.home) },
+      { id: "runs", name: t.page.runs, icon: <Play {...ICON} />, run: to(page.runs) },
+      { id: "live", name: t.palette.live, icon: <Play {...ICON} />, run: to(page.runsBy("state:live")) },
+      { id: "failed", name: t.palette.failed, icon: <Play {...ICON} />, run: to(page.runsBy("state:failed")) },
+      { id: "pipelines", name: t.page.pipelines, icon: <Workflow {...ICON} />, run: to(page.pipelines) },
+      { id: "experiments", name: t.page.experiments, icon: <FlaskConical {...ICON} />, run: to(page.experiments) },
+      { id: "pods", name: t.page.pods, more: namespaces.chosen, icon: <Box {...ICON} />, run: to(page.pods(namespaces.chosen)) },
     ];
     const seen = new Set<string>();
     const absent = session.absent
       .filter(({ title }) => !seen.has(title) && seen.add(title))
-      .map(({ title, prefix }) => ({ id: `absent-${prefix}`, name: title, more: "not in this version", icon: <CircleSlash {...ICON} />, run: to(`#${prefix}`) }));
+      .map(({ title, prefix }) => ({ id: `absent-${prefix}`, name: title, more: t.absent.short, icon: <CircleSlash {...ICON} />, run: to(`#${prefix}`) }));
     return [...listed, ...absent];
   }, [session.absent, namespaces.chosen]);
   const theme = (name: Theme) => () => setTheme(name);
   const actions: Entry[] = [
-    { id: "upload", name: "Upload a pipeline", icon: <Upload {...ICON} />, run: to(page.pipelines) },
-    ...namespaces.all.map((name) => ({ id: `ns-${name}`, name: `Switch to namespace ${name}`, more: name === namespaces.chosen ? "chosen" : undefined, icon: <Square {...ICON} />, run: () => namespaces.choose(name) })),
-    { id: "light", name: "Light colours", icon: <Sun {...ICON} />, run: theme("light") },
-    { id: "dark", name: "Dark colours", icon: <Moon {...ICON} />, run: theme("dark") },
-    { id: "system", name: "Colours of the system", icon: <SunMoon {...ICON} />, run: theme("system") },
-    { id: "help", name: "Keyboard help", icon: <Keyboard {...ICON} />, run: help },
-    ...(signOut ? [{ id: "out", name: "Sign out", icon: <LogOut {...ICON} />, run: signOut }] : []),
+    { id: "upload", name: t.palette.upload, icon: <Upload {...ICON} />, run: to(page.pipelines) },
+    ...namespaces.all.map((name) => ({ id: `ns-${name}`, name: t.palette.namespace(name), more: name === namespaces.chosen ? t.palette.chosen : undefined, icon: <Square {...ICON} />, run: () => namespaces.choose(name) })),
+    { id: "light", name: t.palette.light, icon: <Sun {...ICON} />, run: theme("light") },
+    { id: "dark", name: t.palette.dark, icon: <Moon {...ICON} />, run: theme("dark") },
+    { id: "system", name: t.palette.system, icon: <SunMoon {...ICON} />, run: theme("system") },
+    { id: "help", name: t.palette.help, icon: <Keyboard {...ICON} />, run: help },
+    ...(signOut ? [{ id: "out", name: t.shell.signOut, icon: <LogOut {...ICON} />, run: signOut }] : []),
   ];
   const steps: Entry[] = (present?.tasks ?? []).filter(isStep).map((task) => ({
     id: `step-${task.task_id}`,
@@ -102,46 +99,51 @@ export function Palette({ session, namespaces, close, help, signOut }: Props) {
   const found: Entry[] = (runs.data?.runs ?? []).map((run) => ({
     id: `run-${run.run_id}`,
     name: run.display_name ?? run.run_id,
-    more: `${wordOf(run.state)} · ${run.run_id.slice(0, 8)}`,
+    more: t.palette.run(wordOf(run.state), run.run_id.slice(0, 8)),
     icon: <StateIcon state={run.state} size={14} />,
     run: to(page.run(run.run_id)),
   }));
   const foundPipelines: Entry[] = (pipelines.data?.pipelines ?? []).map((one) => ({ id: `pipeline-${one.pipeline_id}`, name: one.display_name ?? one.name ?? one.pipeline_id, icon: <Workflow {...ICON} />, run: to(page.pipeline(one.pipeline_id)) }));
+  const { views } = useViews("runs");
+  const saved: Entry[] = views.map((view) => ({ id: `view-${view.name}`, name: view.name, more: t.page.runs, icon: <Bookmark {...ICON} />, run: to(`${page.runs}?${view.query}`) }));
   const isIdle = words.length === 0;
   const groups = [
-    { name: "Pages", entries: pages.filter((entry) => fits(entry, words)).filter((entry) => !isIdle || !entry.id.startsWith("absent")) },
-    { name: "Steps of this run", entries: steps.filter((entry) => fits(entry, words)).slice(0, 12) },
+    { name: t.palette.groups.pages, entries: pages.filter((entry) => fits(entry, words)).filter((entry) => !isIdle || !entry.id.startsWith("absent")) },
+    { name: t.palette.groups.steps, entries: steps.filter((entry) => fits(entry, words)).slice(0, 12) },
     // What is still there from the search before is left out, or Enter would open it.
-    { name: "Runs", entries: found.filter((entry) => fits(entry, words)) },
-    { name: "Pipelines", entries: foundPipelines.filter((entry) => fits(entry, words)) },
-    { name: "Actions", entries: actions.filter((entry) => fits(entry, words)).filter((entry) => !isIdle || !entry.id.startsWith("ns-")) },
+    { name: t.palette.groups.runs, entries: found.filter((entry) => fits(entry, words)) },
+    { name: t.palette.groups.pipelines, entries: foundPipelines.filter((entry) => fits(entry, words)) },
+    { name: t.palette.groups.views, entries: saved.filter((entry) => fits(entry, words)) },
+    { name: t.palette.groups.actions, entries: actions.filter((entry) => fits(entry, words)).filter((entry) => !isIdle || !entry.id.startsWith("ns-")) },
   ].filter((group) => group.entries.length > 0);
   return (
-    <dialog ref={dialog} className="palette" onClose={close} aria-label="Search" onClick={(event) => event.target === dialog.current && dialog.current.close()}>
-      <Command label="Search" shouldFilter={false} loop>
-        <Command.Input value={typed} onValueChange={setTyped} placeholder="Search pages, runs, pipelines, steps, actions" aria-label="Search" />
-        <Command.List label="Results" tabIndex={-1}>
-          <Command.Empty>Nothing has this name.</Command.Empty>
-          {groups.map((group) => (
-            <Command.Group key={group.name} heading={group.name}>
-              {group.entries.map((entry) => (
-                <Command.Item
-                  key={entry.id}
-                  value={entry.id}
-                  onSelect={() => {
-                    dialog.current?.close();
-                    entry.run();
-                  }}
-                >
-                  {entry.icon}
-                  <span className="grow clip">{entry.name}</span>
-                  {entry.more && <span className="mute">{entry.more}</span>}
-                </Command.Item>
-              ))}
-            </Command.Group>
-          ))}
-        </Command.List>
-      </Command>
-    </dialog>
+    <Dialog close={close} className="palette" label={t.shell.search}>
+      {(shut) => (
+        <Command label={t.shell.search} shouldFilter={false} loop>
+          <Command.Input value={typed} onValueChange={setTyped} placeholder={t.palette.hint} aria-label={t.shell.search} />
+          <Command.List label={t.palette.results} tabIndex={-1}>
+            <Command.Empty>{t.palette.nothing}</Command.Empty>
+            {groups.map((group) => (
+              <Command.Group key={group.name} heading={group.name}>
+                {group.entries.map((entry) => (
+                  <Command.Item
+                    key={entry.id}
+                    value={entry.id}
+                    onSelect={() => {
+                      shut();
+                      entry.run();
+                    }}
+                  >
+                    {entry.icon}
+                    <span className="grow clip">{entry.name}</span>
+                    {entry.more && <span className="mute">{entry.more}</span>}
+                  </Command.Item>
+                ))}
+              </Command.Group>
+            ))}
+          </Command.List>
+        </Command>
+      )}
+    </Dialog>
   );
 }

@@ -1,5 +1,6 @@
 // For whom nobody vouches yet: how to get in, and what became of an address that no longer works.
 import { useEffect } from "react";
+import { t } from "../strings";
 import { Command, useTitle } from "../ui/parts";
 import { Brand } from "./Brand";
 
@@ -13,36 +14,32 @@ export function resume() {
 }
 
 export function SignIn({ isOut, error }: { isOut?: boolean; error?: string }) {
-  useTitle("Sign in");
+  useTitle(t.signIn.title);
   useEffect(() => {
     if (!isOut && window.location.hash.length > 2) sessionStorage.setItem(WANTED, window.location.hash);
   }, [isOut]);
   return (
     <main className="sign-in">
       <Brand />
-      <h1>{isOut ? "You are signed out" : "Sign in"}</h1>
-      <p>There is no password. On the machine where Ferroflow runs, as the user who started it, type</p>
+      <h1>{isOut ? t.signIn.out : t.signIn.title}</h1>
+      <p>{t.signIn.how}</p>
       <Command text="kfctl login" />
-      <p className="mute">It prints an address that works once, within ten minutes. Open it in this browser, and you are in for a day.</p>
-      {error && <p className="mute small">The server says: {error}</p>}
+      <p className="mute">{t.signIn.then}</p>
+      {error && <p className="mute small">{t.signIn.said(error)}</p>}
     </main>
   );
 }
 
 /** What `/login` shows when it did not let anybody in. */
 export function UsedLink({ isIn }: { isIn: boolean }) {
-  useTitle("Sign in");
+  useTitle(t.signIn.title);
   return (
     <main className="sign-in">
       <Brand />
-      <h1>This address no longer works</h1>
-      <p>A sign-in address works once, within ten minutes. This one was used already, or is too old, or is not whole. For a new one, type</p>
+      <h1>{t.signIn.used}</h1>
+      <p>{t.signIn.usedWhy}</p>
       <Command text="kfctl login" />
-      {isIn && (
-        <p>
-          You are signed in already: <a href="/">go to the console</a>.
-        </p>
-      )}
+      {isIn && <p>{t.signIn.isIn((words) => <a href="/">{words}</a>)}</p>}
     </main>
   );
 }

@@ -3,6 +3,7 @@ import { type MouseEvent, useMemo } from "react";
 import type { Task } from "../api/model";
 import { isOver } from "../api/model";
 import { clock, duration } from "../format";
+import { t } from "../strings";
 import { Lasting, toneOf, useNow, wordOf } from "../ui/parts";
 import { bars, lasting } from "./bars";
 import type { Expected } from "./estimate";
@@ -32,24 +33,24 @@ export function Timeline({ tasks, critical, expected, chosen, choose }: Props) {
     choose(task, Math.round(scale.begin + ((event.clientX - track.left) / track.width) * (scale.end - scale.begin)));
   };
   return (
-    <section className="timeline" aria-label="Timeline">
+    <section className="timeline" aria-label={t.timeline.title}>
       <div className="pane-head">
-        <h2>Timeline</h2>
+        <h2>{t.timeline.title}</h2>
         <span className="mute">
-          critical path {duration(lasting(tasks, onPath, now))} of {duration(Math.min(now, scale.end) - scale.begin)}
+          {t.timeline.critical(duration(lasting(tasks, onPath, now)), duration(Math.min(now, scale.end) - scale.begin))}
         </span>
         <span className="legend mute grow right" aria-hidden>
-          <i className="key critical" /> critical path <i className="key wait" /> waiting to start
-          {expected.size > 0 && <><i className="key expected" /> as the last time</>}
+          <i className="key critical" /> {t.timeline.criticalKey} <i className="key wait" /> {t.timeline.waitKey}
+          {expected.size > 0 && <><i className="key expected" /> {t.timeline.expectedKey}</>}
         </span>
       </div>
-      <div className="bars" tabIndex={0} role="group" aria-label="Steps over time">
+      <div className="bars" tabIndex={0} role="group" aria-label={t.timeline.bars} title={t.timeline.hint}>
         {scale.bars.map((bar) => {
           const isCritical = onPath.has(bar.task.task_id);
           const next = expected.get(bar.task.task_id);
           return (
             <button key={bar.task.task_id} type="button" className={`bar-row ${bar.task.task_id === chosen ? "chosen" : ""} ${isCritical ? "critical" : ""}`} aria-pressed={bar.task.task_id === chosen} onClick={(event) => click(event, bar.task)}>
-              <span className="bar-name">{bar.label}{isCritical && <span className="sr">, on the critical path</span>}</span>
+              <span className="bar-name">{bar.label}{isCritical && <span className="sr">{t.timeline.onPath}</span>}</span>
               <span className="track" aria-hidden>
                 {bar.from !== undefined && (
                   <>
@@ -59,7 +60,7 @@ export function Timeline({ tasks, critical, expected, chosen, choose }: Props) {
                 )}
                 {next && <i className="expected" style={{ left: percent(share(next.from)), width: percent(share(next.to) - share(next.from)) }} />}
               </span>
-              <span className="bar-time">{bar.start !== undefined ? <Lasting start={bar.start} end={bar.end} /> : next ? `~ ${duration(next.to - next.from)}` : wordOf(bar.task.state).toLowerCase()}</span>
+              <span className="bar-time">{bar.start !== undefined ? <Lasting start={bar.start} end={bar.end} /> : next ? t.time.about(duration(next.to - next.from)) : wordOf(bar.task.state).toLowerCase()}</span>
             </button>
           );
         })}
@@ -67,7 +68,7 @@ export function Timeline({ tasks, critical, expected, chosen, choose }: Props) {
           <span />
           <span className="ticks">
             {ticks.map(({ place, at }) => (
-              <span key={place} style={{ left: percent(place) }}>{place === 1 && until === now && tasks.some((task) => !isOver(task.state)) ? "now" : clock(at)}</span>
+              <span key={place} style={{ left: percent(place) }}>{place === 1 && until === now && tasks.some((task) => !isOver(task.state)) ? t.time.now : clock(at)}</span>
             ))}
           </span>
           <span />

@@ -1,6 +1,7 @@
 // From tasks to bars on a common scale.
 import { began, isOver, isStep, moment, type Task } from "../api/model";
 import { iterations } from "../graph/state";
+import { t } from "../strings";
 
 export interface Bar {
   task: Task;
@@ -28,7 +29,7 @@ export function bars(tasks: Task[], now: number, until = now): { bars: Bar[]; be
     const at = iterations(task);
     return {
       task,
-      label: (task.display_name ?? task.name) + (at.length > 0 ? ` [${at.join(", ")}]` : ""),
+      label: at.length > 0 ? t.timeline.iterations(task.display_name ?? task.name, at) : (task.display_name ?? task.name),
       waitFrom: share(ready),
       from: start === undefined ? undefined : share(start),
       to: share(stop ?? now),

@@ -4,7 +4,7 @@ import type { Step } from "../graph/document";
 import { criticalPath, criticalPlaces } from "./critical";
 
 function step(key: string, after: string[] = [], children: Step[] = [], parent = "root"): Step {
-  return { key, path: `${parent}.${key}`, label: key, kind: children.length > 0 ? "loop" : "step", after: after.map((one) => ({ key: one, passes: [] })), children };
+  return { key, path: `${parent}.${key}`, label: key, kind: children.length > 0 ? "loop" : "step", isCached: false, after: after.map((one) => ({ key: one, passes: [] })), children };
 }
 
 function task(path: string, from: number, to: number): Task {

@@ -1,6 +1,7 @@
 // One box for a list's filter: words that mean something become chips, the rest is looked for in names.
 import { Search, X } from "lucide-react";
 import { useEffect, useId, useRef, useState } from "react";
+import { t } from "../strings";
 import { isTyping } from "./keys";
 
 interface Props {
@@ -11,11 +12,14 @@ interface Props {
   change: (value: string) => void;
   /** What is wrong with it, in words. */
   problems?: string[];
+  /** Whether a word means something by itself, and what it is about: of some there may be only one. */
+  isChip?: (word: string) => boolean;
+  subjectOf?: (chip: string) => string;
 }
 
-const isChip = (word: string) => /^[a-z]+:\S+$/.test(word);
+const never = () => false;
 
-export function Filter({ label, hint, value, change, problems = [] }: Props) {
+export function Filter({ label, hint, value, change, problems = [], isChip = never, subjectOf = String }: Props) {
   const words = value.split(/\s+/).filter(Boolean);
   const chips = words.filter(isChip);
   const rest = words.filter((word) => !isChip(word)).join(" ");
@@ -30,7 +34,8 @@ export function Filter({ label, hint, value, change, problems = [] }: Props) {
   // A word being typed is not a chip yet; names are looked for when the typing rests.
   const say = (chipsNow: string[], typed: string) => change([...chipsNow, typed.trim()].filter(Boolean).join(" "));
   useEffect(() => {
-    if (text.trim() === rest || /(^|\s)[a-z]+:\S*$/.test(text)) return;
+    // Half a word that means something is not looked for.
+    if (text.trim() === rest || /(^|\s)([a-z]+:\S*|[a-z]+\.\S*)$/.test(text)) return;
     const timer = setTimeout(() => say(chips, text), 220);
     return () => clearTimeout(timer);
   });
@@ -39,16 +44,18 @@ export function Filter({ label, hint, value, change, problems = [] }: Props) {
       if (event.key !== "/" || isTyping(event.target) || event.ctrlKey || event.metaKey || document.querySelector("dialog[open]")) return;
       event.preventDefault();
       input.current?.focus();
+      // What is typed now is another word.
+      setText((old) => (old === "" || old.endsWith(" ") ? old : `${old} `));
     };
     document.addEventListener("keydown", onKey);
     return () => document.removeEventListener("keydown", onKey);
   }, []);
-  const commit = () => {
+  const commit = (goesOn: boolean) => {
     const typed = text.split(/\s+/).filter(Boolean);
     const fresh = typed.filter(isChip);
-    const kept = chips.filter((chip) => !fresh.some((one) => one.split(":")[0] === chip.split(":")[0]));
+    const kept = chips.filter((chip) => !fresh.some((one) => subjectOf(one) === subjectOf(chip)));
     const name = typed.filter((word) => !isChip(word)).join(" ");
-    setText(name);
+    setText(goesOn && name !== "" ? `${name} ` : name);
     say([...kept, ...fresh], name);
   };
   return (
@@ -58,7 +65,7 @@ export function Filter({ label, hint, value, change, problems = [] }: Props) {
         {chips.map((chip) => (
           <span key={chip} className="token">
             {chip}
-            <button type="button" aria-label={`Remove ${chip}`} onClick={() => say(chips.filter((one) => one !== chip), text)}><X size={11} aria-hidden /></button>
+            <button type="button" aria-label={t.filter.remove(chip)} onClick={() => say(chips.filter((one) => one !== chip), text)}><X size={11} aria-hidden /></button>
           </span>
         ))}
         <input
@@ -72,11 +79,11 @@ export function Filter({ label, hint, value, change, problems = [] }: Props) {
           spellCheck={false}
           autoComplete="off"
           onChange={(event) => setText(event.target.value)}
-          onBlur={commit}
+          onBlur={() => commit(false)}
           onKeyDown={(event) => {
             if (event.key === "Enter" || (event.key === " " && isChip(text.trim().split(/\s+/).at(-1) ?? ""))) {
               event.preventDefault();
-              commit();
+              commit(event.key === " ");
             }
             if (event.key === "Backspace" && text === "" && chips.length > 0) say(chips.slice(0, -1), "");
             if (event.key === "Escape") input.current?.blur();

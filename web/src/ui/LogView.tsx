@@ -4,6 +4,7 @@ import { useVirtualizer } from "@tanstack/react-virtual";
 import { ArrowDown, Download, Search, WrapText } from "lucide-react";
 import { useEffect, useMemo, useRef, useState } from "react";
 import { clock } from "../format";
+import { t } from "../strings";
 import { isTyping } from "./keys";
 
 /** The time that the server puts before each line. */
@@ -82,24 +83,24 @@ export function LogView({ text, isLive, download, error, at }: Props) {
     document.addEventListener("keydown", onKey);
     return () => document.removeEventListener("keydown", onKey);
   }, []);
-  const said = isLive ? (follow ? "following" : "live") : `${lines.length} ${lines.length === 1 ? "line" : "lines"}`;
+  const said = isLive ? (follow ? t.log.following : t.log.live) : t.log.count(lines.length);
   return (
-    <section className="log" aria-label="Log">
+    <section className="log" aria-label={t.log.title}>
       <div className="log-bar">
         <span className="mute clip">
           {said}
-          {needle && ` · ${shown.length} found`}
-          {marked !== undefined && at !== undefined && !needle && ` · at ${clock(at)}`}
+          {needle && t.log.found(shown.length)}
+          {marked !== undefined && at !== undefined && !needle && t.log.at(clock(at))}
         </span>
         <label className="find">
           <Search size={13} aria-hidden />
-          <span className="sr">Find in the log</span>
-          <input ref={finder} type="search" placeholder="find" value={find} onChange={(event) => setFind(event.target.value)} />
+          <span className="sr">{t.log.find}</span>
+          <input ref={finder} type="search" placeholder={t.log.findHint} value={find} onChange={(event) => setFind(event.target.value)} />
         </label>
-        <button type="button" className="icon" aria-pressed={wrap} aria-label="Wrap long lines" title="Wrap long lines" onClick={() => setWrap(!wrap)}>
+        <button type="button" className="icon" aria-pressed={wrap} aria-label={t.log.wrap} title={t.log.wrap} onClick={() => setWrap(!wrap)}>
           <WrapText size={14} aria-hidden />
         </button>
-        <a className="icon" href={download} download="step.log" aria-label="Download the log" title="Download the log">
+        <a className="icon" href={download} download="step.log" aria-label={t.log.download} title={t.log.download}>
           <Download size={14} aria-hidden />
         </a>
       </div>
@@ -115,13 +116,13 @@ export function LogView({ text, isLive, download, error, at }: Props) {
         tabIndex={0}
         role="log"
         aria-live="off"
-        aria-label="Lines of the log"
+        aria-label={t.log.lines}
         onScroll={(event) => {
           const { scrollHeight, scrollTop, clientHeight } = event.currentTarget;
           setFollow(scrollHeight - scrollTop - clientHeight < 24);
         }}
       >
-        {shown.length === 0 && <p className="note mute">{needle ? "No line has this." : isLive ? "Nothing written yet." : error ? "" : "Nothing was written."}</p>}
+        {shown.length === 0 && <p className="note mute">{needle ? t.log.noMatch : isLive ? t.log.nothingYet : error ? "" : t.log.nothing}</p>}
         <div className="all-lines" style={{ height: virtual.getTotalSize() }}>
           {virtual.getVirtualItems().map((item) => {
             const entry = shown[item.index];
@@ -131,7 +132,7 @@ export function LogView({ text, isLive, download, error, at }: Props) {
       </div>
       {isLive && !follow && (
         <button type="button" className="to-end" onClick={() => setFollow(true)}>
-          <ArrowDown size={13} aria-hidden /> to the end
+          <ArrowDown size={13} aria-hidden /> {t.log.toEnd}
         </button>
       )}
     </section>

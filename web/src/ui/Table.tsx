@@ -2,6 +2,7 @@
 import { useVirtualizer } from "@tanstack/react-virtual";
 import { ArrowDown, ArrowUp } from "lucide-react";
 import { type ReactNode, useEffect, useRef, useState } from "react";
+import { t } from "../strings";
 import { isTyping } from "./keys";
 import { useMedia } from "./media";
 
@@ -31,6 +32,8 @@ interface Props<T> {
   onSort?: (sort: string) => void;
   chosen?: ReadonlySet<string>;
   onChoose?: (key: string) => void;
+  /** Chooses all rows that are loaded, or none. */
+  onChooseAll?: (all: boolean) => void;
   /** More rows are on the server; called when the end comes into view. */
   more?: () => void;
   /** What the rows are chosen by; another choice is shown from its beginning. */
@@ -43,7 +46,7 @@ const ROW = 36;
 /** Below this many rows all are drawn. */
 const FEW = 60;
 
-export function Table<T>({ label, columns: all, rows, total, keyOf, nameOf, hrefOf, sort, onSort, chosen, onChoose: choose, more, view, isInline }: Props<T>) {
+export function Table<T>({ label, columns: all, rows, total, keyOf, nameOf, hrefOf, sort, onSort, chosen, onChoose: choose, onChooseAll, more, view, isInline }: Props<T>) {
   const isNarrow = useMedia("(max-width: 899px)");
   const isPhone = useMedia("(max-width: 699px)");
   const columns = isNarrow ? all.filter((column) => !column.isWide) : all;
@@ -109,11 +112,14 @@ export function Table<T>({ label, columns: all, rows, total, keyOf, nameOf, href
     return () => document.removeEventListener("keydown", onKey);
   }, [rows, cursor, isInline, isWhole, virtual, onChoose, keyOf]);
 
+  const isAll = rows.length > 0 && rows.every((row) => chosen?.has(keyOf(row)));
+  // Many columns do not squeeze the one that takes what is left: then the table scrolls sideways.
+  const fixed = columns.reduce((sum, column) => sum + (column.width?.endsWith("px") ? Number.parseInt(column.width) : 0), 0);
   const [sortKey, direction] = (sort ?? "").split(" ");
   const shown = rows.slice(first, last + 1);
   return (
     <div className={isInline ? "table-box" : "table-box fill"} ref={box} tabIndex={0} role="region" aria-label={label}>
-      <table aria-rowcount={isWhole ? undefined : (total ?? rows.length) + 1}>
+      <table style={{ minWidth: fixed + (!isNarrow ? 320 : fixed > 270 ? 160 : 120) }} aria-rowcount={isWhole ? undefined : (total ?? rows.length) + 1}>
         <colgroup>
           {onChoose && <col style={{ width: 44 }} />}
           {columns.map((column) => (
@@ -122,12 +128,12 @@ export function Table<T>({ label, columns: all, rows, total, keyOf, nameOf, href
         </colgroup>
         <thead>
           <tr>
-            {onChoose && <th scope="col" className="check"><span className="sr">Chosen</span></th>}
+            {onChoose && <th scope="col" className="check">{onChooseAll ? <input type="checkbox" aria-label={t.table.chooseAll} checked={isAll} ref={(box) => { if (box) box.indeterminate = !isAll && (chosen?.size ?? 0) > 0; }} onChange={() => onChooseAll(!isAll)} /> : <span className="sr">{t.table.chosen}</span>}</th>}
             {columns.map((column) => {
               const key = column.sort;
               const isSorted = key !== undefined && key === sortKey;
               return (
-                <th key={column.id} scope="col" aria-sort={isSorted ? (direction === "desc" ? "descending" : "ascending") : undefined}>
+                <th key={column.id} scope="col" className={column.className?.includes("value") ? "value" : undefined} aria-sort={isSorted ? (direction === "desc" ? "descending" : "ascending") : undefined}>
                   {key && onSort ? (
                     <button type="button" className="sort" onClick={() => onSort(`${key} ${isSorted && direction === "desc" ? "asc" : "desc"}`)}>
                       {column.name}
@@ -150,7 +156,7 @@ export function Table<T>({ label, columns: all, rows, total, keyOf, nameOf, href
               <tr key={key} data-index={index} aria-rowindex={isWhole ? undefined : index + 2} className={chosen?.has(key) ? "chosen" : undefined} onFocus={() => setCursor(index)}>
                 {onChoose && (
                   <td className="check">
-                    <input type="checkbox" aria-label={`Choose ${nameOf(row)}`} checked={chosen?.has(key) ?? false} onChange={() => onChoose(key)} />
+                    <input type="checkbox" aria-label={t.table.choose(nameOf(row))} checked={chosen?.has(key) ?? false} onChange={() => onChoose(key)} />
                   </td>
                 )}
                 {columns.map((column, at) => (

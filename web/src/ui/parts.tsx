@@ -1,30 +1,32 @@
 // Small parts that every page is made of. They know no API.
 import { Check, Circle, CircleDashed, Copy as CopyIcon, OctagonX, Recycle, SkipForward, X } from "lucide-react";
-import { type ReactNode, useEffect, useId, useRef, useState, useSyncExternalStore } from "react";
+import { type ReactNode, useEffect, useId, useState, useSyncExternalStore } from "react";
 import { CallError } from "../api/client";
 import type { State } from "../api/model";
 import { absolute, ago, duration } from "../format";
+import { t } from "../strings";
 import { copy } from "./clipboard";
+import { Dialog } from "./Dialog";
 
 export type Tone = "succeeded" | "running" | "failed" | "attention" | "cached" | "waiting";
 
-const STATES: Record<State, { tone: Tone; word: string }> = {
-  PENDING: { tone: "waiting", word: "Waiting" },
-  RUNNING: { tone: "running", word: "Running" },
-  SUCCEEDED: { tone: "succeeded", word: "Succeeded" },
-  CACHED: { tone: "cached", word: "Cached" },
-  SKIPPED: { tone: "waiting", word: "Skipped" },
-  FAILED: { tone: "failed", word: "Failed" },
-  CANCELING: { tone: "attention", word: "Stopping" },
-  CANCELED: { tone: "attention", word: "Stopped" },
+const TONES: Record<State, Tone> = {
+  PENDING: "waiting",
+  RUNNING: "running",
+  SUCCEEDED: "succeeded",
+  CACHED: "cached",
+  SKIPPED: "waiting",
+  FAILED: "failed",
+  CANCELING: "attention",
+  CANCELED: "attention",
 };
 
 export function toneOf(state: State | undefined): Tone {
-  return state ? STATES[state].tone : "waiting";
+  return state ? TONES[state] : "waiting";
 }
 
 export function wordOf(state: State | undefined): string {
-  return state ? STATES[state].word : "Not started";
+  return state ? t.state[state] : t.state.none;
 }
 
 export function StateIcon({ state, size = 12 }: { state: State | undefined; size?: number }) {
@@ -55,7 +57,7 @@ export function StateChip({ state, children }: { state: State | undefined; child
       <StateIcon state={state} />
       {children ? (
         <>
-          <span className="sr">{wordOf(state)}: </span>
+          <span className="sr">{t.state.is(wordOf(state))}</span>
           {children}
         </>
       ) : (
@@ -94,7 +96,7 @@ export function useNow(moving: boolean): number {
 
 export function Since({ at }: { at: number | undefined }) {
   const present = useNow(at !== undefined);
-  if (at === undefined) return <span className="mute">–</span>;
+  if (at === undefined) return <span className="mute">{t.none}</span>;
   return (
     <time dateTime={new Date(at).toISOString()} title={absolute(at)}>
       {ago(at, present)}
@@ -104,7 +106,7 @@ export function Since({ at }: { at: number | undefined }) {
 
 export function Lasting({ start, end }: { start: number | undefined; end: number | undefined }) {
   const present = useNow(start !== undefined && end === undefined);
-  if (start === undefined) return <span className="mute">–</span>;
+  if (start === undefined) return <span className="mute">{t.none}</span>;
   return <span className="num">{duration((end ?? present) - start)}</span>;
 }
 
@@ -147,10 +149,10 @@ export function CopyButton({ text, what }: { text: string; what: string }) {
     return () => clearTimeout(timer);
   }, [copied]);
   return (
-    <button type="button" className="icon" aria-label={`Copy ${what}`} title={`Copy ${what}`} onClick={() => void copy(text).then(() => setCopied(true))}>
+    <button type="button" className="icon" aria-label={t.copy.one(what)} title={t.copy.one(what)} onClick={() => void copy(text).then(() => setCopied(true))}>
       {copied ? <Check size={14} aria-hidden /> : <CopyIcon size={14} aria-hidden />}
       <span className="sr" aria-live="polite">
-        {copied ? "Copied" : ""}
+        {copied ? t.copy.done : ""}
       </span>
     </button>
   );
@@ -160,7 +162,7 @@ export function Command({ text }: { text: string }) {
   return (
     <div className="command">
       <code>{text}</code>
-      <CopyButton text={text} what="command" />
+      <CopyButton text={text} what={t.copy.command} />
     </div>
   );
 }
@@ -207,20 +209,30 @@ export function Problem({ error, doing, retry }: { error: unknown; doing: string
   const message = error instanceof Error ? error.message : String(error);
   return (
     <div className="card failed" role="alert">
-      <h3>{doing} failed</h3>
+      <h3>{t.error.failed(doing)}</h3>
       <p>{message}</p>
       {error instanceof CallError && <p className="mute">{error.remedy}</p>}
       {retry && (
         <Button onClick={retry} kind="plain">
-          Try again
+          {t.act.tryAgain}
         </Button>
       )}
       {error instanceof CallError && (
         <details>
-          <summary>Details</summary>
-          <code>
-            {error.status || "no answer"} {error.path}
-          </code>
+          <summary>{t.error.details}</summary>
+          <p>
+            <code>
+              {error.status || t.error.noAnswer} {error.path}
+            </code>
+          </p>
+          {error.request && (
+            <>
+              <p>
+                {t.error.request} <code>{error.request}</code>. {t.error.requestHint}
+              </p>
+              <Command text={`kubectl logs -n kubeflow deploy/dashboard | grep ${error.request}`} />
+            </>
+          )}
         </details>
       )}
     </div>
@@ -231,7 +243,7 @@ export function Problem({ error, doing, retry }: { error: unknown; doing: string
 export function Loading({ what }: { what: string }) {
   return (
     <div className="skeleton" role="status">
-      <span className="sr">Reading {what}</span>
+      <span className="sr">{t.loading.reading(what)}</span>
       <i />
       <i />
       <i />
@@ -273,22 +285,22 @@ export function Tabs({ tabs, chosen, choose, label }: { tabs: { id: string; name
 
 /** Asks before something is lost. */
 export function Confirm({ title, children, action, run, close }: { title: string; children: ReactNode; action: string; run: () => void; close: () => void }) {
-  const dialog = useRef<HTMLDialogElement>(null);
   const id = useId();
-  useEffect(() => {
-    dialog.current?.showModal();
-  }, []);
   return (
-    <dialog ref={dialog} onClose={close} aria-labelledby={id}>
-      <h2 id={id}>{title}</h2>
-      <div className="mute">{children}</div>
-      <div className="row end">
-        <Button onClick={close}>Keep</Button>
-        <Button kind="danger" onClick={run}>
-          {action}
-        </Button>
-      </div>
-    </dialog>
+    <Dialog close={close} labelledBy={id}>
+      {(shut) => (
+        <>
+          <h2 id={id}>{title}</h2>
+          <div className="mute">{children}</div>
+          <div className="row end">
+            <button type="button" className="button" data-first onClick={shut}>{t.act.keep}</button>
+            <Button kind="danger" onClick={run}>
+              {action}
+            </Button>
+          </div>
+        </>
+      )}
+    </Dialog>
   );
 }
 
@@ -299,7 +311,7 @@ export function Head({ crumbs, title, chip, actions, facts }: { crumbs?: { name:
       <div className="head-row">
         <div className="head-title">
           {crumbs && (
-            <nav aria-label="Where this is" className="crumbs">
+            <nav aria-label={t.shell.where} className="crumbs">
               {crumbs.map((crumb, index) => (
                 <span key={crumb.name}>
                   {index > 0 && <span aria-hidden> / </span>}
@@ -323,7 +335,7 @@ export function Head({ crumbs, title, chip, actions, facts }: { crumbs?: { name:
 /** The window's title and icon, which carry the state. */
 export function useTitle(title: string, tone?: Tone) {
   useEffect(() => {
-    document.title = `${title} · Ferroflow`;
+    document.title = t.title.page(title);
     const colours: Record<Tone, string> = { succeeded: "#1a8f4c", running: "#1f6fe0", failed: "#cf2f3b", attention: "#a86a10", cached: "#0b8593", waiting: "#7a8391" };
     const dot = tone ? `<circle cx="25" cy="25" r="7" fill="${colours[tone]}"/>` : "";
     const icon = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><path d="M12 5h7L11 27H4zM22 5h7l-5 14h-7z" fill="#e8602c"/>${dot}</svg>`;

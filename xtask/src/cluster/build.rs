@@ -1,14 +1,11 @@
-//! The cluster's programs: ours from the Go modules in tests/cluster, kept in the cache under a name that
-//! follows from their sources; the rest from Debian packages.
+//! The cluster's programs: ours from the Go modules in tests/cluster, built once; the rest from Debian packages.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
-use sha2::{Digest, Sha256};
+use anyhow::{Context, Result};
 
 use super::Part;
-use crate::{paths, setup, step};
+use crate::{go, setup};
 
 /// A version of Kubernetes with a Go module in tests/cluster.
 pub struct Version {
@@ -68,14 +65,14 @@ pub fn everything(kubernetes: &str, parts: &[Part]) -> Result<Built> {
         (setup::kubectl()?.pop().context("find kubectl")?, "kubectl"),
     ];
     if parts.contains(&Part::Kubelet) {
-        built.push((module("the pause program", "pause", "pause", "")?, "pause"));
+        built.push((pause()?, "pause"));
         built.push((module("CoreDNS", "dns", "coredns", "")?, "coredns"));
     }
     Ok(Built(built))
 }
 
 /// Linker flags that make every part say its version.
-fn stamp(kubernetes: &str) -> String {
+pub fn stamp(kubernetes: &str) -> String {
     let mut numbers = kubernetes.split('.');
     let (major, minor) = (numbers.next().unwrap_or("1"), numbers.next().unwrap_or("0"));
     let version = "k8s.io/component-base/version";
@@ -86,41 +83,19 @@ fn stamp(kubernetes: &str) -> String {
 
 /// Builds the Go module in tests/cluster/`folder`, unless the cache has it from the same sources.
 fn module(what: &str, folder: &str, name: &str, flags: &str) -> Result<PathBuf> {
-    let sources = paths::root().join("tests/cluster").join(folder);
-    let mut digest = Sha256::new();
-    for file in ["main.go", "go.mod"] {
-        digest.update(
-            fs::read(sources.join(file))
-                .with_context(|| format!("read tests/cluster/{folder}/{file}"))?,
-        );
+    go::Program {
+        what,
+        module: &format!("tests/cluster/{folder}"),
+        package: ".",
+        name,
+        linker_flags: flags,
+        is_tests: false,
+        is_static: false,
     }
-    digest.update(flags);
-    let mut key = String::new();
-    for byte in &digest.finalize()[..6] {
-        key += &format!("{byte:02x}");
-    }
-    let programs = paths::cache().join("cluster/programs");
-    let program = programs.join(format!("{name}-{key}"));
-    if program.is_file() {
-        return Ok(program);
-    }
-    if !step::has("go") {
-        bail!(
-            "{what} is built from its Go module and this machine has no Go; install Go 1.26 or newer"
-        );
-    }
-    fs::create_dir_all(&programs).with_context(|| format!("create {}", programs.display()))?;
-    let unfinished = programs.join(format!("{name}-{key}.{}", std::process::id()));
-    step::run(
-        &format!("build {what} from its Go module"),
-        step::command("go")
-            .args(["build", "-trimpath", "-ldflags"])
-            .arg(format!("-s -w {flags}"))
-            .arg("-o")
-            .arg(&unfinished)
-            .arg(".")
-            .current_dir(&sources),
-    )?;
-    fs::rename(&unfinished, &program).with_context(|| format!("keep {}", program.display()))?;
-    Ok(program)
+    .build()
+}
+
+/// The program that holds a pod's namespaces.
+pub fn pause() -> Result<PathBuf> {
+    module("the pause program", "pause", "pause", "")
 }

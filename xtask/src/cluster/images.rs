@@ -1,16 +1,15 @@
-//! Images from plain folders: no registry can be reached, so each becomes a Docker archive with one
-//! layer, which containerd takes in.
+//! Images from plain folders: no registry can be reached, so each becomes an archive, which containerd takes in.
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
-use sha2::{Digest, Sha256};
 
 use super::containerd;
 use super::hold::Inside;
 use super::place::Place;
+use crate::image_archive::{self, Settings};
 
 /// What holds a pod's namespaces.
 pub const PAUSE: &str = "registry.k8s.io/pause:3.10";
@@ -18,7 +17,7 @@ pub const PAUSE: &str = "registry.k8s.io/pause:3.10";
 /// Gives the running cluster's node the image `name` with the contents of `folder`.
 pub fn add(place: &Place, name: &str, folder: &Path) -> Result<()> {
     import(place, name, |archive| {
-        write_archive(archive, name, folder, None)
+        image_archive::write(archive, &full_name(name), folder, &Settings::default())
     })
 }
 
@@ -76,65 +75,12 @@ pub fn add_pause(inside: &Inside) -> Result<()> {
     fs::copy(inside.place.program("pause"), folder.join("pause"))
         .context("copy the pause program")?;
     let archive = inside.place.root().join("images/pause.tar");
-    write_archive(&archive, PAUSE, &folder, Some("/pause"))?;
+    let settings = Settings {
+        entrypoint: &["/pause"],
+        ..Settings::default()
+    };
+    image_archive::write(&archive, PAUSE, &folder, &settings)?;
     containerd::ctr(&["images", "import", &archive.display().to_string()]).map(drop)
-}
-
-/// Writes `folder` as a Docker archive of one layer.
-fn write_archive(
-    archive: &Path,
-    name: &str,
-    folder: &Path,
-    entrypoint: Option<&str>,
-) -> Result<()> {
-    let layer = archive.with_extension("layer");
-    let mut builder = tar::Builder::new(
-        File::create(&layer).with_context(|| format!("create {}", layer.display()))?,
-    );
-    builder.follow_symlinks(false);
-    builder
-        .append_dir_all(".", folder)
-        .with_context(|| format!("pack {}", folder.display()))?;
-    builder.into_inner().context("finish the layer")?;
-    let mut digest = Sha256::new();
-    std::io::copy(&mut File::open(&layer)?, &mut Hashing(&mut digest)).context("read the layer")?;
-    let mut layer_digest = String::from("sha256:");
-    for byte in digest.finalize() {
-        layer_digest += &format!("{byte:02x}");
-    }
-    let config = serde_json::json!({
-        "architecture": go_architecture(),
-        "os": "linux",
-        "config": {"Entrypoint": entrypoint.map(|program| [program]), "Env": ["PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"]},
-        "rootfs": {"type": "layers", "diff_ids": [layer_digest]},
-    });
-    let manifest = serde_json::json!([
-        {"Config": "config.json", "RepoTags": [full_name(name)], "Layers": ["layer.tar"]}
-    ]);
-    let mut whole = tar::Builder::new(File::create(archive)?);
-    for (path, text) in [("config.json", config), ("manifest.json", manifest)] {
-        let text = text.to_string();
-        let mut header = tar::Header::new_gnu();
-        header.set_size(text.len() as u64);
-        header.set_mode(0o644);
-        whole.append_data(&mut header, path, text.as_bytes())?;
-    }
-    whole.append_path_with_name(&layer, "layer.tar")?;
-    whole.into_inner().context("finish the archive")?;
-    fs::remove_file(&layer).context("remove the layer")
-}
-
-struct Hashing<'a>(&'a mut Sha256);
-
-impl std::io::Write for Hashing<'_> {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.update(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
 }
 
 /// The name as the container runtime knows it.
@@ -151,13 +97,6 @@ fn full_name(name: &str) -> String {
         name
     } else {
         name + ":latest"
-    }
-}
-
-fn go_architecture() -> &'static str {
-    match std::env::consts::ARCH {
-        "aarch64" => "arm64",
-        _ => "amd64",
     }
 }
 

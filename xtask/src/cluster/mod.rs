@@ -20,6 +20,8 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 
 use crate::setup;
+pub use build::{pause, stamp};
+pub use images::PAUSE;
 pub use parts::{Optional, Part};
 pub use place::Place;
 pub use traces::Traces;

@@ -15,6 +15,7 @@ mod node_restriction;
 mod pod_security;
 mod priority;
 mod resource_quota;
+mod runtime_class;
 mod service_account;
 #[cfg(test)]
 mod test_review;
@@ -129,7 +130,8 @@ impl Admission {
         built_in::admit(review, lookup, &self.installer_namespaces)?;
         // Adds volumes and mounts, which later steps and validation must see.
         service_account::admit(review, lookup)?;
-        // Before quota, which counts what it fills in.
+        // Before quota, which counts what both fill in.
+        runtime_class::admit(review, lookup)?;
         limit_ranger::fill(review, lookup);
         priority::admit(review, lookup)?;
         default_tolerations::admit(review);
@@ -146,6 +148,7 @@ impl Admission {
         escalation::validate(review, lookup, &self.authorizer)?;
         built_in::validate(review)?;
         pod_security::validate(review, lookup)?;
+        runtime_class::validate(review, lookup)?;
         limit_ranger::validate(review, lookup)?;
         // Here come validating policies and webhooks.
         // Last: what was refused for another reason must not count.

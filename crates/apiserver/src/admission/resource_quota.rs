@@ -1,7 +1,7 @@
 //! ResourceQuotas: a namespace holds and asks for no more than its quotas say.
 //!
 //! What is used is counted from the objects that exist, not from `status.used`, which a controller
-//! writes later. Two creations at the very same moment can both be let in; the next one is not.
+//! writes later; creations take turns there (`turns`), so each counts what the one before it stored.
 //! Mirrors Kubernetes v1.33 `apiserver/pkg/admission/plugin/resourcequota` and `pkg/quota/v1/evaluator/core`.
 
 use std::collections::BTreeMap;

@@ -74,8 +74,11 @@ pub fn decode(bytes: &[u8], media: &str) -> Result<Decoded, ApiError> {
             }
             let text = std::str::from_utf8(bytes)
                 .map_err(|_| ApiError::bad_request("the request body is not valid UTF-8"))?;
-            let value = objects::yaml::parse(text)
-                .map_err(|err| ApiError::bad_request(format!("error decoding YAML: {err}")))?;
+            // Clients look for the line and the words right after it.
+            let value = objects::yaml::parse(text).map_err(|err| {
+                let (line, problem) = (err.line, err.problem);
+                ApiError::bad_request(format!("error decoding YAML: yaml: line {line}: {problem}"))
+            })?;
             Ok(Decoded {
                 value,
                 duplicates: Vec::new(),
@@ -212,5 +215,15 @@ mod tests {
     #[test]
     fn text_after_the_object_is_refused() {
         assert!(json(b"{} {}").is_err());
+    }
+
+    #[test]
+    fn a_yaml_key_that_stands_twice_is_named_with_its_line() {
+        let body = b"apiVersion: v1\nkind: A\nspec:\n  foo: 1\n  foo: 2\n";
+        let refused = decode(body, "application/apply-patch+yaml").unwrap_err();
+        assert_eq!(
+            refused.0.message,
+            "error decoding YAML: yaml: line 5: key \"foo\" already set in map"
+        );
     }
 }

@@ -51,6 +51,7 @@ mod resource_quota;
 mod rbac;
 
 mod admission_policy;
+mod certificate_signing_request;
 mod custom_resource_definition;
 mod webhook;
 
@@ -109,6 +110,11 @@ pub trait Strategy: Sync {
         Vec::new()
     }
 
+    /// What is wrong with a change through a view of the object, such as `resize`.
+    fn validate_view_update(&self, _view: &str, _object: &Value, _old: &Value) -> Vec<FieldError> {
+        Vec::new()
+    }
+
     /// The fields beyond `metadata.name` and `metadata.namespace` that a field selector may name.
     fn selectable_field_names(&self) -> &'static [&'static str] {
         &[]
@@ -162,6 +168,9 @@ pub fn strategy(group: &str, kind: &str) -> &'static dyn Strategy {
         ("scheduling.k8s.io", "PriorityClass") => &priority_class::PriorityClass,
         ("rbac.authorization.k8s.io", "Role" | "ClusterRole") => &rbac::Role,
         ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding") => &rbac::Binding,
+        ("certificates.k8s.io", "CertificateSigningRequest") => {
+            &certificate_signing_request::CertificateSigningRequest
+        }
         ("apiextensions.k8s.io", "CustomResourceDefinition") => {
             &custom_resource_definition::CustomResourceDefinition
         }

@@ -98,6 +98,16 @@ impl Strategy for Pod {
         errors
     }
 
+    fn validate_view_update(&self, view: &str, object: &Value, old: &Value) -> Vec<FieldError> {
+        let mut errors = match view {
+            "resize" => pod_update::validate_resize(object, old),
+            "ephemeralcontainers" => pod_update::validate_ephemeral_containers(object, old),
+            _ => return Vec::new(),
+        };
+        errors.extend(pod_validation::validate_pod_spec(&object["spec"], "spec"));
+        errors
+    }
+
     fn selectable_field_names(&self) -> &'static [&'static str] {
         &[
             "spec.nodeName",

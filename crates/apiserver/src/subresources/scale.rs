@@ -33,7 +33,7 @@ pub(super) async fn run(call: &Call, scale: &Scale) -> Result<Reply, ApiError> {
                 call.name
             )));
         }
-        let replicas = wanted["spec"]["replicas"].as_i64().unwrap_or(0);
+        let replicas = replicas(&wanted)?;
         if replicas < 0 {
             let error = FieldError::invalid(
                 "spec.replicas",
@@ -62,6 +62,29 @@ pub(super) async fn run(call: &Call, scale: &Scale) -> Result<Reply, ApiError> {
         }
         other => other,
     })
+}
+
+/// What is asked for; what is left out is none.
+fn replicas(wanted: &Value) -> Result<i64, ApiError> {
+    let asked = &wanted["spec"]["replicas"];
+    let found = match asked {
+        Value::Null => return Ok(0),
+        Value::Number(number) => match number
+            .as_i64()
+            .filter(|count| i32::try_from(*count).is_ok())
+        {
+            Some(count) => return Ok(count),
+            None => format!("number {number}"),
+        },
+        Value::Bool(_) => "bool".into(),
+        Value::String(_) => "string".into(),
+        Value::Array(_) => "array".into(),
+        Value::Object(_) => "object".into(),
+    };
+    Err(ApiError::bad_request(format!(
+        "Scale in version \"v1\" cannot be handled as a Scale: json: cannot unmarshal {found} into Go struct field \
+         ScaleSpec.spec.replicas of type int32"
+    )))
 }
 
 fn patched(call: &Call, present: &Value, patch: &Value) -> Result<Value, ApiError> {
@@ -128,4 +151,25 @@ fn set(object: &mut Value, path: &str, value: Value) {
         slot = &mut slot[step];
     }
     *slot = value;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_whole_number_says_how_many() {
+        let asked = |value: Value| replicas(&json!({"spec": {"replicas": value}}));
+        assert_eq!(asked(json!(3)).ok(), Some(3));
+        assert_eq!(asked(Value::Null).ok(), Some(0));
+        for wrong in [
+            json!("3"),
+            json!(1.5),
+            json!(true),
+            json!([1]),
+            json!(3_000_000_000_u64),
+        ] {
+            assert!(asked(wrong.clone()).is_err(), "{wrong}");
+        }
+    }
 }

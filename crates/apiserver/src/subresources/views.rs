@@ -25,6 +25,10 @@ pub fn restrict(subresource: &str, new: &mut Value, old: &Value) {
             }
         }
     }
+    // Who approves may say more in the metadata.
+    if subresource == "approval" {
+        kept["metadata"] = new["metadata"].clone();
+    }
     for field in ["resourceVersion", "managedFields"] {
         if let Some(value) = new["metadata"].get(field) {
             kept["metadata"][field] = value.clone();
@@ -68,6 +72,24 @@ mod tests {
         assert_eq!(
             new,
             json!({"metadata": {"name": "a", "labels": {"x": "1"}}, "spec": {"finalizers": []}})
+        );
+    }
+
+    #[test]
+    fn an_approval_may_annotate_and_touches_nothing_else() {
+        let old =
+            json!({"metadata": {"name": "a"}, "spec": {"x": 1}, "status": {"certificate": "c"}});
+        let mut new = json!({
+            "metadata": {"name": "a", "annotations": {"why": "b"}}, "spec": {"x": 2},
+            "status": {"certificate": "d", "conditions": [{"type": "Approved"}]},
+        });
+        restrict("approval", &mut new, &old);
+        assert_eq!(
+            new,
+            json!({
+                "metadata": {"name": "a", "annotations": {"why": "b"}}, "spec": {"x": 1},
+                "status": {"certificate": "c", "conditions": [{"type": "Approved"}]},
+            })
         );
     }
 }

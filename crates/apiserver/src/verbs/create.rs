@@ -26,6 +26,11 @@ pub async fn run(call: &Call) -> Result<Reply, ApiError> {
 /// Creates `object`, decoded and checked for unknown fields.
 pub async fn create(call: &Call, object: Value, manager: &Manager) -> Result<Reply, ApiError> {
     let dry_run = call.is_dry_run()?;
+    let turn = call
+        .api
+        .turns
+        .take(&call.api.lookup(), &call.namespace)
+        .await;
     for attempt in 1..=NAME_ATTEMPTS {
         let mut prepared = write::prepare_create(call, object.clone(), manager)?;
         let name = objects::meta::name(&prepared).to_owned();
@@ -59,6 +64,7 @@ pub async fn create(call: &Call, object: Value, manager: &Manager) -> Result<Rep
         {
             Ok(entry) => {
                 claim.keep();
+                drop(turn);
                 call.api
                     .after_write(&call.resource, None, Some(&entry))
                     .await;

@@ -187,7 +187,18 @@ impl Options {
         })
     }
 
-    fn check(&self, call: &Call, old: &Value) -> Result<(), ApiError> {
+    /// Whether nothing is to be done.
+    pub fn is_dry_run(&self) -> bool {
+        self.is_dry_run
+    }
+
+    /// Whether only this very version may be deleted.
+    pub fn names_revision(&self) -> bool {
+        self.revision.is_some()
+    }
+
+    /// Refuses another object than the one that is meant.
+    pub fn check(&self, call: &Call, old: &Value) -> Result<(), ApiError> {
         let wrong = |what: &str, wanted: &str, present: &str| {
             let why = format!(
                 "Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {present}"

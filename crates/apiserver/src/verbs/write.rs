@@ -186,6 +186,11 @@ fn warn_of_inaction(call: &Call, object: &Value) {
         ("admissionregistration.k8s.io", kind) => {
             call.warn(format!("{kind} is stored, but this server does not call webhooks or evaluate admission policies"));
         }
+        ("apiregistration.k8s.io", "APIService") => {
+            call.warn(
+                "APIService is stored, but this server passes no requests on to other API servers",
+            );
+        }
         (crd::GROUP, "CustomResourceDefinition")
             if object["spec"]["conversion"]["strategy"] == "Webhook" =>
         {
@@ -305,7 +310,7 @@ pub fn prepare_update(
         || match call.subresource.as_str() {
             "status" => rules.validate_status_update(&new, old),
             "" => rules.validate_update(&new, old),
-            _ => Vec::new(),
+            view => rules.validate_view_update(view, &new, old),
         },
     ));
     if errors.is_empty() && call.subresource.is_empty() {

@@ -567,6 +567,28 @@ async fn a_quota_is_kept_and_limits_fill_in() {
     );
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quota_is_kept_however_many_come_at_the_same_moment() {
+    let cluster = Cluster::start().await;
+    let core = |plural: &str| format!("/api/v1/namespaces/default/{plural}");
+    let quota = json!({"metadata": {"name": "q"}, "spec": {"hard": {"count/configmaps": "3"}}});
+    cluster
+        .owner("POST", &core("resourcequotas"), quota)
+        .await
+        .ok();
+    let path = core("configmaps");
+    let create = |number: usize| {
+        cluster.owner(
+            "POST",
+            &path,
+            json!({"metadata": {"name": format!("m{number}")}}),
+        )
+    };
+    let answers = futures::future::join_all((0..12).map(create)).await;
+    let let_in = answers.iter().filter(|answer| answer.code == 201).count();
+    assert_eq!(let_in, 3);
+}
+
 mod built_in {
     //! The mark of built-in pods through every door of the server.
 

@@ -1,4 +1,4 @@
-//! The WebSocket protocols of `exec` and `attach`: one stream per first byte of a message, v4 and v5.
+//! The WebSocket protocols of `exec` and `attach`: one stream per first byte of a message.
 
 use axum::body::Bytes;
 use serde_json::{Value, json};
@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 pub const V5: &str = "v5.channel.k8s.io";
 /// The one before.
 pub const V4: &str = "v4.channel.k8s.io";
+/// The first, which says how a process ended in plain words, and nothing where it ended well.
+pub const V1: &str = "channel.k8s.io";
 
 /// Channel numbers.
 pub const STDIN: u8 = 0;
@@ -68,6 +70,15 @@ pub fn message(channel: u8, bytes: &[u8]) -> Bytes {
     message.into()
 }
 
+/// What is said of an end over `protocol`, if anything.
+pub fn told(protocol: &str, status: &Value) -> Option<String> {
+    match protocol {
+        V1 if status["status"] == "Success" => None,
+        V1 => Some(status["message"].as_str().unwrap_or_default().to_owned()),
+        _ => Some(status.to_string()),
+    }
+}
+
 /// How a process ended, as clients read it.
 pub fn exit_status(exit_code: i32) -> Value {
     if exit_code == 0 {
@@ -109,6 +120,16 @@ mod tests {
         for noise in [&b""[..], b"\x07x", b"\x04no", b"\xff\x01"] {
             assert_eq!(read(&Bytes::copy_from_slice(noise)), Incoming::Other);
         }
+    }
+
+    #[test]
+    fn the_first_protocol_tells_of_failures_alone_and_in_words() {
+        assert_eq!(told(V1, &exit_status(0)), None);
+        assert_eq!(
+            told(V1, &exit_status(3)).as_deref(),
+            Some("command terminated with non-zero exit code: exit status 3")
+        );
+        assert!(told(V4, &exit_status(0)).is_some());
     }
 
     #[test]

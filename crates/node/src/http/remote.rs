@@ -100,10 +100,17 @@ async fn serve(
     wanted: Wanted,
     start: impl Future<Output = Result<Process, String>> + Send + 'static,
 ) -> Response {
-    match Upgrade::read(request, streams::VERSIONS, &[channels::V5, channels::V4]).await {
-        Ok(Upgrade::WebSocket(upgrade)) => upgrade
-            .on_upgrade(move |socket| websocket::serve(socket, start))
-            .into_response(),
+    const WEBSOCKET: &[&str] = &[channels::V5, channels::V4, channels::V1];
+    match Upgrade::read(request, streams::VERSIONS, WEBSOCKET).await {
+        Ok(Upgrade::WebSocket(upgrade)) => {
+            let is_first = upgrade
+                .selected_protocol()
+                .is_some_and(|chosen| chosen == channels::V1);
+            let version = if is_first { channels::V1 } else { channels::V4 };
+            upgrade
+                .on_upgrade(move |socket| websocket::serve(socket, version, start))
+                .into_response()
+        }
         Ok(Upgrade::Spdy(upgrade)) => {
             let version = upgrade.version;
             upgrade.accept(move |connection| streams::serve(connection, wanted, version, start))

@@ -9,22 +9,27 @@ use tokio::sync::mpsc;
 use super::channels::{self, Incoming};
 use super::process::{Input, Output, Process};
 
-/// Starts a process and carries bytes both ways until its outputs have ended, then says how it did.
-pub(super) async fn serve(socket: WebSocket, start: impl Future<Output = Result<Process, String>>) {
+/// Starts a process and carries bytes both ways until its outputs have ended, then says how it did, as `version` has it.
+pub(super) async fn serve(
+    socket: WebSocket,
+    version: &'static str,
+    start: impl Future<Output = Result<Process, String>>,
+) {
     match start.await {
-        Ok(process) => connect(socket, process).await,
-        Err(message) => refuse(socket, &message).await,
+        Ok(process) => connect(socket, version, process).await,
+        Err(message) => refuse(socket, version, &message).await,
     }
 }
 
-async fn refuse(mut socket: WebSocket, message: &str) {
-    let status = channels::failure(message).to_string();
-    let message = channels::message(channels::ERROR, status.as_bytes());
-    let _ = socket.send(Message::Binary(message)).await;
+async fn refuse(mut socket: WebSocket, version: &str, message: &str) {
+    if let Some(said) = channels::told(version, &channels::failure(message)) {
+        let message = channels::message(channels::ERROR, said.as_bytes());
+        let _ = socket.send(Message::Binary(message)).await;
+    }
     let _ = socket.send(normal_close()).await;
 }
 
-async fn connect(socket: WebSocket, process: Process) {
+async fn connect(socket: WebSocket, version: &str, process: Process) {
     let Process {
         mut input,
         stdout,
@@ -38,9 +43,10 @@ async fn connect(socket: WebSocket, process: Process) {
             pump(stdout, channels::STDOUT, messages.clone()),
             pump(stderr, channels::STDERR, messages.clone()),
         );
-        let status = ended.await;
-        let bytes = channels::message(channels::ERROR, status.to_string().as_bytes());
-        let _ = messages.send(Message::Binary(bytes)).await;
+        if let Some(said) = channels::told(version, &ended.await) {
+            let bytes = channels::message(channels::ERROR, said.as_bytes());
+            let _ = messages.send(Message::Binary(bytes)).await;
+        }
         let _ = messages.send(normal_close()).await;
     };
     let sending = async {

@@ -168,6 +168,15 @@ impl ContainerRecord {
         self.is_stopping = false;
     }
 
+    /// Restarts as clients count them: one that is still being made does not count yet, so that whoever waits for it finds
+    /// the container running.
+    pub fn restarts_done(&self) -> u32 {
+        match (&self.state, &self.last) {
+            (State::Starting, Some(last)) => run_number(&last.id).unwrap_or(self.restarts),
+            _ => self.restarts,
+        }
+    }
+
     /// A failed start is repeated under the same restart number; only a run that ended counts.
     fn last_run_is_uncounted(&self) -> bool {
         self.last
@@ -286,6 +295,18 @@ mod tests {
             record.last.as_ref().map(|last| last.id.as_str()),
             Some("u.c.0")
         );
+    }
+
+    #[test]
+    fn a_restart_counts_for_clients_once_the_container_runs_again() {
+        let mut record = ContainerRecord::default();
+        record.begin(at(0));
+        record.run(run_id("u", "c", 0), at(1));
+        record.finish(finished("u.c.0", 1));
+        record.begin(at(6));
+        assert_eq!(record.restarts_done(), 0);
+        record.run(run_id("u", "c", 1), at(7));
+        assert_eq!(record.restarts_done(), 1);
     }
 
     #[test]

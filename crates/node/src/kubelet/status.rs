@@ -34,7 +34,7 @@ pub fn status(pod: &Pod, record: &PodRecord, host_ip: Option<IpAddr>, now: Times
     let has_inits = init_containers(pod)
         .iter()
         .any(|container| !is_sidecar(container));
-    let waits_for_init = has_inits && !record.was_initialized(pod) && !is_over;
+    let waits_for_init = has_inits && !record.was_initialized(pod);
     let of = |containers: &[Container], reason: &str| -> Vec<ContainerStatus> {
         containers
             .iter()
@@ -204,7 +204,7 @@ fn container_status(
             own.is_ready && is_running
         },
         started: Some(own.is_started && is_running),
-        restart_count: i32::try_from(own.restarts).unwrap_or(i32::MAX),
+        restart_count: i32::try_from(own.restarts_done()).unwrap_or(i32::MAX),
         state: Some(state_of(&own, waiting_reason, is_over)),
         last_state: Some(ContainerState {
             terminated: own.last.as_ref().map(terminated),
@@ -270,7 +270,7 @@ fn state_of(own: &ContainerRecord, waiting_reason: &str, is_over: bool) -> Conta
         }
         State::Starting => {
             state.waiting = Some(ContainerStateWaiting {
-                reason: Some("ContainerCreating".to_owned()),
+                reason: Some(waiting_reason.to_owned()),
                 message: None,
             });
         }

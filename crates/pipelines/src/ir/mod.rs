@@ -5,6 +5,7 @@
 
 pub mod component;
 pub mod condition;
+pub mod described;
 pub mod document;
 pub mod numbers;
 pub mod parameter;

@@ -1,6 +1,10 @@
 //! Artifacts and their links to tasks.
 
-use super::db::{Db, Row, Tx, given};
+use std::collections::HashMap;
+
+use serde_json::{Map, Value};
+
+use super::db::{Db, Given, Row, Tx, given};
 use super::list::{self, Compare, Condition, Page, Request};
 use super::{Result, from_json, micros, to_json};
 use crate::artifact::Artifact;
@@ -54,6 +58,7 @@ const KIND: list::Kind = list::Kind {
         ("namespace", "namespace", Compare::Text),
     ],
     has_tags: false,
+    values: &[],
 };
 const LINK_COLUMNS: &str = "artifact_task.id, artifact_task.artifact_id, artifact_task.run_id, artifact_task.task_id, artifact_task.type, artifact_task.binding_key";
 const LINK_KIND: list::Kind = list::Kind {
@@ -68,6 +73,7 @@ const LINK_KIND: list::Kind = list::Kind {
         ("key", "binding_key", Compare::Text),
     ],
     has_tags: false,
+    values: &[],
 };
 
 /// Records an artifact; one that is known stays as it is.
@@ -155,6 +161,30 @@ pub fn list_links(
         |_, _| Ok(None),
         read_link,
     )
+}
+
+/// What steps of these runs reported as metrics, by run. Where several report the same, the last has its say.
+pub fn metrics_of_runs(db: &Db<'_>, runs: &[&str]) -> Result<HashMap<String, Map<String, Value>>> {
+    let mut found: HashMap<String, Map<String, Value>> = HashMap::new();
+    if runs.is_empty() {
+        return Ok(found);
+    }
+    let sql = format!(
+        "SELECT artifact_task.run_id, artifact.body FROM artifact_task JOIN artifact ON artifact.id = artifact_task.artifact_id \
+         WHERE artifact_task.run_id IN ({}) AND artifact_task.type = 'OUTPUT' AND artifact.type = 'Metric' ORDER BY artifact_task.created_at, artifact_task.id",
+        vec!["?"; runs.len()].join(", ")
+    );
+    let runs: Vec<Given<'_>> = runs.iter().map(|run| Given::from(*run)).collect();
+    let reported = db.all(&sql, &runs, |row| {
+        Ok((
+            row.text(0)?,
+            from_json::<Artifact>("artifact", &row.text(1)?)?,
+        ))
+    })?;
+    for (run, artifact) in reported {
+        found.entry(run).or_default().extend(artifact.metadata);
+    }
+    Ok(found)
 }
 
 fn read(row: &Row<'_>) -> Result<Artifact> {

@@ -1,5 +1,5 @@
 //! One statement at a time, on either database. Statements are written once, in the subset that both understand, with
-//! `?` and `?1` for what is given; every value is text or a 64-bit integer.
+//! `?` and `?1` for what is given; every column is text or a 64-bit integer. `value.rs` alone asks which database it is.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -10,12 +10,14 @@ use super::notices::Notice;
 use super::{Error, Result, postgresql};
 
 /// A value given to a statement.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Given<'a> {
     /// Text.
     Text(Cow<'a, str>),
     /// A number.
     Number(i64),
+    /// A number out of JSON.
+    Real(f64),
 }
 
 impl<'a> From<&'a str> for Given<'a> {
@@ -42,11 +44,18 @@ impl From<i64> for Given<'_> {
     }
 }
 
+impl From<f64> for Given<'_> {
+    fn from(number: f64) -> Self {
+        Self::Real(number)
+    }
+}
+
 impl rusqlite::ToSql for Given<'_> {
     fn to_sql(&self) -> rusqlite::Result<rusqlite::types::ToSqlOutput<'_>> {
         Ok(match self {
             Self::Text(text) => text.as_ref().into(),
             Self::Number(number) => (*number).into(),
+            Self::Real(number) => (*number).into(),
         })
     }
 }
@@ -89,6 +98,23 @@ impl Row<'_> {
             Self::Postgresql(row) => row.try_get(column)?,
         })
     }
+
+    /// A column of numbers out of JSON.
+    pub fn real(&self, column: usize) -> Result<f64> {
+        Ok(match self {
+            Self::Sqlite(row) => row.get(column)?,
+            Self::Postgresql(row) => row.try_get(column)?,
+        })
+    }
+}
+
+/// Whose SQL a statement is written in, where one text does not do for both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// SQLite's.
+    Sqlite,
+    /// PostgreSQL's.
+    Postgresql,
 }
 
 enum Connected<'a> {
@@ -106,6 +132,14 @@ impl<'a> Db<'a> {
 
     pub(super) fn postgresql(connection: &'a mut postgresql::Connection) -> Self {
         Self(Connected::Postgresql(RefCell::new(connection)))
+    }
+
+    /// Whose SQL it understands.
+    pub fn dialect(&self) -> Dialect {
+        match self.0 {
+            Connected::Sqlite(_) => Dialect::Sqlite,
+            Connected::Postgresql(_) => Dialect::Postgresql,
+        }
     }
 
     /// Every row, each read by `read`.

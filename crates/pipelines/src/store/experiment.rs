@@ -24,6 +24,7 @@ const KIND: list::Kind = list::Kind {
         ("storage_state", "storage_state", Compare::Text),
     ],
     has_tags: false,
+    values: &[],
 };
 
 /// Adds an experiment.

@@ -4,9 +4,10 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
-use super::db::{Db, Given, Row};
+use super::db::{Db, Dialect, Given, Row};
+use super::filter::{parse_filter, parse_time};
+use super::value::{Value, Values};
 use super::{Error, Result};
 
 /// A value that outlives what it was read from.
@@ -34,6 +35,8 @@ pub struct Kind {
     pub keys: &'static [(&'static str, &'static str, Compare)],
     /// True when `tags.<key>` filters apply.
     pub has_tags: bool,
+    /// What has names that users choose.
+    pub values: &'static [Values],
 }
 
 /// What a client asked for, as it came.
@@ -62,6 +65,60 @@ struct Token {
 enum TokenKey {
     Time(i64),
     Text(String),
+    /// A decimal that is read back must be the same, so it goes bit by bit.
+    Value {
+        bits: u64,
+        text: String,
+    },
+}
+
+/// What a list is sorted by, before the id.
+enum Order {
+    /// A column.
+    Column(String, Compare),
+    /// A JSON value: numbers before texts, nothing before all.
+    Value(Value),
+}
+
+impl Order {
+    /// In SQL. What pages follow each other by may not be NULL: no value is less than every number, a text is more.
+    fn columns(&self) -> Vec<String> {
+        match self {
+            Self::Column(column, _) => vec![column.clone()],
+            Self::Value(Value { number, text }) => vec![
+                format!(
+                    "COALESCE({number}, CASE WHEN {text} IS NULL THEN {:e} ELSE {:e} END)",
+                    f64::MIN,
+                    f64::MAX
+                ),
+                format!("COALESCE({text}, '')"),
+            ],
+        }
+    }
+
+    /// The key of a row, in which the columns begin at a place.
+    fn read(&self, row: &Row<'_>, place: usize) -> Result<TokenKey> {
+        Ok(match self {
+            Self::Column(_, Compare::Text) => TokenKey::Text(row.text(place)?),
+            Self::Column(_, Compare::Time) => TokenKey::Time(row.number(place)?),
+            Self::Value(_) => TokenKey::Value {
+                bits: row.real(place)?.to_bits(),
+                text: row.text(place + 1)?,
+            },
+        })
+    }
+
+    /// What the columns are compared with, for the rows after one.
+    fn after(&self, key: &TokenKey) -> Result<Vec<Sql>> {
+        match (self, key) {
+            (Self::Column(_, Compare::Text), TokenKey::Text(text)) => Ok(vec![text.clone().into()]),
+            (Self::Column(_, Compare::Time), TokenKey::Time(micros)) => Ok(vec![(*micros).into()]),
+            (Self::Value(_), TokenKey::Value { bits, text }) => {
+                Ok(vec![f64::from_bits(*bits).into(), text.clone().into()])
+            }
+            _ => Err(foreign_token()),
+        }
+    }
 }
 
 /// One page.
@@ -135,11 +192,13 @@ pub fn page<T>(
     let filter = token
         .as_ref()
         .map_or(&request.filter, |token| &token.filter);
-    let (column, compare, direction) = sort(kind, sort_by)?;
+    let dialect = db.dialect();
+    let (order, direction) = sort(kind, dialect, sort_by)?;
+    let columns_of_order = order.columns();
     let predicates = parse_filter(filter)?;
     let mut condition = scope;
     for predicate in &predicates {
-        predicate.apply(kind, &mut condition)?;
+        predicate.apply(kind, dialect, &mut condition)?;
     }
     let total = match count(db, &predicates)? {
         Some(total) => total,
@@ -147,28 +206,33 @@ pub fn page<T>(
     };
     if let Some(token) = &token {
         let comparison = if direction == "ASC" { ">" } else { "<" };
-        let after = match &token.after {
-            TokenKey::Time(micros) => Sql::from(*micros),
-            TokenKey::Text(text) => Sql::from(text.clone()),
-        };
+        let mut after = order.after(&token.after)?;
+        after.push(token.id.clone().into());
         condition.push(
-            format!("({column}, {}.id) {comparison} (?, ?)", kind.table),
-            [after, token.id.clone().into()],
+            format!(
+                "({}, {}.id) {comparison} ({})",
+                columns_of_order.join(", "),
+                kind.table,
+                vec!["?"; after.len()].join(", ")
+            ),
+            after,
         );
     }
+    let sorted: String = columns_of_order
+        .iter()
+        .map(|column| format!("{column} {direction}, "))
+        .collect();
     let sql = format!(
-        "SELECT {columns}, {column} AS list_key, {table}.id AS list_id FROM {table} WHERE {} ORDER BY {column} {direction}, {table}.id {direction} LIMIT {}",
+        "SELECT {columns}, {}, {table}.id AS list_id FROM {table} WHERE {} ORDER BY {sorted}{table}.id {direction} LIMIT {}",
+        columns_of_order.join(", "),
         condition.text(),
         size + 1,
         table = kind.table,
     );
     let mut rows = db.all(&sql, &condition.values, |row| {
-        let place = row.width() - 2;
-        let key = match compare {
-            Compare::Text => TokenKey::Text(row.text(place)?),
-            Compare::Time => TokenKey::Time(row.number(place)?),
-        };
-        Ok((read(row)?, (key, row.text(place + 1)?)))
+        let place = row.width() - 1;
+        let key = order.read(row, place - columns_of_order.len())?;
+        Ok((read(row)?, (key, row.text(place)?)))
     })?;
     let has_more = rows.len() > size;
     rows.truncate(size);
@@ -198,8 +262,7 @@ fn read_token(request: &Request) -> Result<Option<Token>> {
         .decode(&request.page_token)
         .ok()
         .and_then(|bytes| serde_json::from_slice::<Token>(&bytes).ok());
-    let token = decoded
-        .ok_or_else(|| Error::List("page_token is not one that this server gave out".to_owned()))?;
+    let token = decoded.ok_or_else(foreign_token)?;
     for (name, asked, frozen) in [
         ("sort_by", &request.sort_by, &token.sort_by),
         ("filter", &request.filter, &token.filter),
@@ -213,7 +276,11 @@ fn read_token(request: &Request) -> Result<Option<Token>> {
     Ok(Some(token))
 }
 
-fn sort(kind: &Kind, sort_by: &str) -> Result<(String, Compare, &'static str)> {
+fn foreign_token() -> Error {
+    Error::List("page_token is not one that this server gave out".to_owned())
+}
+
+fn sort(kind: &Kind, dialect: Dialect, sort_by: &str) -> Result<(Order, &'static str)> {
     let mut words = sort_by.split_whitespace();
     let key = words.next().unwrap_or("created_at");
     let direction = match words.next().map(str::to_ascii_lowercase).as_deref() {
@@ -230,8 +297,24 @@ fn sort(kind: &Kind, sort_by: &str) -> Result<(String, Compare, &'static str)> {
             "sort_by: {sort_by:?} is not of the form \"field [asc|desc]\""
         )));
     }
-    let (column, compare) = column(kind, key, "sort_by")?;
-    Ok((column, compare, direction))
+    let order = match value(kind, dialect, key, "sort_by")? {
+        Some(value) => Order::Value(value),
+        None => {
+            let (column, compare) = column(kind, key, "sort_by")?;
+            Order::Column(column, compare)
+        }
+    };
+    Ok((order, direction))
+}
+
+/// The SQL of a value whose name users choose; none where the key is a field.
+fn value(kind: &Kind, dialect: Dialect, key: &str, what: &str) -> Result<Option<Value>> {
+    for values in kind.values {
+        if let Some(found) = values.find(dialect, key, what)? {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
 }
 
 fn column(kind: &Kind, key: &str, what: &str) -> Result<(String, Compare)> {
@@ -317,10 +400,21 @@ impl Scalar {
             )),
         }
     }
+
+    /// As a person would type it.
+    fn word(&self) -> Result<String> {
+        match self {
+            Self::Text(text) => Ok(text.clone()),
+            Self::Number(number) => Ok(number.to_string()),
+            Self::Time(_) => Err(Error::List(
+                "filter: a parameter or metric is compared with a string_value".to_owned(),
+            )),
+        }
+    }
 }
 
 impl Predicate {
-    fn apply(&self, kind: &Kind, condition: &mut Condition) -> Result<()> {
+    fn apply(&self, kind: &Kind, dialect: Dialect, condition: &mut Condition) -> Result<()> {
         if let Some(tag) = self.key.strip_prefix("tags.").filter(|_| kind.has_tags) {
             return match (self.operation, &self.operand) {
                 (Operation::Equals, Operand::One(Scalar::Text(value))) => {
@@ -335,6 +429,9 @@ impl Predicate {
                     "filter: tags can only be compared by EQUALS with a string_value".to_owned(),
                 )),
             };
+        }
+        if let Some(value) = value(kind, dialect, &self.key, "filter")? {
+            return self.apply_to_value(&value, condition);
         }
         let (column, compare) = column(kind, &self.key, "filter")?;
         let operator = match self.operation {
@@ -395,119 +492,64 @@ impl Predicate {
     }
 }
 
-/// Reads the JSON of a filter.
-pub fn parse_filter(filter: &str) -> Result<Vec<Predicate>> {
-    if filter.trim().is_empty() {
-        return Ok(Vec::new());
-    }
-    let parsed: Value = serde_json::from_str(filter)
-        .map_err(|problem| Error::List(format!("filter is not JSON: {problem}")))?;
-    match parsed.get("predicates") {
-        None if parsed.as_object().is_some_and(serde_json::Map::is_empty) => Ok(Vec::new()),
-        Some(Value::Array(predicates)) => predicates.iter().map(parse_predicate).collect(),
-        _ => Err(Error::List(
-            "filter must be {\"predicates\": […]}".to_owned(),
-        )),
-    }
-}
-
-fn parse_predicate(predicate: &Value) -> Result<Predicate> {
-    let fields = predicate
-        .as_object()
-        .ok_or_else(|| Error::List("filter: a predicate is a mapping".to_owned()))?;
-    let mut key = None;
-    let mut operation = None;
-    let mut operand = None;
-    for (name, value) in fields {
-        let bad = || Error::List(format!("filter: {name} has a value of the wrong type"));
-        let list = |value: &Value| {
-            value
-                .get("values")
-                .and_then(Value::as_array)
-                .cloned()
-                .unwrap_or_default()
+impl Predicate {
+    /// Compares a JSON value: as a number with what reads as one, else as text.
+    fn apply_to_value(&self, value: &Value, condition: &mut Condition) -> Result<()> {
+        let Operand::One(scalar) = &self.operand else {
+            return Err(Error::List(format!(
+                "filter: {} is compared with one value",
+                self.key
+            )));
         };
-        match crate::ir::schema::camel_case(name).as_str() {
-            "key" => key = Some(value.as_str().ok_or_else(bad)?.to_owned()),
-            "operation" | "op" => operation = Some(parse_operation(value)?),
-            "stringValue" => {
-                operand = Some(Operand::One(Scalar::Text(
-                    value.as_str().ok_or_else(bad)?.to_owned(),
-                )))
+        let word = scalar.word()?;
+        let number = match word.as_str() {
+            // The booleans of JSON count as these.
+            "true" => Some(1.0),
+            "false" => Some(0.0),
+            word => word.parse::<f64>().ok().filter(|number| number.is_finite()),
+        };
+        let mut compared = |operator: &str| match number {
+            Some(number) => {
+                condition.push(format!("{} {operator} ?", value.number), [number.into()]);
+                Ok(())
             }
-            "intValue" | "longValue" => {
-                operand = Some(Operand::One(Scalar::Number(number(value).ok_or_else(bad)?)))
+            None => Err(Error::List(format!(
+                "filter: {} is more or less than a number only, not {word:?}",
+                self.key
+            ))),
+        };
+        let equals = |not: &str| {
+            let text = format!("{} = ?", value.text);
+            match number {
+                None => (
+                    format!("{not} COALESCE({text}, FALSE)"),
+                    vec![word.clone().into()],
+                ),
+                Some(number) => (
+                    format!("{not} COALESCE({} = ? OR {text}, FALSE)", value.number),
+                    vec![number.into(), word.clone().into()],
+                ),
             }
-            "timestampValue" => {
-                operand = Some(Operand::One(Scalar::Time(match value {
-                    Value::String(text) => parse_time(text)?,
-                    other => other.get("seconds").and_then(number).ok_or_else(bad)? * 1_000_000,
-                })))
+        };
+        match self.operation {
+            Operation::GreaterThan => compared(">"),
+            Operation::GreaterThanEquals => compared(">="),
+            Operation::LessThan => compared("<"),
+            Operation::LessThanEquals => compared("<="),
+            Operation::Equals => {
+                let (sql, values) = equals("");
+                condition.push(sql, values);
+                Ok(())
             }
-            "stringValues" => {
-                operand = Some(Operand::Many(
-                    list(value)
-                        .iter()
-                        .map(|item| {
-                            item.as_str()
-                                .map(|text| Scalar::Text(text.to_owned()))
-                                .ok_or_else(bad)
-                        })
-                        .collect::<Result<_>>()?,
-                ))
+            Operation::NotEquals => {
+                let (sql, values) = equals("NOT");
+                condition.push(sql, values);
+                Ok(())
             }
-            "intValues" | "longValues" => {
-                operand = Some(Operand::Many(
-                    list(value)
-                        .iter()
-                        .map(|item| number(item).map(Scalar::Number).ok_or_else(bad))
-                        .collect::<Result<_>>()?,
-                ))
-            }
-            _ => {
-                return Err(Error::List(format!(
-                    "filter: unknown field {name:?} in a predicate"
-                )));
-            }
+            Operation::In | Operation::IsSubstring => Err(Error::List(format!(
+                "filter: {} is compared by EQUALS, NOT_EQUALS, GREATER_THAN and LESS_THAN, with or without EQUALS",
+                self.key
+            ))),
         }
     }
-    match (key, operation, operand) {
-        (Some(key), Some(operation), Some(operand)) => Ok(Predicate {
-            key,
-            operation,
-            operand,
-        }),
-        _ => Err(Error::List(
-            "filter: a predicate needs key, operation and one value".to_owned(),
-        )),
-    }
-}
-
-fn parse_operation(value: &Value) -> Result<Operation> {
-    const KNOWN: [(&str, i64, Operation); 8] = [
-        ("EQUALS", 1, Operation::Equals),
-        ("NOT_EQUALS", 2, Operation::NotEquals),
-        ("GREATER_THAN", 3, Operation::GreaterThan),
-        ("GREATER_THAN_EQUALS", 5, Operation::GreaterThanEquals),
-        ("LESS_THAN", 6, Operation::LessThan),
-        ("LESS_THAN_EQUALS", 7, Operation::LessThanEquals),
-        ("IN", 8, Operation::In),
-        ("IS_SUBSTRING", 9, Operation::IsSubstring),
-    ];
-    let known = KNOWN
-        .iter()
-        .find(|(name, code, _)| value.as_str() == Some(name) || value.as_i64() == Some(*code));
-    known
-        .map(|(_, _, operation)| *operation)
-        .ok_or_else(|| Error::List(format!("filter: unknown operation {value}")))
-}
-
-fn number(value: &Value) -> Option<i64> {
-    value.as_i64().or_else(|| value.as_str()?.parse().ok())
-}
-
-fn parse_time(text: &str) -> Result<i64> {
-    text.parse::<jiff::Timestamp>()
-        .map(|at| at.as_microsecond())
-        .map_err(|_| Error::List(format!("filter: {text:?} is not an RFC 3339 time")))
 }

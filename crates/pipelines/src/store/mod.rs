@@ -1,6 +1,6 @@
 //! Everything this component remembers: in one SQLite file, or on a PostgreSQL server that replicas share. All SQL of the
 //! crate stands below this module, in the subset that both understand: text, 64-bit integers (times in microseconds, 0
-//! for none), JSON as text.
+//! for none), JSON as text. Only what looks into JSON is written for each (`value.rs`).
 //!
 //! One transaction writes at a time, several read. Writes of the engine carry its lease epoch and are refused when another
 //! engine has taken over.
@@ -15,6 +15,7 @@ pub mod artifact;
 pub mod cache;
 pub mod db;
 pub mod experiment;
+mod filter;
 pub mod lease;
 pub mod list;
 mod migrate;
@@ -27,6 +28,7 @@ pub mod spec;
 mod sqlite;
 mod tagged;
 pub mod task;
+pub mod value;
 pub mod version;
 
 pub use db::{Db, Tx};

@@ -21,6 +21,7 @@ static TABLE: Table<PipelineRecord> = Table {
             ("namespace", "namespace", Compare::Text),
         ],
         has_tags: true,
+        values: &[],
     },
     title: "pipeline",
     columns: "pipeline.id, pipeline.namespace, pipeline.name, pipeline.display_name, pipeline.description, pipeline.created_at",

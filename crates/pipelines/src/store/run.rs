@@ -6,6 +6,7 @@ use super::db::{Db, Row, Tx, given};
 use super::experiment::storage_state;
 use super::list::{self, Compare, Condition, Operand, Operation, Page, Predicate, Request, Scalar};
 use super::notices::Notice;
+use super::value::Values;
 use super::{
     Error, Result, from_json, micros, optional_micros, optional_timestamp, timestamp, to_json,
 };
@@ -37,6 +38,24 @@ const KIND: list::Kind = list::Kind {
         ("pipeline_version_id", "pipeline_version_id", Compare::Text),
     ],
     has_tags: false,
+    values: &[
+        Values {
+            prefix: "parameters.",
+            document: "run.parameters",
+            field: "",
+            rows: None,
+        },
+        Values {
+            prefix: "metrics.",
+            document: "artifact.body",
+            field: "metadata",
+            rows: Some((
+                "FROM artifact_task JOIN artifact ON artifact.id = artifact_task.artifact_id \
+                 WHERE artifact_task.run_id = run.id AND artifact_task.type = 'OUTPUT' AND artifact.type = 'Metric'",
+                "ORDER BY artifact_task.created_at DESC, artifact_task.id DESC",
+            )),
+        },
+    ],
 };
 
 /// Adds a run.

@@ -22,6 +22,7 @@ static TABLE: Table<VersionRecord> = Table {
             ("status", "name", Compare::Text),
         ],
         has_tags: true,
+        values: &[],
     },
     title: "pipeline version",
     columns: "pipeline_version.id, pipeline_version.pipeline_id, pipeline_version.name, pipeline_version.display_name, pipeline_version.description, \

@@ -68,6 +68,25 @@ pub fn decide(
     })
 }
 
+/// An object whose own dependents wait for theirs may close a circle, in which each would wait for the next for ever: it
+/// no longer holds its owners up.
+pub fn unblock_owners(metadata: &ObjectMeta) -> Value {
+    let references: Vec<OwnerReference> = metadata
+        .owner_references
+        .iter()
+        .flatten()
+        .map(|reference| OwnerReference {
+            block_owner_deletion: Some(false),
+            ..reference.clone()
+        })
+        .collect();
+    json!({"metadata": {
+        "uid": metadata.uid,
+        "resourceVersion": metadata.resource_version,
+        "ownerReferences": references,
+    }})
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

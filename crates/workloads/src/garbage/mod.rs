@@ -11,14 +11,14 @@ use std::time::Duration;
 use control::{finalizers, write};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::Client;
-use kube::api::{DeleteParams, GetParams, Patch, PatchParams, Preconditions};
+use kube::api::{DeleteParams, GetParams, Patch, PatchParams, Preconditions, PropagationPolicy};
 use kube::core::{PartialObjectMeta, Request};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
 use crate::discovery::Resource;
 use crate::setup::Setup;
-use decide::{Decision, Owner, decide};
+use decide::{Decision, Owner, decide, unblock_owners};
 use graph::{FOREGROUND, Look, Node, ORPHAN};
 pub use monitors::Known;
 
@@ -198,8 +198,8 @@ async fn attempt_delete(context: &Context, uid: &str) -> kube::Result<control::N
         Some(owners) => owners,
         None => return Ok(Some(UNKNOWN_KIND)),
     };
-    let has_dependents = !context.dependents(uid).is_empty();
-    match decide(&metadata, &owners, has_dependents) {
+    let dependents = context.dependents(uid);
+    match decide(&metadata, &owners, !dependents.is_empty()) {
         Decision::Keep => {}
         Decision::Forget(patch) => {
             context
@@ -207,12 +207,21 @@ async fn attempt_delete(context: &Context, uid: &str) -> kube::Result<control::N
                 .await?
         }
         Decision::Delete(policy) => {
+            let mut version = metadata.resource_version.clone();
+            let may_be_circle = dependents.iter().any(|(_, node)| node.deletes_dependents);
+            if matches!(policy, PropagationPolicy::Foreground) && may_be_circle {
+                let patch = unblock_owners(&metadata);
+                context
+                    .patch(&resource, &node.namespace, &node.name, patch)
+                    .await?;
+                version = None;
+            }
             let params = DeleteParams {
                 propagation_policy: Some(policy),
                 preconditions: Some(Preconditions {
                     uid: metadata.uid.clone(),
                     // Owners were judged as of this version.
-                    resource_version: metadata.resource_version.clone(),
+                    resource_version: version,
                 }),
                 ..DeleteParams::default()
             };

@@ -138,7 +138,18 @@ pub fn plan(view: &View<'_>, now: Timestamp) -> Plan {
         .filter(|(number, _)| !view.is_wanted(*number))
         .collect();
     surplus.sort_by_key(|(number, _)| std::cmp::Reverse(*number));
-    for (_, pod) in surplus {
+    let first_unhealthy = view
+        .pods
+        .iter()
+        .filter(|(_, pod)| !is_healthy(view, pod, now))
+        .map(|(number, _)| *number)
+        .min();
+    for (number, pod) in surplus {
+        // An unhealthy pod waits for those below it to be well again, so that no more than one at a time is missing.
+        let waits = first_unhealthy.is_some_and(|first| first < *number);
+        if !view.is_parallel() && waits && !is_healthy(view, pod, now) {
+            return plan;
+        }
         if !state::is_terminating(pod) {
             plan.delete.push(pod.clone());
         }
@@ -231,6 +242,16 @@ mod tests {
             pod(2, "new", true),
         ];
         assert_eq!(step(&spec, pods), (vec![], vec!["db-2".to_owned()]));
+    }
+
+    #[test]
+    fn fewer_are_wanted_but_an_unhealthy_pod_waits_for_those_below_it() {
+        let spec = spec(json!({"replicas": 0}));
+        let pods = |first: bool, second: bool| vec![pod(0, "new", first), pod(1, "new", second)];
+        assert!(step(&spec, pods(false, false)).1.is_empty());
+        assert_eq!(step(&spec, pods(true, false)).1, ["db-1"]);
+        assert_eq!(step(&spec, pods(false, true)).1, ["db-1"]);
+        assert_eq!(step(&spec, vec![pod(0, "new", false)]).1, ["db-0"]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{DeleteParams, DynamicObject, PostParams, PropagationPolicy};
+use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams, PropagationPolicy};
 use kube::core::discovery::ApiResource;
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
@@ -65,6 +65,28 @@ async fn dependents_go_after_before_or_not_at_all_as_asked() {
         .until::<ConfigMap>("child", |held| held.owner_references().is_empty())
         .await;
     assert!(child.metadata.deletion_timestamp.is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_circle_of_owners_goes_as_a_whole() {
+    let home = Home::start().await;
+    let first = home.create::<ConfigMap>(map("first", None)).await;
+    let second = home.create::<ConfigMap>(map("second", Some(&first))).await;
+    let third = home.create::<ConfigMap>(map("third", Some(&second))).await;
+    let closing = map("first", Some(&third));
+    home.api::<ConfigMap>()
+        .patch("first", &PatchParams::default(), &Patch::Merge(closing))
+        .await
+        .unwrap();
+    let params = DeleteParams {
+        propagation_policy: Some(PropagationPolicy::Foreground),
+        ..Default::default()
+    };
+    home.api::<ConfigMap>()
+        .delete("first", &params)
+        .await
+        .unwrap();
+    eventually(|| names(&home), |names| names.is_empty()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -76,6 +76,29 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /** @description All graphics processors together. */
+        Gpus: {
+            /**
+             * Format: uint
+             * @description How many there are.
+             */
+            count: number;
+            /**
+             * Format: uint64
+             * @description Their memory, bytes.
+             */
+            memory_total_bytes: number;
+            /**
+             * Format: uint64
+             * @description Their memory in use, bytes.
+             */
+            memory_used_bytes: number;
+            /**
+             * Format: double
+             * @description Share of their time in which they did something, 0 to 1, on average.
+             */
+            share: number;
+        };
         /** @description What there is, and how much of it was in use lately. */
         Machine: {
             /**
@@ -129,6 +152,8 @@ export interface components {
              * @description Disk in use on the root file system, bytes.
              */
             disk_used_bytes: number;
+            /** @description Graphics processors; none where none is known. */
+            gpus: components["schemas"]["Gpus"] | (null);
             /**
              * Format: uint64
              * @description Memory in use, bytes.
@@ -149,6 +174,34 @@ export interface components {
             person: components["schemas"]["Person"];
             /** @description Ferroflow's version. */
             version: string;
+        };
+        /** @description What a pod uses at one moment. */
+        Usage: {
+            /**
+             * Format: int64
+             * @description When it was counted, in milliseconds since 1970.
+             */
+            at_ms: number;
+            /**
+             * Format: double
+             * @description Processors in use since the reading before; none in the first reading.
+             */
+            cores: number | null;
+            /**
+             * Format: double
+             * @description Processors that its containers may use together, where all of them have a limit.
+             */
+            cores_limit: number | null;
+            /**
+             * Format: uint64
+             * @description Memory in use, bytes.
+             */
+            memory_bytes: number;
+            /**
+             * Format: uint64
+             * @description Memory that its containers may use together, bytes, where all of them have a limit.
+             */
+            memory_limit_bytes: number | null;
         };
     };
     responses: never;

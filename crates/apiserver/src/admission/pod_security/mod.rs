@@ -3,7 +3,7 @@
 
 mod checks;
 
-use objects::{Status, meta};
+use objects::{FieldError, Status, meta};
 use serde_json::Value;
 
 use super::{Operation, Review};
@@ -35,6 +35,9 @@ struct Policy {
 
 pub(super) fn validate(review: &mut Review<'_>, lookup: &dyn Lookup) -> Result<(), Status> {
     let is_write = matches!(review.operation, Operation::Create | Operation::Update);
+    if is_write && review.group.is_empty() && review.resource == "namespaces" {
+        return validate_labels(review);
+    }
     let Some((path, is_pod)) = pod_of(review) else {
         return Ok(());
     };
@@ -60,6 +63,55 @@ pub(super) fn validate(review: &mut Review<'_>, lookup: &dyn Lookup) -> Result<(
         }
     }
     Ok(())
+}
+
+/// A level that nobody knows would protect nothing: it is refused where it is written. What was stored before stays.
+fn validate_labels(review: &Review<'_>) -> Result<(), Status> {
+    if !review.subresource.is_empty() {
+        return Ok(());
+    }
+    let wrong = wrong_labels(review.object);
+    if wrong.is_empty() || review.old.is_some_and(|old| wrong_labels(old) == wrong) {
+        return Ok(());
+    }
+    let name = meta::name(review.object);
+    Err(Status::invalid("", "Namespace", name, wrong))
+}
+
+fn wrong_labels(namespace: &Value) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    for mode in ["enforce", "audit", "warn"] {
+        let level = format!("{PREFIX}{mode}");
+        if let Some(value) = meta::label(namespace, &level)
+            && !["privileged", "baseline", "restricted"].contains(&value)
+        {
+            errors.push(FieldError::invalid(
+                format!("metadata.labels[{level}]"),
+                value,
+                "must be one of privileged, baseline, restricted",
+            ));
+        }
+        let version = format!("{PREFIX}{mode}-version");
+        if let Some(value) = meta::label(namespace, &version)
+            && !is_version(value)
+        {
+            errors.push(FieldError::invalid(
+                format!("metadata.labels[{version}]"),
+                value,
+                "must be \"latest\" or \"v1.x\"",
+            ));
+        }
+    }
+    errors
+}
+
+fn is_version(text: &str) -> bool {
+    let is_number = |digits: &str| {
+        !digits.is_empty()
+            && digits.bytes().all(|byte| byte.is_ascii_digit())
+            && (digits == "0" || !digits.starts_with('0'))
+    };
+    text == "latest" || text.strip_prefix("v1.").is_some_and(is_number)
 }
 
 /// Where the pod stands in the object, and whether the object is the pod itself.
@@ -195,6 +247,35 @@ mod tests {
         assert!(
             Write::update("", "pods", &old, labelled)
                 .pass(|review| validate(review, &restricted()))
+                .is_ok()
+        );
+    }
+
+    #[test]
+    fn a_level_that_nobody_knows_is_refused_where_it_is_written() {
+        let labelled = |labels: Value| json!({"metadata": {"name": "dev", "labels": labels}});
+        let create = |labels| {
+            Write::create("", "namespaces", labelled(labels))
+                .pass(|review| validate(review, &Fixed::default()))
+        };
+        let bad = json!({"pod-security.kubernetes.io/enforce": "strict"});
+        assert_eq!(
+            create(bad.clone()).unwrap_err().message,
+            "Namespace \"dev\" is invalid: metadata.labels[pod-security.kubernetes.io/enforce]: Invalid value: \
+             \"strict\": must be one of privileged, baseline, restricted"
+        );
+        assert!(create(json!({"pod-security.kubernetes.io/warn-version": "1.30"})).is_err());
+        let good = json!({
+            "pod-security.kubernetes.io/enforce": "baseline",
+            "pod-security.kubernetes.io/enforce-version": "v1.30",
+        });
+        assert!(create(good).is_ok());
+        // What was stored with it may still be written for another reason.
+        let mut more = labelled(bad.clone());
+        more["metadata"]["annotations"] = json!({"a": "b"});
+        assert!(
+            Write::update("", "namespaces", &labelled(bad), more)
+                .pass(|review| validate(review, &Fixed::default()))
                 .is_ok()
         );
     }

@@ -7,6 +7,7 @@ use crate::discovery::GIT_VERSION;
 const OLD_PLACE: &str = "#/components/schemas/";
 const NEW_PLACE: &str = "#/definitions/";
 const KINDS: &str = "x-kubernetes-group-version-kind";
+const PRESERVES: &str = "x-kubernetes-preserve-unknown-fields";
 const METHODS: [&str; 5] = ["get", "put", "post", "delete", "patch"];
 
 /// What a schema may have here, besides extensions and what holds other schemas.
@@ -39,7 +40,7 @@ pub(super) fn merge(documents: impl Iterator<Item = Value>) -> Value {
     for mut document in documents {
         if let Value::Object(more) = document["components"]["schemas"].take() {
             for (name, schema) in more {
-                let schema = self::schema(&schema);
+                let schema = definition(&schema);
                 // Several groups use a definition; the one that it belongs to knows its kind.
                 let knows_more = schema.get(KINDS).is_some();
                 if knows_more || !definitions.contains_key(&name) {
@@ -65,10 +66,19 @@ pub(super) fn merge(documents: impl Iterator<Item = Value>) -> Value {
     })
 }
 
+/// A kind that keeps unknown fields says no more than that it is an object: kubectl refuses every field but those named.
+fn definition(old: &Value) -> Value {
+    match old.get(KINDS) {
+        Some(kinds) if old[PRESERVES] == true => json!({"type": "object", KINDS: kinds}),
+        _ => schema(old),
+    }
+}
+
 fn schema(old: &Value) -> Value {
     let Value::Object(old) = old else {
         return old.clone();
     };
+    let preserves = old.get(PRESERVES) == Some(&Value::Bool(true));
     if let Some(reference) = reference(old) {
         let mut new = Map::from_iter([("$ref".to_owned(), reference)]);
         if let Some(words) = old.get("description") {
@@ -84,7 +94,11 @@ fn schema(old: &Value) -> Value {
     {
         // There is no "either" here; this is how it has always been written.
         new.insert("type".into(), "string".into());
-    } else if let Some(kind) = old.get("type") {
+    } else if let Some(kind) = old.get("type")
+        // Where fields may be unknown, or items of any kind, kubectl wants to hear of no type.
+        && !(preserves && kind == "object")
+        && !(kind == "array" && (preserves || !old.contains_key("items")))
+    {
         new.insert("type".into(), kind.clone());
     }
     for name in PLAIN {
@@ -92,7 +106,9 @@ fn schema(old: &Value) -> Value {
             new.insert(name.into(), value.clone());
         }
     }
-    if let Some(Value::Object(properties)) = old.get("properties") {
+    if let Some(Value::Object(properties)) = old.get("properties")
+        && !preserves
+    {
         let properties: Map<_, _> = properties
             .iter()
             .map(|(name, property)| (name.clone(), schema(property)))
@@ -100,7 +116,8 @@ fn schema(old: &Value) -> Value {
         new.insert("properties".into(), properties.into());
     }
     for name in ["items", "additionalProperties"] {
-        if let Some(inner) = old.get(name) {
+        let is_hidden = name == "items" && preserves;
+        if let Some(inner) = old.get(name).filter(|_| !is_hidden) {
             new.insert(name.into(), schema(inner));
         }
     }
@@ -240,6 +257,19 @@ mod tests {
                 "b": {"type": "object", "additionalProperties": {"type": "string"}},
                 "c": {"additionalProperties": true, "format": "int-or-string", "type": "string"}}});
         assert_eq!(schema(&old), new);
+    }
+
+    #[test]
+    fn what_keeps_unknown_fields_names_none() {
+        let open =
+            json!({"type": "object", PRESERVES: true, "properties": {"a": {"type": "string"}}});
+        assert_eq!(schema(&open), json!({PRESERVES: true}));
+        let mut kind = open;
+        kind[KINDS] = json!([{"kind": "Open"}]);
+        assert_eq!(
+            definition(&kind),
+            json!({"type": "object", KINDS: [{"kind": "Open"}]})
+        );
     }
 
     #[test]

@@ -31,33 +31,77 @@ pub enum Error {
     UnknownKind(String),
 }
 
-/// Fields whose empty value says something, because they are pointers in Kubernetes' own types.
+/// Fields whose empty value says something, because they are pointers in Kubernetes' own types, or must be there.
 const POINTERS: &[&str] = &[
     "activeDeadlineSeconds",
+    "allocateLoadBalancerNodePorts",
     "allowPrivilegeEscalation",
     "allowVolumeExpansion",
-    "allocateLoadBalancerNodePorts",
     "attachRequired",
     "automountServiceAccountToken",
+    "averageUtilization",
     "backoffLimit",
+    "backoffLimitPerIndex",
     "blockOwnerDeletion",
+    "borrowingLimitPercent",
+    "collisionCount",
     "completions",
     "controller",
+    "currentAverageUtilization",
+    "currentCPUUtilizationPercentage",
+    "currentHealthy",
+    "currentNumberScheduled",
+    "currentReplicas",
     "defaultMode",
+    "deletionGracePeriodSeconds",
+    "deprecationWarning",
+    "desiredHealthy",
+    "desiredNumberScheduled",
+    "desiredReplicas",
+    "disruptionsAllowed",
     "enableServiceLinks",
+    "endPort",
+    "errorCode",
+    "exitCode",
+    "expectedPods",
     "expirationSeconds",
     "failedJobsHistoryLimit",
     "fsGroup",
     "gracePeriodSeconds",
+    "hostProcess",
     "hostUsers",
+    "ignoreStoreReadErrorWithClusterBreakingPotential",
     "immutable",
+    "ingressClassName",
+    "leaseDurationSeconds",
+    "leaseTransitions",
+    "lendablePercent",
+    "manualSelector",
+    "matchingPrecedence",
+    "maxFailedIndexes",
+    "maxItems",
+    "maxLength",
+    "maxProperties",
     "maxReplicas",
+    "maximum",
+    "minDomains",
+    "minItems",
+    "minLength",
+    "minProperties",
     "minReplicas",
+    "minimum",
     "mode",
+    "multipleOf",
+    "nodeAllocatableUpdatePeriodSeconds",
+    "nominalConcurrencyShares",
+    "numberMisscheduled",
+    "numberReady",
     "optional",
+    "optionalOldSelf",
     "orphanDependents",
     "parallelism",
     "partition",
+    "podInfoOnMount",
     "priority",
     "privileged",
     "procMount",
@@ -65,21 +109,39 @@ const POINTERS: &[&str] = &[
     "readOnlyRootFilesystem",
     "ready",
     "replicas",
+    "requiresRepublish",
+    "restartCount",
+    "revision",
     "revisionHistoryLimit",
     "runAsGroup",
     "runAsNonRoot",
     "runAsUser",
+    "seLinuxMount",
+    "seconds",
+    "served",
+    "service",
     "serving",
     "setHostnameAsFQDN",
     "shareProcessNamespace",
-    "storageClassName",
+    "stabilizationWindowSeconds",
+    "started",
     "startingDeadlineSeconds",
+    "storage",
+    "storageCapacity",
+    "storageClassName",
+    "succeededCount",
     "successfulJobsHistoryLimit",
     "suspend",
+    "targetAverageUtilization",
+    "targetCPUUtilizationPercentage",
     "terminating",
+    "terminatingReplicas",
     "terminationGracePeriodSeconds",
     "tolerationSeconds",
     "ttlSecondsAfterFinished",
+    "volumeAttributesClassName",
+    "weight",
+    "x-kubernetes-preserve-unknown-fields",
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -199,7 +261,9 @@ fn read(message: &Message, bytes: &[u8], into: &mut Map<String, Value>) -> Resul
         match field.shape {
             Shape::One => {
                 let value = value(field.kind, &payload)?;
-                if field.keeps_empty || !is_empty(&value) {
+                // A message that is there says something, even where it comes to a plain `false`.
+                let is_message = MESSAGES.contains_key(field.kind);
+                if field.keeps_empty || is_message || !is_empty(&value) {
                     into.insert(field.name.into(), value);
                 }
             }
@@ -263,9 +327,7 @@ fn value(kind: &str, payload: &Payload<'_>) -> Result<Value, Error> {
         ("s", Payload::Bytes(bytes)) => wire::text(bytes)?.into(),
         ("b", Payload::Number(number)) => (*number != 0).into(),
         ("i", Payload::Number(number)) => (*number as i64).into(),
-        ("d", Payload::Fixed(bits)) => {
-            serde_json::Number::from_f64(f64::from_bits(*bits)).map_or(Value::Null, Value::Number)
-        }
+        ("d", Payload::Fixed(bits)) => special::double(f64::from_bits(*bits)),
         ("y", Payload::Bytes(bytes)) => special::base64(bytes),
         ("quantity", Payload::Bytes(bytes)) => special::quantity(bytes)?,
         ("intorstring", Payload::Bytes(bytes)) => special::int_or_string(bytes)?,
@@ -275,10 +337,10 @@ fn value(kind: &str, payload: &Payload<'_>) -> Result<Value, Error> {
         ("texts", Payload::Bytes(bytes)) => special::texts(bytes)?,
         ("duration", Payload::Bytes(bytes)) => special::duration(bytes)?,
         (message, Payload::Bytes(bytes)) => {
-            let message = MESSAGES.get(message).ok_or(Error::Malformed)?;
+            let fields_of = MESSAGES.get(message).ok_or(Error::Malformed)?;
             let mut fields = Map::new();
-            read(message, bytes, &mut fields)?;
-            Value::Object(fields)
+            read(fields_of, bytes, &mut fields)?;
+            special::either(message, fields)
         }
         _ => return Err(Error::Malformed),
     })
@@ -288,10 +350,22 @@ fn value(kind: &str, payload: &Payload<'_>) -> Result<Value, Error> {
 mod tests {
     use super::*;
 
-    fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
-        let mut field = vec![number << 3 | 2, bytes.len() as u8];
-        field.extend_from_slice(bytes);
-        field
+    fn varint(mut number: usize) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        while number > 0x7f {
+            bytes.push(number as u8 & 0x7f | 0x80);
+            number >>= 7;
+        }
+        bytes.push(number as u8);
+        bytes
+    }
+
+    fn field(number: usize, bytes: &[u8]) -> Vec<u8> {
+        [varint(number << 3 | 2), varint(bytes.len()), bytes.to_vec()].concat()
+    }
+
+    fn flag(number: usize, is_set: bool) -> Vec<u8> {
+        [varint(number << 3), vec![is_set.into()]].concat()
     }
 
     fn envelope(api_version: &str, kind: &str, raw: &[u8]) -> Vec<u8> {
@@ -365,15 +439,60 @@ mod tests {
     }
 
     #[test]
-    fn every_stored_builtin_kind_but_definitions_can_be_read() {
+    fn a_definition_keeps_what_is_a_schema_or_something_simpler() {
+        let text = field(5, b"string");
+        let lowest = [varint(11 << 3 | 1), 0_f64.to_le_bytes().to_vec()].concat();
+        let replicas = [field(5, b"integer"), lowest, field(8, &field(1, b"1"))].concat();
+        let property =
+            |name: &[u8], schema: &[u8]| field(29, &[field(1, name), field(2, schema)].concat());
+        let object = || field(5, b"object");
+        let closed = field(30, &flag(1, false));
+        let spec = [object(), closed, property(b"replicas", &replicas)].concat();
+        let list = [field(5, b"array"), field(24, &field(1, &text))].concat();
+        let open = [
+            object(),
+            field(30, &[flag(1, true), field(2, &text)].concat()),
+        ]
+        .concat();
+        let schema = [
+            object(),
+            property(b"spec", &spec),
+            property(b"list", &list),
+            property(b"open", &open),
+            flag(38, false),
+        ]
+        .concat();
+        let schema = field(4, &field(1, &schema));
+        let version = [field(1, b"v1"), flag(2, true), flag(3, false), schema].concat();
+        let body = envelope(
+            "apiextensions.k8s.io/v1",
+            "CustomResourceDefinition",
+            &field(2, &field(7, &version)),
+        );
+        assert_eq!(
+            decode(&body).unwrap()["spec"]["versions"][0],
+            serde_json::json!({"name": "v1", "served": true, "storage": false, "schema": {"openAPIV3Schema": {
+                "type": "object",
+                "x-kubernetes-preserve-unknown-fields": false,
+                "properties": {
+                    "spec": {
+                        "type": "object",
+                        "additionalProperties": false,
+                        "properties": {"replicas": {"type": "integer", "minimum": 0, "default": 1}},
+                    },
+                    "list": {"type": "array", "items": {"type": "string"}},
+                    "open": {"type": "object", "additionalProperties": {"type": "string"}},
+                },
+            }}})
+        );
+    }
+
+    #[test]
+    fn every_stored_builtin_kind_can_be_read() {
         for builtin in crate::registry::builtin::BUILTINS {
             let version = objects::GroupVersion::new(builtin.group, builtin.version).to_string();
             let known = MESSAGES.contains_key(message_name(&version, builtin.kind).as_str());
-            assert!(
-                known || builtin.kind == "CustomResourceDefinition",
-                "{}",
-                builtin.kind
-            );
+            assert!(known, "{}", builtin.kind);
         }
     }
 }

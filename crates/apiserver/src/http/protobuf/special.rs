@@ -1,7 +1,7 @@
 //! Messages whose JSON is not an object of their fields.
 
 use base64::Engine as _;
-use serde_json::Value;
+use serde_json::{Map, Number, Value};
 
 use super::Error;
 use super::wire::{Payload, Reader, text};
@@ -52,6 +52,34 @@ pub(super) fn time(bytes: &[u8], is_micro: bool) -> Result<Value, Error> {
         "%Y-%m-%dT%H:%M:%SZ"
     };
     Ok(time.strftime(form).to_string().into())
+}
+
+/// A number as Go writes it: without a point where it is whole.
+pub(super) fn double(number: f64) -> Value {
+    // Beyond 2^53 not every whole number is one of these.
+    if number.fract() == 0.0 && number.abs() < (1_u64 << 53) as f64 {
+        return (number as i64).into();
+    }
+    Number::from_f64(number).map_or(Value::Null, Value::Number)
+}
+
+/// In schemas some fields are a schema or something simpler: a message of both on the wire, the one that is there in JSON.
+pub(super) fn either(message: &str, mut fields: Map<String, Value>) -> Value {
+    let simpler = match message {
+        "apiextensions.v1.JSONSchemaPropsOrArray" => "jSONSchemas",
+        "apiextensions.v1.JSONSchemaPropsOrBool" => "allows",
+        "apiextensions.v1.JSONSchemaPropsOrStringArray" => "property",
+        _ => return Value::Object(fields),
+    };
+    let absent = if simpler == "allows" {
+        Value::Bool(false)
+    } else {
+        Value::Array(Vec::new())
+    };
+    fields
+        .remove("schema")
+        .or_else(|| fields.remove(simpler))
+        .unwrap_or(absent)
 }
 
 /// `{raw: 1}` as the JSON in it.

@@ -299,3 +299,22 @@ fn resources_decide_the_quality_of_service() {
         assert_eq!(qos_class(&pod), class);
     }
 }
+
+#[test]
+fn an_init_container_waits_for_the_pods_initialisation_even_while_it_is_being_started() {
+    let pod = pod(json!({
+        "initContainers": [{"name": "first", "image": "i"}],
+        "containers": [{"name": "c", "image": "i"}],
+    }));
+    let mut record = PodRecord::default();
+    record.container_mut("first").begin(at(1));
+    let status = computed(&pod, &record);
+    let reasons: Vec<_> = status
+        .init_container_statuses
+        .iter()
+        .chain(&status.container_statuses)
+        .flatten()
+        .map(|status| status.state.as_ref()?.waiting.as_ref()?.reason.as_deref())
+        .collect();
+    assert_eq!(reasons, [Some("PodInitializing"), Some("PodInitializing")]);
+}

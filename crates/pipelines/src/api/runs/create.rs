@@ -146,7 +146,7 @@ pub async fn handle(
             }
             run.experiment_id = experiment.id;
             store::run::insert(tx, &run)?;
-            let text = answer(tx, &run, view(&run))?;
+            let text = answer(tx, &run, view(&run, None))?;
             Ok((run, text))
         })
         .await?;

@@ -6,7 +6,7 @@ use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{answer, task_details, task_view, view, watch};
+use super::{answer, metrics_of, task_details, task_view, view, watch};
 use crate::api::{ApiError, Caller, Shared, ready_json, split_verb};
 use crate::store;
 
@@ -52,7 +52,8 @@ pub async fn handle(
             let mut tasks = store::task::of_run(db, &id)?;
             store::task::in_order_of_start(&mut tasks);
             let details = json!({"task_details": task_details::view(&tasks)});
-            let mut object = view(&run)
+            let metrics = metrics_of(db, &run)?;
+            let mut object = view(&run, Some(&metrics))
                 .value("run_details", details)
                 .value("task_count", tasks.len());
             if is_full {

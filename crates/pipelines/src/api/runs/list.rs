@@ -23,11 +23,13 @@ pub async fn handle(
         .store
         .read(move |db| {
             let page = store::run::list(db, None, experiment.as_deref(), &request)?;
+            let ids: Vec<&str> = page.items.iter().map(|run| run.id.as_str()).collect();
+            let metrics = store::artifact::metrics_of_runs(db, &ids)?;
             // A page usually shows many runs of few pipelines.
             let mut documents = HashMap::new();
             let mut items = Vec::with_capacity(page.items.len());
             for run in &page.items {
-                let object = view(run).build();
+                let object = view(run, metrics.get(&run.id)).build();
                 if !run.pipeline_version_id.is_empty() {
                     items.push(object.to_string());
                     continue;

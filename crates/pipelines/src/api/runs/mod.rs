@@ -1,6 +1,6 @@
 //! Runs: the resource most clients live on.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::json::{Object, splice, time};
 use crate::run::{Run, RunError};
@@ -19,7 +19,7 @@ pub mod tasks;
 pub mod watch;
 
 /// A run without its document, which is spliced in.
-fn view(run: &Run) -> Object {
+fn view(run: &Run, metrics: Option<&Map<String, Value>>) -> Object {
     let config = Object::default()
         .value("parameters", run.parameters.clone())
         .text("pipeline_root", &run.pipeline_root)
@@ -51,8 +51,9 @@ fn view(run: &Run) -> Object {
         .value("error", run.error.as_ref().map(error_view))
         .value("state_history", history)
         .value("plugins_input", run.plugins_input.clone());
-    if !run.shared_paths.is_empty() {
-        object = object.value("plugins_output", json!({"ferroflow.io/shared-paths": {"entries": {"paths": {"value": run.shared_paths, "render_type": "TEXT"}}, "state": "SUCCEEDED"}}));
+    let plugins = plugins_output(run, metrics);
+    if !plugins.is_empty() {
+        object = object.value("plugins_output", plugins);
     }
     if !run.pipeline_version_id.is_empty() {
         let reference = Object::default()
@@ -64,6 +65,39 @@ fn view(run: &Run) -> Object {
             .value("pipeline_version_reference", reference);
     }
     object
+}
+
+/// What the run's own fields have no place for: paths that its steps share, and what they reported as metrics.
+fn plugins_output(run: &Run, metrics: Option<&Map<String, Value>>) -> Map<String, Value> {
+    let entry = |value: &Value| json!({"value": value, "render_type": "TEXT"});
+    let mut found = Map::new();
+    let mut add = |name: &str, entries: Map<String, Value>| {
+        if !entries.is_empty() {
+            let plugin = json!({"entries": entries, "state": "SUCCEEDED"});
+            found.insert(format!("ferroflow.io/{name}"), plugin);
+        }
+    };
+    if !run.shared_paths.is_empty() {
+        let paths = entry(&json!(run.shared_paths));
+        add(
+            "shared-paths",
+            Map::from_iter([("paths".to_owned(), paths)]),
+        );
+    }
+    let metrics = metrics.into_iter().flatten();
+    add(
+        "metrics",
+        metrics
+            .map(|(name, value)| (name.clone(), entry(value)))
+            .collect(),
+    );
+    found
+}
+
+/// What the steps of one run reported as metrics.
+fn metrics_of(db: &store::Db<'_>, run: &Run) -> store::Result<Map<String, Value>> {
+    let mut all = store::artifact::metrics_of_runs(db, &[&run.id])?;
+    Ok(all.remove(&run.id).unwrap_or_default())
 }
 
 /// The whole run as JSON text; inline runs show their document.

@@ -13,12 +13,12 @@ use axum::extract::State;
 use axum::response::Sse;
 use axum::response::sse::{Event, KeepAlive};
 use futures::Stream;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::Instant;
 
-use super::{task_view, view};
+use super::{metrics_of, task_view, view};
 use crate::api::{ApiError, Caller, Code, Shared};
 use crate::engine::RunChange;
 use crate::store;
@@ -41,7 +41,7 @@ pub async fn all(
         loop {
             tokio::select! {
                 change = changes.recv() => match change {
-                    Ok(change) => if let Some(event) = row_event(&change) {
+                    Ok(change) => if let Some(event) = row_event(&api, &change).await {
                         yield Ok(event);
                     },
                     Err(RecvError::Lagged(_)) => yield Ok(resync()),
@@ -128,26 +128,39 @@ async fn next_change(changes: &mut Receiver<Arc<RunChange>>, id: &str) -> Next {
 
 async fn whole(api: &Shared, id: &str) -> Result<Value, ApiError> {
     let key = id.to_owned();
-    let (run, mut tasks) = api
+    let (run, metrics, mut tasks) = api
         .store
-        .read(move |db| Ok((store::run::get(db, &key)?, store::task::of_run(db, &key)?)))
+        .read(move |db| {
+            let run = store::run::get(db, &key)?;
+            let metrics = metrics_of(db, &run)?;
+            Ok((run, metrics, store::task::of_run(db, &key)?))
+        })
         .await?;
     store::task::in_order_of_start(&mut tasks);
-    Ok(view(&run)
+    Ok(view(&run, Some(&metrics))
         .value("task_count", tasks.len())
         .value("tasks", task_view::views(&tasks))
         .build())
 }
 
-fn row_event(change: &RunChange) -> Option<Event> {
+async fn row_event(api: &Shared, change: &RunChange) -> Option<Event> {
     if change.is_deleted {
         return Some(deleted(&change.run_id));
     }
-    Some(
-        Event::default()
-            .event("run")
-            .data(view(change.run.as_ref()?).build().to_string()),
-    )
+    let run = change.run.clone()?;
+    // Of a run that goes on the list shows no metrics yet: each change would read them all again.
+    let row = api
+        .store
+        .read(move |db| {
+            let metrics = match run.finished_at {
+                Some(_) => metrics_of(db, &run)?,
+                None => Map::new(),
+            };
+            Ok(view(&run, Some(&metrics)).build().to_string())
+        })
+        .await
+        .ok()?;
+    Some(Event::default().event("run").data(row))
 }
 
 /// Everything has to be read anew.

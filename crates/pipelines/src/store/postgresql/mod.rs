@@ -317,6 +317,7 @@ impl Connection {
             .map(|value| match value {
                 Given::Text(_) => Type::TEXT,
                 Given::Number(_) => Type::INT8,
+                Given::Real(_) => Type::FLOAT8,
             })
             .collect();
         let statement = self
@@ -350,11 +351,12 @@ impl ToSql for Given<'_> {
         match self {
             Self::Text(text) => text.as_ref().to_sql(ty, out),
             Self::Number(number) => number.to_sql(ty, out),
+            Self::Real(number) => number.to_sql(ty, out),
         }
     }
 
     fn accepts(ty: &Type) -> bool {
-        [Type::TEXT, Type::INT8].contains(ty)
+        [Type::TEXT, Type::INT8, Type::FLOAT8].contains(ty)
     }
 
     to_sql_checked!();

@@ -1,0 +1,3 @@
+module ferroflow/tests/conformance/nonewprivs
+
+go 1.24.0
