@@ -164,6 +164,23 @@ def test_the_chart_refuses_another_namespace(exported):
     assert done.returncode != 0 and "-n kubeflow --create-namespace" in done.stderr, done.stderr
 
 
+def test_replicas_of_pipelines_share_a_database_server(exported):
+    template = [HELM, "template", "kubeflow", exported / "chart/kubeflow", "-n", "kubeflow", "--kube-version", "1.33"]
+    template += ["--show-only", "templates/pipelines/deployment-ml-pipeline.yaml"]
+    two = ["--set", "components.pipelines.replicas=2"]
+    done = run([*template, *two], check=False)
+    assert done.returncode != 0 and "database.secretName" in done.stderr, done.stderr
+    alone = yaml.safe_load(run(template).stdout)["spec"]
+    assert (alone["replicas"], alone["strategy"]) == (1, {"type": "Recreate"})
+    assert {"name": "data", "persistentVolumeClaim": {"claimName": "ml-pipeline-data"}} in alone["template"]["spec"]["volumes"]
+    shared = yaml.safe_load(run([*template, *two, "--set", "database.secretName=runs"]).stdout)["spec"]
+    assert (shared["replicas"], shared["strategy"]) == (2, {"type": "RollingUpdate"})
+    pod = shared["template"]["spec"]
+    assert {"name": "data", "emptyDir": {"sizeLimit": "64Mi"}} in pod["volumes"]
+    url = next(variable for variable in pod["containers"][0]["env"] if variable["name"] == "FERROFLOW_DATABASE_URL")
+    assert url["valueFrom"]["secretKeyRef"] == {"name": "runs", "key": "url", "optional": False}
+
+
 def test_every_switch_of_the_values_is_in_their_schema(exported):
     folder = exported / "chart/kubeflow"
     values = yaml.safe_load((folder / "values.yaml").read_text())

@@ -16,6 +16,7 @@ const DEBIAN: &[(&str, &str)] = &[
     ("docker-registry", "/usr/bin/docker-registry"),
     ("busybox-static", "/usr/share/doc/busybox-static"),
     ("fonts-noto-core", "/usr/share/fonts/truetype/noto"),
+    ("postgresql", "/usr/share/doc/postgresql"),
 ];
 
 /// What a real Kubernetes consists of beside its own programs: the store, and what a node needs.
@@ -115,12 +116,42 @@ fn install(packages: &[(&str, &str)]) -> Result<()> {
         "set-up: refresh the package list",
         apt().args(["update", "-qq"]),
     )?;
+    let _quiet = NoServices::for_now()?;
     step::run(
         &format!("set-up: install {}", missing.join(", ")),
         apt()
             .args(["install", "-y", "-qq", "--no-install-recommends"])
             .args(&missing),
     )
+}
+
+/// Debian starts the services that it installs, unless this file says no. Tests start what they need themselves.
+const POLICY: &str = "/usr/sbin/policy-rc.d";
+
+/// While it lives no package starts a service. A policy that the machine has already stays as it is.
+struct NoServices {
+    is_ours: bool,
+}
+
+impl NoServices {
+    fn for_now() -> Result<Self> {
+        use std::os::unix::fs::PermissionsExt as _;
+        let is_ours = fs::metadata(POLICY).is_err();
+        if is_ours {
+            fs::write(POLICY, "#!/bin/sh\nexit 101\n")
+                .and_then(|()| fs::set_permissions(POLICY, fs::Permissions::from_mode(0o755)))
+                .with_context(|| format!("write {POLICY}, so that no service is started"))?;
+        }
+        Ok(Self { is_ours })
+    }
+}
+
+impl Drop for NoServices {
+    fn drop(&mut self) {
+        if self.is_ours {
+            let _ = fs::remove_file(POLICY);
+        }
+    }
 }
 
 /// The Python environment, rebuilt only when its list of packages changes.

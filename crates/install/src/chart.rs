@@ -138,6 +138,9 @@ fn open_workload(object: &mut Value, component: &str, values: &str) {
     if component == "gateway" {
         object["spec"]["replicas"] = inline("{{ .Values.components.gateway.replicas }}");
     }
+    if component == "pipelines" {
+        open_database(object);
+    }
     let pod = &mut object["spec"]["template"]["spec"];
     for (key, value) in [
         ("nodeSelector", "nodeSelector"),
@@ -152,6 +155,39 @@ fn open_workload(object: &mut Value, component: &str, values: &str) {
             container["image"] = inline("{{ include \"kubeflow.image\" . | quote }}");
             container["imagePullPolicy"] = inline("{{ .Values.image.pullPolicy }}");
             container["resources"] = block(&format!("{values}.resources"));
+        }
+    }
+}
+
+/// A file or a server. With a server there may be replicas, and no volume that ties them to a node.
+fn open_database(object: &mut Value) {
+    const SECRET: &str = ".Values.database.secretName";
+    object["spec"]["replicas"] = inline("{{ include \"kubeflow.pipelines.replicas\" . }}");
+    object["spec"]["strategy"]["type"] = inline(&format!(
+        "{{{{ ternary \"Recreate\" \"RollingUpdate\" (empty {SECRET}) }}}}"
+    ));
+    let pod = &mut object["spec"]["template"]["spec"];
+    for variable in pod["containers"][0]["env"]
+        .as_array_mut()
+        .into_iter()
+        .flatten()
+    {
+        let Some(secret) = variable.pointer_mut("/valueFrom/secretKeyRef") else {
+            continue;
+        };
+        let name = text(&secret["name"]);
+        secret["name"] = inline(&format!("{{{{ {SECRET} | default \"{name}\" }}}}"));
+        secret["optional"] = inline(&format!("{{{{ empty {SECRET} }}}}"));
+    }
+    for volume in pod["volumes"].as_array_mut().into_iter().flatten() {
+        if volume["name"] == "data" {
+            let claim = text(&volume["persistentVolumeClaim"]["claimName"]);
+            volume["persistentVolumeClaim"] = optional(&format!(
+                "(ternary (dict \"claimName\" \"{claim}\") (dict) (empty {SECRET}))"
+            ));
+            volume["emptyDir"] = optional(&format!(
+                "(ternary (dict) (dict \"sizeLimit\" \"64Mi\") (empty {SECRET}))"
+            ));
         }
     }
 }

@@ -146,7 +146,7 @@ async fn main() {
     let store = Store::open(&folder.join("pipelines.db")).unwrap();
     let stores = Stores::local(LocalStore::open(folder.join("artifacts")).unwrap());
     let lease = engine::take_lease(&store, "local").await.unwrap();
-    let (engine, reports, inbox) = engine::channel();
+    let (engine, reports, mut inbox) = engine::channel();
     let runner = Processes {
         reports,
         launcher: launcher.into(),
@@ -162,14 +162,11 @@ async fn main() {
         lease,
         stores: stores.clone(),
     };
-    let work = tokio::spawn(engine::run(
-        engine.clone(),
-        inbox,
-        memory,
-        policy,
-        Arc::new(runner),
-        CancellationToken::new(),
-    ));
+    let running = engine.clone();
+    let work = tokio::spawn(async move {
+        let (runner, stop) = (Arc::new(runner), CancellationToken::new());
+        engine::run(running, &mut inbox, memory, policy, runner, stop).await
+    });
     let access = AccessPolicy::Fixed(Caller {
         user: "local".into(),
         groups: vec![],

@@ -1,22 +1,26 @@
 //! The whole component: store, engine, pods and API, started in that order and ended together.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use artifacts::{LocalStore, Stores};
+use control::lease::Candidate;
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tower::Layer as _;
 
 use crate::api::caller::TrustedConnection;
 use crate::api::{self, AccessPolicy, Api};
-use crate::engine::{self, Memory, Policy};
+use crate::engine::replicas::Replicas;
+use crate::engine::{self, Engine, Inbox, Memory, Policy, Reports};
 use crate::launcher_file;
 use crate::pods::{Pods, Settings, Target};
+use crate::store::postgresql::Url;
 use crate::store::{self, Store};
 
 /// Bytes both ways.
@@ -31,12 +35,30 @@ pub struct Connection {
     pub is_trusted: bool,
 }
 
+/// Where runs are remembered.
+#[derive(Clone, Debug)]
+pub enum Database {
+    /// In a file in this folder; for one process at a time.
+    Folder(PathBuf),
+    /// On a server.
+    Server(Url),
+}
+
+impl Database {
+    async fn open(&self) -> store::Result<Arc<Store>> {
+        match self {
+            Self::Folder(folder) => Store::open(&folder.join("pipelines.db")),
+            Self::Server(url) => Store::connect(url.clone()).await,
+        }
+    }
+}
+
 /// What the component needs.
 pub struct Config {
     /// The cluster, with the component's own identity.
     pub client: kube::Client,
-    /// Folder of the database.
-    pub data_dir: PathBuf,
+    /// Where runs are remembered.
+    pub database: Database,
     /// The artifact volume as this component sees it; steps see it through `artifacts_claim`.
     pub artifacts_dir: PathBuf,
     /// Claim of the artifact volume.
@@ -69,7 +91,7 @@ impl Config {
     /// The usual settings around what has no default.
     pub fn new(
         client: kube::Client,
-        data_dir: PathBuf,
+        database: Database,
         artifacts_dir: PathBuf,
         image: String,
         connections: BoxStream<'static, Connection>,
@@ -77,7 +99,7 @@ impl Config {
         Self {
             access: AccessPolicy::cluster(client.clone(), Vec::new()),
             client,
-            data_dir,
+            database,
             artifacts_dir,
             artifacts_claim: "ferroflow-artifacts".to_owned(),
             namespace: "kubeflow".to_owned(),
@@ -108,67 +130,229 @@ pub enum Error {
     Launcher(#[source] std::io::Error),
 }
 
-/// Runs the component until shutdown. Runs that were at work before go on.
+/// Runs the component until shutdown, as the only one over its database. Runs that were at work before go on.
 pub async fn serve(config: Config, shutdown: CancellationToken) -> Result<(), Error> {
-    let store = Store::open(&config.data_dir.join("pipelines.db"))?;
-    let stores = Stores::local(LocalStore::open(&config.artifacts_dir)?);
-    let lease = engine::take_lease(&store, &format!("{}", std::process::id())).await?;
-    store
-        .write(|tx| store::experiment::default(tx, "", jiff::Timestamp::now()).map(|_| ()))
-        .await?;
-    let (engine, reports, inbox) = engine::channel();
-    let service_account = config.service_account.clone();
-    let target = Target {
-        namespace: config.namespace.clone(),
-        image: config.image,
-        service_account: config.service_account,
-        artifacts_claim: config.artifacts_claim,
-        launcher: config
-            .launcher
-            .map(|launcher| launcher_file::share(&config.artifacts_dir, launcher))
-            .transpose()
-            .map_err(Error::Launcher)?,
-    };
-    let settings = Settings {
-        client: config.client.clone(),
-        target,
-        storage_class: config.storage_class,
-        shared_size: "10Gi".to_owned(),
-        keep_pods: config.keep_pods,
-    };
-    let pods = Pods::new(settings, stores.clone(), reports);
-    let memory = Memory {
-        store: Arc::clone(&store),
-        lease,
-        stores: stores.clone(),
-    };
-    let api = Arc::new(Api {
-        store,
-        engine: engine.clone(),
-        stores,
-        access: config.access,
-        namespace: config.namespace,
-        service_account,
-        client: Some(config.client),
-        allows_private_urls: config.allows_private_urls,
+    let identity = std::process::id().to_string();
+    let component = Component::open(config, &identity).await?;
+    component
+        .until_ended(component.drive(shutdown.clone()), &shutdown)
+        .await
+}
+
+/// Runs the component until shutdown, as one of several over a database server: it answers from the start, and drives the
+/// runs while it holds the lease. `leads` is told of each change.
+pub async fn replicate(
+    config: Config,
+    identity: &str,
+    leads: impl Fn(bool),
+    shutdown: CancellationToken,
+) -> Result<(), Error> {
+    let (client, candidate) = (
+        config.client.clone(),
+        candidate(&config.namespace, identity),
+    );
+    let component = Component::open(config, identity).await?;
+    let (failure, failed) = (Mutex::new(None), shutdown.child_token());
+    let work = control::lease::lead(client, candidate, failed.clone(), |leading, _| {
+        let (component, failure, failed, leads) = (&component, &failure, &failed, &leads);
+        async move {
+            leads(true);
+            let ended = component.drive(leading).await;
+            leads(false);
+            if let Err(error) = ended {
+                *failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                failed.cancel();
+            }
+        }
     });
-    let watch = tokio::spawn(pods.clone().watch(shutdown.clone()));
-    let connections = tokio::spawn(accept(config.connections, api, shutdown.clone()));
-    if let Some(ready) = config.ready {
-        let _ = ready.send(());
+    let led = async {
+        work.await;
+        let failure = failure
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        failure.map_or(Ok(()), Err)
+    };
+    component.until_ended(led, &shutdown).await
+}
+
+/// Who competes for the right to drive, where there are several. When the driver dies another has its place after the
+/// lease's time and two pauses between looks at it: 10 seconds.
+pub fn candidate(namespace: &str, identity: &str) -> Candidate {
+    Candidate {
+        lease: Duration::from_secs(8),
+        renew: Duration::from_secs(5),
+        retry: Duration::from_secs(1),
+        ..Candidate::new(namespace, LEASE, identity)
     }
-    let ended = engine::run(
-        engine,
-        inbox,
-        memory,
-        config.policy,
-        Arc::new(pods),
-        shutdown.clone(),
-    )
-    .await;
-    watch.abort();
-    connections.abort();
-    Ok(ended?)
+}
+
+/// The name of the lease.
+pub const LEASE: &str = "ml-pipeline";
+
+/// Everything but the right to drive runs.
+struct Component {
+    memory: Arc<Store>,
+    stores: Stores,
+    replicas: Replicas,
+    engine: Engine,
+    reports: Reports,
+    /// Whoever has it drives the runs, or passes on what is asked of the driver.
+    inbox: tokio::sync::Mutex<Inbox>,
+    drives: watch::Sender<bool>,
+    settings: Settings,
+    policy: Policy,
+    identity: String,
+    api: api::Shared,
+    connections: Mutex<Option<BoxStream<'static, Connection>>>,
+}
+
+impl Component {
+    async fn open(config: Config, identity: &str) -> Result<Self, Error> {
+        let store = config.database.open().await?;
+        let stores = Stores::local(LocalStore::open(&config.artifacts_dir)?);
+        store
+            .write(|tx| store::experiment::default(tx, "", jiff::Timestamp::now()).map(|_| ()))
+            .await?;
+        let (engine, reports, inbox) = engine::channel();
+        let target = Target {
+            namespace: config.namespace.clone(),
+            image: config.image,
+            service_account: config.service_account.clone(),
+            artifacts_claim: config.artifacts_claim,
+            launcher: config
+                .launcher
+                .map(|launcher| launcher_file::share(&config.artifacts_dir, launcher))
+                .transpose()
+                .map_err(Error::Launcher)?,
+        };
+        let settings = Settings {
+            client: config.client.clone(),
+            target,
+            storage_class: config.storage_class,
+            shared_size: "10Gi".to_owned(),
+            keep_pods: config.keep_pods,
+        };
+        let api = Arc::new(Api {
+            store: Arc::clone(&store),
+            engine: engine.clone(),
+            stores: stores.clone(),
+            access: config.access,
+            namespace: config.namespace,
+            service_account: config.service_account,
+            client: Some(config.client),
+            allows_private_urls: config.allows_private_urls,
+        });
+        if let Some(ready) = config.ready {
+            let _ = ready.send(());
+        }
+        Ok(Self {
+            replicas: Replicas::new(Arc::clone(&store), engine.clone()),
+            memory: store,
+            stores,
+            engine,
+            reports,
+            inbox: tokio::sync::Mutex::new(inbox),
+            drives: watch::Sender::new(false),
+            settings,
+            policy: config.policy,
+            identity: identity.to_owned(),
+            api,
+            connections: Mutex::new(Some(config.connections)),
+        })
+    }
+
+    /// Answers clients and hears other replicas, until `work` has ended.
+    async fn until_ended(
+        &self,
+        work: impl Future<Output = Result<(), Error>>,
+        shutdown: &CancellationToken,
+    ) -> Result<(), Error> {
+        let connections = self
+            .connections
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        let answering = async {
+            if let Some(connections) = connections {
+                accept(connections, self.api.clone(), shutdown.clone()).await;
+            }
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            ended = work => ended,
+            () = answering => Ok(()),
+            () = self.replicas.hear(self.memory.listen()) => Ok(()),
+            () = self.follow() => Ok(()),
+        }
+    }
+
+    /// Passes on what is asked, whenever another replica drives.
+    async fn follow(&self) {
+        let mut drives = self.drives.subscribe();
+        loop {
+            until(&mut drives, false).await;
+            let mut inbox = self.inbox.lock().await;
+            tokio::select! {
+                () = self.replicas.follow(&mut inbox) => return std::future::pending().await,
+                () = until(&mut drives, true) => {}
+            }
+        }
+    }
+
+    /// Drives the runs until told to stop. Runs that were at work before go on.
+    async fn drive(&self, shutdown: CancellationToken) -> Result<(), Error> {
+        let _drives = Drives::say(&self.drives);
+        let mut inbox = self.inbox.lock().await;
+        let lease = engine::take_lease(&self.memory, &self.identity).await?;
+        let pods = Pods::new(
+            self.settings.clone(),
+            self.stores.clone(),
+            self.reports.clone(),
+        );
+        let memory = Memory {
+            store: Arc::clone(&self.memory),
+            lease,
+            stores: self.stores.clone(),
+        };
+        let watching = pods.clone().watch(shutdown.clone());
+        let driving = engine::run(
+            self.engine.clone(),
+            &mut inbox,
+            memory,
+            self.policy.clone(),
+            Arc::new(pods),
+            shutdown,
+        );
+        let mut watch = tokio::task::JoinSet::new();
+        watch.spawn(watching);
+        Ok(driving.await?)
+    }
+}
+
+/// Waits until this replica drives, or until it does not.
+async fn until(drives: &mut watch::Receiver<bool>, wanted: bool) {
+    while *drives.borrow_and_update() != wanted {
+        if drives.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// This replica drives while it lives.
+struct Drives<'a>(&'a watch::Sender<bool>);
+
+impl<'a> Drives<'a> {
+    fn say(drives: &'a watch::Sender<bool>) -> Self {
+        drives.send_replace(true);
+        Self(drives)
+    }
+}
+
+impl Drop for Drives<'_> {
+    fn drop(&mut self) {
+        self.0.send_replace(false);
+    }
 }
 
 async fn accept(
@@ -219,5 +403,19 @@ where
         .await
     {
         tracing::debug!(error = %problem, "a connection broke");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dead_driver_is_replaced_within_15_seconds() {
+        let candidate = candidate("kubeflow", "a");
+        // It died just after it renewed; that was seen one pause later, and the end of the wait another pause later.
+        let longest = candidate.lease + 2 * candidate.retry;
+        assert!(longest <= Duration::from_secs(15), "{longest:?}");
+        assert!(candidate.renew + candidate.retry < candidate.lease);
     }
 }

@@ -4,3 +4,9 @@
 {{- end -}}
 {{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
 {{- end }}
+{{- define "kubeflow.pipelines.replicas" -}}
+{{- if and (gt (int .Values.components.pipelines.replicas) 1) (empty .Values.database.secretName) }}
+{{- fail "several replicas of pipelines share a PostgreSQL server: name the Secret with its URL in database.secretName, or set components.pipelines.replicas to 1" }}
+{{- end -}}
+{{ .Values.components.pipelines.replicas }}
+{{- end }}

@@ -1,4 +1,5 @@
-//! Pipelines, `ml-pipeline`: engine and API over one database file, so one process at a time.
+//! Pipelines, `ml-pipeline`: engine and API. Over a database file one process at a time; over a database server every
+//! process answers, and one drives the runs.
 
 use std::path::PathBuf;
 use std::pin::pin;
@@ -11,29 +12,63 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use node::builtin::{Peer, PodContext};
 use node::net::Layout;
+use pipelines::serve::LEASE;
+use pipelines::{Config, Database};
 use tokio::net::TcpListener;
+use tokio::sync::oneshot;
 
 use super::standalone::Process;
 use crate::version;
 
 /// The port that `ml-pipeline` answers on.
 pub const PORT: u16 = 8888;
-/// Its lease, where several processes may try.
-const LEASE: &str = "ml-pipeline";
 /// Folder of the database in its pod.
 const STATE: &str = "/var/lib/ferroflow";
 /// The artifact volume in its pod.
 const ARTIFACTS: &str = "/artifacts";
 
+/// The variable that names the database server; the installed Deployment fills it from a Secret.
+const DATABASE_URL: &str = "FERROFLOW_DATABASE_URL";
+
 /// Where its state is, when it runs as a process of its own.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Folders {
-    /// Folder of the database.
+    /// Folder of the database file, where no --database-url is given.
     #[arg(long, default_value = STATE)]
     state: PathBuf,
+    /// PostgreSQL server that keeps the runs instead: postgresql://USER:PASSWORD@HOST:5432/DATABASE. Better given as the
+    /// variable, since others on this machine can read arguments.
+    #[arg(long, env = DATABASE_URL, hide_env_values = true, value_name = "URL")]
+    database_url: Option<DatabaseUrl>,
     /// The artifact volume; steps see it through the claim ferroflow-artifacts.
     #[arg(long, default_value = ARTIFACTS)]
     artifacts: PathBuf,
+}
+
+/// A database's address as it was given: it is read only when it is used, so that no message about arguments shows it.
+#[derive(Clone)]
+pub struct DatabaseUrl(String);
+
+impl From<String> for DatabaseUrl {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl std::fmt::Debug for DatabaseUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("DatabaseUrl(…)")
+    }
+}
+
+/// The server where one is named, else the folder. An empty address names none.
+fn database(url: Option<&str>, folder: PathBuf) -> Result<Database> {
+    match url.map(str::trim).filter(|url| !url.is_empty()) {
+        Some(url) => Ok(Database::Server(url.parse().context(
+            "read the database URL (--database-url, or the key url of the Secret ferroflow-database)",
+        )?)),
+        None => Ok(Database::Folder(folder)),
+    }
 }
 
 /// As a built-in pod.
@@ -61,9 +96,9 @@ pub async fn in_pod(pod: PodContext) -> Result<()> {
             }
         }
     });
-    let mut config = pipelines::serve::Config::new(
+    let mut config = Config::new(
         pod.client.clone(),
-        folder(STATE)?,
+        database(pod.env(DATABASE_URL), folder(STATE)?)?,
         folder(ARTIFACTS)?,
         version::IMAGE.to_owned(),
         Box::pin(connections),
@@ -75,9 +110,13 @@ pub async fn in_pod(pod: PodContext) -> Result<()> {
         port = PORT,
         "the engine and the API of pipelines start"
     );
-    pipelines::serve::serve(config, pod.shutdown.clone())
-        .await
-        .context("serve pipelines")
+    let served = match config.database {
+        Database::Folder(_) => pipelines::serve::serve(config, pod.shutdown.clone()).await,
+        Database::Server(_) => {
+            pipelines::serve::replicate(config, &pod.name, |_| (), pod.shutdown.clone()).await
+        }
+    };
+    served.context("serve pipelines")
 }
 
 /// Only the API server's proxy, which says who asks, connects from this address. Pods cannot send with another's, and
@@ -86,9 +125,10 @@ fn is_the_proxy(peer: Peer) -> bool {
     !peer.is_from_host && peer.address.ip() == Layout::default().proxy
 }
 
-/// As a process of its own: waits until no other process is at work, then opens the database and serves. No connection
-/// is trusted here: whoever asks shows a token.
+/// As a process of its own. No connection is trusted here: whoever asks shows a token.
 pub async fn alone(process: &Process, folders: &Folders) -> Result<()> {
+    let url = folders.database_url.as_ref().map(|url| url.0.as_str());
+    let database = database(url, folders.state.clone())?;
     let image = own_image(process).await?;
     if process.pod.is_some() {
         // Steps run as whoever their images say, and write into folders that are made here, on a volume that only this
@@ -97,49 +137,84 @@ pub async fn alone(process: &Process, folders: &Folders) -> Result<()> {
         unsafe { libc::umask(0) };
     }
     let listener = Arc::new(process.surface.listen(PORT).await?);
+    process.surface.vitals.follows(LEASE);
+    let config = |ready| {
+        let mut config = Config::new(
+            process.cluster.client.clone(),
+            database.clone(),
+            folders.artifacts.clone(),
+            image.clone(),
+            Box::pin(connections(listener.clone())),
+        );
+        config.namespace.clone_from(&process.namespace);
+        config.ready = Some(ready);
+        config
+    };
+    match database {
+        Database::Folder(_) => in_turn(process, config).await,
+        Database::Server(_) => beside_others(process, config).await,
+    }
+}
+
+/// Waits until no other process is at work, then opens the database and serves.
+async fn in_turn(process: &Process, config: impl Fn(oneshot::Sender<()>) -> Config) -> Result<()> {
     let failure = Mutex::new(None);
     let candidate = control::lease::Candidate::new(&process.namespace, LEASE, &process.identity);
-    process.surface.vitals.follows(LEASE);
     let client = process.cluster.client.clone();
-    control::lease::lead(
-        client,
-        candidate,
-        process.surface.shutdown.clone(),
-        |leading, _| {
-            let (image, listener) = (image.clone(), listener.clone());
-            let failure = &failure;
-            async move {
-                let (ready, opened) = tokio::sync::oneshot::channel();
-                let mut config = pipelines::serve::Config::new(
-                    process.cluster.client.clone(),
-                    folders.state.clone(),
-                    folders.artifacts.clone(),
-                    image,
-                    Box::pin(connections(listener)),
-                );
-                config.namespace.clone_from(&process.namespace);
-                config.ready = Some(ready);
-                process.surface.vitals.leads(true);
-                let mut serving = pin!(pipelines::serve::serve(config, leading));
-                let ended = tokio::select! {
-                    ended = &mut serving => ended,
-                    Ok(()) = opened => {
-                        process.surface.vitals.ready(true);
-                        serving.await
-                    }
-                };
-                process.surface.vitals.ready(false);
-                process.surface.vitals.leads(false);
-                if let Err(error) = ended {
-                    *failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-                    process.surface.shutdown.cancel();
-                }
+    let shutdown = process.surface.shutdown.clone();
+    control::lease::lead(client, candidate, shutdown, |leading, _| {
+        let (failure, config) = (&failure, &config);
+        async move {
+            let vitals = &process.surface.vitals;
+            vitals.leads(true);
+            let ended = serving(
+                process,
+                |config| pipelines::serve::serve(config, leading),
+                config,
+            )
+            .await;
+            vitals.leads(false);
+            if let Err(error) = ended {
+                *failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                process.surface.shutdown.cancel();
             }
-        },
-    )
+        }
+    })
     .await;
     let failure = failure.into_inner().unwrap_or_else(PoisonError::into_inner);
     failure.map_or(Ok(()), |error| Err(error).context("serve pipelines"))
+}
+
+/// Serves, and drives the runs when it is its turn.
+async fn beside_others(
+    process: &Process,
+    config: impl Fn(oneshot::Sender<()>) -> Config,
+) -> Result<()> {
+    let (vitals, shutdown) = (&process.surface.vitals, process.surface.shutdown.clone());
+    let leads = |leads| vitals.leads(leads);
+    let serve = |config| pipelines::serve::replicate(config, &process.identity, leads, shutdown);
+    serving(process, serve, &config)
+        .await
+        .context("serve pipelines")
+}
+
+/// Serves, and is ready once the database is open.
+async fn serving<F: Future<Output = Result<(), pipelines::serve::Error>>>(
+    process: &Process,
+    serve: impl FnOnce(Config) -> F,
+    config: &impl Fn(oneshot::Sender<()>) -> Config,
+) -> Result<(), pipelines::serve::Error> {
+    let (ready, opened) = oneshot::channel();
+    let mut serving = pin!(serve(config(ready)));
+    let ended = tokio::select! {
+        ended = &mut serving => ended,
+        Ok(()) = opened => {
+            process.surface.vitals.ready(true);
+            serving.await
+        }
+    };
+    process.surface.vitals.ready(false);
+    ended
 }
 
 fn connections(

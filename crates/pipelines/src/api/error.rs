@@ -105,9 +105,14 @@ impl From<store::Error> for ApiError {
             Error::AlreadyExists { .. } => Code::AlreadyExists,
             Error::Precondition(_) => Code::FailedPrecondition,
             Error::List(_) => Code::InvalidArgument,
-            Error::Fenced(_) => Code::Unavailable,
+            Error::Fenced(_) | Error::NoDriver => Code::Unavailable,
+            Error::Unusable(_) => {
+                tracing::error!(error = &problem as &dyn std::error::Error, "request failed");
+                Code::Unavailable
+            }
             Error::Newer { .. }
             | Error::Damaged { .. }
+            | Error::Runtime { .. }
             | Error::Database(_)
             | Error::Corrupt { .. }
             | Error::File { .. } => {

@@ -8,16 +8,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::ir::Pipeline;
 use crate::run::Run;
+use crate::store::request::{self, Answer, Verb};
 use crate::store::{self, Store};
 use crate::task::Task;
 
 pub mod driver;
 pub mod machine;
+pub mod replicas;
 pub mod runner;
 pub mod step;
 
@@ -49,6 +51,10 @@ enum Message {
     Retry(String, oneshot::Sender<store::Result<()>>),
     Delete(String, oneshot::Sender<store::Result<()>>),
     Report(Report),
+    /// Another replica asks for something.
+    Asked,
+    /// Anything may have been stored by others.
+    Look,
 }
 
 /// The way to the engine.
@@ -56,6 +62,8 @@ enum Message {
 pub struct Engine {
     messages: mpsc::UnboundedSender<Message>,
     changes: broadcast::Sender<Arc<RunChange>>,
+    /// How often changes may have been missed.
+    gaps: watch::Sender<u64>,
 }
 
 /// The way back from a runner.
@@ -80,6 +88,7 @@ pub fn channel() -> (Engine, Reports, Inbox) {
         Engine {
             messages: messages.clone(),
             changes,
+            gaps: watch::Sender::new(0),
         },
         Reports(messages),
         Inbox(inbox),
@@ -127,6 +136,19 @@ impl Engine {
         let _ = self.changes.send(Arc::new(change));
     }
 
+    /// Changes each time that something may have changed without being told by [`Engine::watch`].
+    pub fn gaps(&self) -> watch::Receiver<u64> {
+        self.gaps.subscribe()
+    }
+
+    fn missed(&self) {
+        self.gaps.send_modify(|gaps| *gaps += 1);
+    }
+
+    fn send(&self, message: Message) {
+        let _ = self.messages.send(message);
+    }
+
     async fn ask(
         &self,
         message: impl FnOnce(oneshot::Sender<store::Result<()>>) -> Message,
@@ -146,7 +168,7 @@ impl Engine {
 /// not go on: the database failed, or another engine has taken over.
 pub async fn run(
     engine: Engine,
-    inbox: Inbox,
+    inbox: &mut Inbox,
     memory: Memory,
     policy: Policy,
     runner: Arc<dyn Runner>,
@@ -161,7 +183,6 @@ pub async fn run(
         wakes: HashMap::new(),
         pipelines: HashMap::new(),
     };
-    let mut inbox = inbox.0;
     let active = work.memory.store.read(store::run::active).await?;
     if !active.is_empty() {
         tracing::info!(runs = active.len(), "resuming runs");
@@ -169,13 +190,14 @@ pub async fn run(
     for run_id in active {
         work.take_up(&run_id).await?;
     }
+    work.answer_requests().await?;
     loop {
         let wake = work.wakes.values().min().copied();
         let sleep = wake
             .map(|at| Duration::try_from(at.duration_since(Timestamp::now())).unwrap_or_default());
         tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
-            message = inbox.recv() => match message {
+            message = inbox.0.recv() => match message {
                 Some(message) => work.handle(message).await?,
                 None => return Ok(()),
             },
@@ -200,6 +222,14 @@ impl Work {
         match message {
             Message::Submit(run_id) => self.take_up(&run_id).await,
             Message::Report(report) => self.hear(report).await,
+            Message::Asked => self.answer_requests().await,
+            Message::Look => {
+                let active = self.memory.store.read(store::run::active).await?;
+                for run_id in active {
+                    self.take_up(&run_id).await?;
+                }
+                self.answer_requests().await
+            }
             Message::Terminate(run_id, reply) => {
                 let answer = self.terminate(&run_id).await;
                 reply_or_fail(reply, answer)
@@ -213,6 +243,37 @@ impl Work {
                 reply_or_fail(reply, answer)
             }
         }
+    }
+
+    /// Does what other replicas ask, in their order.
+    async fn answer_requests(&mut self) -> store::Result<()> {
+        let open = self.memory.store.read(request::open).await?;
+        for request in open {
+            let run_id = &request.run_id;
+            let done = match request.verb {
+                Verb::Terminate => self.terminate(run_id).await,
+                Verb::Retry => self.retry(run_id).await,
+                Verb::Delete => self.delete(run_id).await,
+            };
+            let answer = match done {
+                Ok(()) => Answer::Done,
+                Err(problem) if problem.is_fatal() => return Err(problem),
+                Err(refusal) => Answer::refusal(&refusal),
+            };
+            self.answer(request.id, answer).await?;
+        }
+        Ok(())
+    }
+
+    async fn answer(&self, id: String, answer: Answer) -> store::Result<()> {
+        let lease = self.memory.lease;
+        self.memory
+            .store
+            .write(move |tx| {
+                store::lease::check(tx, lease)?;
+                request::answer(tx, &id, &answer, Timestamp::now())
+            })
+            .await
     }
 
     async fn take_up(&mut self, run_id: &str) -> store::Result<()> {
@@ -429,7 +490,7 @@ fn reply_or_fail(
     answer: store::Result<()>,
 ) -> store::Result<()> {
     match answer {
-        Err(problem @ (store::Error::Fenced(_) | store::Error::Database(_))) => {
+        Err(problem) if problem.is_fatal() => {
             let _ = reply.send(Err(store::Error::Precondition(
                 "the run engine failed".to_owned(),
             )));

@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
-use rusqlite::{Connection, Row, Transaction, params};
 use serde_json::{Map, Value};
 
+use super::db::{Db, Given, Row, Tx, given};
 use super::list::{self, Compare, Condition, Page, Request};
-use super::{Result, found, from_json, micros, to_json};
+use super::{Result, from_json, micros, to_json};
 use crate::artifact::Artifact;
 
 /// Which side of a task an artifact is on.
@@ -77,16 +77,17 @@ const LINK_KIND: list::Kind = list::Kind {
 };
 
 /// Records an artifact; one that is known stays as it is.
-pub fn put(tx: &Transaction<'_>, namespace: &str, artifact: &Artifact) -> Result<()> {
-    tx.prepare_cached("INSERT INTO artifact (id, namespace, name, type, uri, created_at, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (id) DO NOTHING")?.execute(
-        params![artifact.id, namespace, artifact.name, artifact.api_type(), artifact.uri, micros(artifact.created_at), to_json("artifact", artifact)?],
+pub fn put(tx: &Tx<'_>, namespace: &str, artifact: &Artifact) -> Result<()> {
+    tx.execute(
+        "INSERT INTO artifact (id, namespace, name, type, uri, created_at, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (id) DO NOTHING",
+        given![&artifact.id, namespace, &artifact.name, artifact.api_type(), &artifact.uri, micros(artifact.created_at), to_json("artifact", artifact)?],
     )?;
     Ok(())
 }
 
 /// Links an artifact to a task.
 pub fn link(
-    tx: &Transaction<'_>,
+    tx: &Tx<'_>,
     artifact: &Artifact,
     run_id: &str,
     task_id: &str,
@@ -98,48 +99,44 @@ pub fn link(
         format!("{}/{task_id}/{}/{key}", artifact.id, kind.as_str()).as_bytes(),
     )
     .to_string();
-    tx.prepare_cached(
+    tx.execute(
         "INSERT INTO artifact_task (id, artifact_id, run_id, task_id, type, binding_key, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (id) DO NOTHING",
-    )?
-    .execute(params![id, artifact.id, run_id, task_id, kind.as_str(), key, micros(artifact.created_at)])?;
+        given![id, &artifact.id, run_id, task_id, kind.as_str(), key, micros(artifact.created_at)],
+    )?;
     Ok(())
 }
 
 /// One artifact.
-pub fn get(db: &Connection, id: &str) -> Result<Artifact> {
-    let mut statement = db.prepare_cached("SELECT body FROM artifact WHERE id = ?1")?;
-    let body: String = found("artifact", id, statement.query_row([id], |row| row.get(0)))?;
-    from_json("artifact", &body)
+pub fn get(db: &Db<'_>, id: &str) -> Result<Artifact> {
+    db.one(
+        "artifact",
+        id,
+        "SELECT body FROM artifact WHERE id = ?1",
+        given![id],
+        read,
+    )
 }
 
 /// Artifacts with the same address, newest first.
-pub fn by_uri(db: &Connection, namespace: &str, uri: &str) -> Result<Vec<Artifact>> {
-    let mut statement = db.prepare_cached(
+pub fn by_uri(db: &Db<'_>, namespace: &str, uri: &str) -> Result<Vec<Artifact>> {
+    db.all(
         "SELECT body FROM artifact WHERE uri = ?1 AND namespace = ?2 ORDER BY created_at DESC, id",
-    )?;
-    let bodies = statement.query_map([uri, namespace], |row| row.get::<_, String>(0))?;
-    bodies.map(|body| from_json("artifact", &body?)).collect()
+        given![uri, namespace],
+        read,
+    )
 }
 
 /// One page.
-pub fn list(db: &Connection, namespace: Option<&str>, request: &Request) -> Result<Page<Artifact>> {
+pub fn list(db: &Db<'_>, namespace: Option<&str>, request: &Request) -> Result<Page<Artifact>> {
     let scope = namespace.map_or_else(Condition::default, |namespace| {
         Condition::default().equals("artifact.namespace", namespace.to_owned())
     });
-    list::page(
-        db,
-        &KIND,
-        COLUMNS,
-        scope,
-        request,
-        |_, _| Ok(None),
-        |row| from_json("artifact", &row.get::<_, String>(0)?),
-    )
+    list::page(db, &KIND, COLUMNS, scope, request, |_, _| Ok(None), read)
 }
 
 /// One page of links; each condition applies when given.
 pub fn list_links(
-    db: &Connection,
+    db: &Db<'_>,
     artifact_id: Option<&str>,
     run_id: Option<&str>,
     task_id: Option<&str>,
@@ -167,34 +164,40 @@ pub fn list_links(
 }
 
 /// What steps of these runs reported as metrics, by run. Where several report the same, the last has its say.
-pub fn metrics_of_runs(
-    db: &Connection,
-    runs: &[&str],
-) -> Result<HashMap<String, Map<String, Value>>> {
+pub fn metrics_of_runs(db: &Db<'_>, runs: &[&str]) -> Result<HashMap<String, Map<String, Value>>> {
     let mut found: HashMap<String, Map<String, Value>> = HashMap::new();
-    let mut statement = db.prepare_cached(
-        "SELECT artifact.body FROM artifact_task JOIN artifact ON artifact.id = artifact_task.artifact_id \
-         WHERE artifact_task.run_id = ?1 AND artifact_task.type = 'OUTPUT' AND artifact.type = 'Metric' ORDER BY artifact_task.created_at, artifact_task.id",
-    )?;
-    for run in runs {
-        for body in statement.query_map([run], |row| row.get::<_, String>(0))? {
-            let artifact: Artifact = from_json("artifact", &body?)?;
-            found
-                .entry((*run).to_owned())
-                .or_default()
-                .extend(artifact.metadata);
-        }
+    if runs.is_empty() {
+        return Ok(found);
+    }
+    let sql = format!(
+        "SELECT artifact_task.run_id, artifact.body FROM artifact_task JOIN artifact ON artifact.id = artifact_task.artifact_id \
+         WHERE artifact_task.run_id IN ({}) AND artifact_task.type = 'OUTPUT' AND artifact.type = 'Metric' ORDER BY artifact_task.created_at, artifact_task.id",
+        vec!["?"; runs.len()].join(", ")
+    );
+    let runs: Vec<Given<'_>> = runs.iter().map(|run| Given::from(*run)).collect();
+    let reported = db.all(&sql, &runs, |row| {
+        Ok((
+            row.text(0)?,
+            from_json::<Artifact>("artifact", &row.text(1)?)?,
+        ))
+    })?;
+    for (run, artifact) in reported {
+        found.entry(run).or_default().extend(artifact.metadata);
     }
     Ok(found)
 }
 
+fn read(row: &Row<'_>) -> Result<Artifact> {
+    from_json("artifact", &row.text(0)?)
+}
+
 fn read_link(row: &Row<'_>) -> Result<Link> {
     Ok(Link {
-        id: row.get(0)?,
-        artifact_id: row.get(1)?,
-        run_id: row.get(2)?,
-        task_id: row.get(3)?,
-        kind: row.get(4)?,
-        key: row.get(5)?,
+        id: row.text(0)?,
+        artifact_id: row.text(1)?,
+        run_id: row.text(2)?,
+        task_id: row.text(3)?,
+        kind: row.text(4)?,
+        key: row.text(5)?,
     })
 }

@@ -1,10 +1,10 @@
 //! Experiments: groups of runs, one of which always exists.
 
 use jiff::Timestamp;
-use rusqlite::{Connection, Row, Transaction, params};
 
+use super::db::{Db, Row, Tx, given};
 use super::list::{self, Compare, Condition, Page, Request};
-use super::{Error, Result, found, micros, optional_micros, optional_timestamp, timestamp, unique};
+use super::{Error, Result, micros, optional_micros, optional_timestamp, timestamp, unique};
 use crate::catalog::Experiment;
 
 /// The one that takes runs without an experiment.
@@ -28,7 +28,7 @@ const KIND: list::Kind = list::Kind {
 };
 
 /// Adds an experiment.
-pub fn insert(tx: &Transaction<'_>, experiment: &Experiment) -> Result<()> {
+pub fn insert(tx: &Tx<'_>, experiment: &Experiment) -> Result<()> {
     let Experiment {
         id,
         namespace,
@@ -40,22 +40,22 @@ pub fn insert(tx: &Transaction<'_>, experiment: &Experiment) -> Result<()> {
     } = experiment;
     tx.execute(
         "INSERT INTO experiment (id, namespace, name, description, storage_state, created_at, last_run_created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-        params![id, namespace, name, description, storage_state(*is_archived), micros(*created_at), optional_micros(*last_run_created_at)],
+        given![id, namespace, name, description, storage_state(*is_archived), micros(*created_at), optional_micros(*last_run_created_at)],
     )
     .map_err(unique("experiment", name))?;
     Ok(())
 }
 
 /// The experiment that takes runs without one, made when it is not there.
-pub fn default(tx: &Transaction<'_>, namespace: &str, now: Timestamp) -> Result<Experiment> {
-    let known = tx
-        .prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM experiment WHERE namespace = ?1 AND name = ?2"
-        ))?
-        .query_row(params![namespace, DEFAULT_NAME], |row| Ok(read(row)));
-    match found("experiment", DEFAULT_NAME, known) {
-        Ok(experiment) => experiment,
-        Err(Error::NotFound { .. }) => {
+pub fn default(tx: &Tx<'_>, namespace: &str, now: Timestamp) -> Result<Experiment> {
+    let known = tx.first(
+        &format!("SELECT {COLUMNS} FROM experiment WHERE namespace = ?1 AND name = ?2"),
+        given![namespace, DEFAULT_NAME],
+        read,
+    )?;
+    match known {
+        Some(experiment) => Ok(experiment),
+        None => {
             let experiment = Experiment {
                 id: uuid::Uuid::new_v4().to_string(),
                 namespace: namespace.to_owned(),
@@ -70,27 +70,22 @@ pub fn default(tx: &Transaction<'_>, namespace: &str, now: Timestamp) -> Result<
             insert(tx, &experiment)?;
             Ok(experiment)
         }
-        Err(other) => Err(other),
     }
 }
 
 /// One experiment.
-pub fn get(db: &Connection, id: &str) -> Result<Experiment> {
-    let mut statement =
-        db.prepare_cached(&format!("SELECT {COLUMNS} FROM experiment WHERE id = ?1"))?;
-    found(
+pub fn get(db: &Db<'_>, id: &str) -> Result<Experiment> {
+    db.one(
         "experiment",
         id,
-        statement.query_row([id], |row| Ok(read(row))),
-    )?
+        &format!("SELECT {COLUMNS} FROM experiment WHERE id = ?1"),
+        given![id],
+        read,
+    )
 }
 
 /// One page.
-pub fn list(
-    db: &Connection,
-    namespace: Option<&str>,
-    request: &Request,
-) -> Result<Page<Experiment>> {
+pub fn list(db: &Db<'_>, namespace: Option<&str>, request: &Request) -> Result<Page<Experiment>> {
     let scope = namespace.map_or_else(Condition::default, |namespace| {
         Condition::default().equals("experiment.namespace", namespace.to_owned())
     });
@@ -98,10 +93,10 @@ pub fn list(
 }
 
 /// Archives or brings back; archiving takes the runs along.
-pub fn set_archived(tx: &Transaction<'_>, id: &str, is_archived: bool) -> Result<()> {
+pub fn set_archived(tx: &Tx<'_>, id: &str, is_archived: bool) -> Result<()> {
     let changed = tx.execute(
         "UPDATE experiment SET storage_state = ?2 WHERE id = ?1",
-        params![id, storage_state(is_archived)],
+        given![id, storage_state(is_archived)],
     )?;
     if changed == 0 {
         return Err(Error::NotFound {
@@ -117,13 +112,13 @@ pub fn set_archived(tx: &Transaction<'_>, id: &str, is_archived: bool) -> Result
 }
 
 /// Removes an experiment; its runs stay.
-pub fn delete(tx: &Transaction<'_>, id: &str) -> Result<()> {
+pub fn delete(tx: &Tx<'_>, id: &str) -> Result<()> {
     if get(tx, id)?.name == DEFAULT_NAME {
         return Err(Error::Precondition(
             "the default experiment cannot be deleted".to_owned(),
         ));
     }
-    tx.execute("DELETE FROM experiment WHERE id = ?1", [id])?;
+    tx.execute("DELETE FROM experiment WHERE id = ?1", given![id])?;
     Ok(())
 }
 
@@ -134,12 +129,12 @@ pub fn storage_state(is_archived: bool) -> &'static str {
 
 fn read(row: &Row<'_>) -> Result<Experiment> {
     Ok(Experiment {
-        id: row.get(0)?,
-        namespace: row.get(1)?,
-        name: row.get(2)?,
-        description: row.get(3)?,
-        is_archived: row.get::<_, String>(4)? == "ARCHIVED",
-        created_at: timestamp(row.get(5)?),
-        last_run_created_at: optional_timestamp(row.get(6)?),
+        id: row.text(0)?,
+        namespace: row.text(1)?,
+        name: row.text(2)?,
+        description: row.text(3)?,
+        is_archived: row.text(4)? == "ARCHIVED",
+        created_at: timestamp(row.number(5)?),
+        last_run_created_at: optional_timestamp(row.number(6)?),
     })
 }

@@ -3,12 +3,15 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use rusqlite::types::Value as Sql;
-use rusqlite::{Connection, Row, params_from_iter};
 use serde::{Deserialize, Serialize};
 
+use super::db::{Db, Dialect, Given, Row};
 use super::filter::{parse_filter, parse_time};
+use super::value::{Value, Values};
 use super::{Error, Result};
+
+/// A value that outlives what it was read from.
+type Sql = Given<'static>;
 
 /// Page size when none is asked for.
 const DEFAULT_PAGE: usize = 20;
@@ -22,8 +25,6 @@ pub enum Compare {
     Text,
     /// As a time.
     Time,
-    /// As whatever JSON value it is: numbers before texts, nothing before all.
-    Value,
 }
 
 /// What a kind can be sorted and filtered by.
@@ -34,9 +35,8 @@ pub struct Kind {
     pub keys: &'static [(&'static str, &'static str, Compare)],
     /// True when `tags.<key>` filters apply.
     pub has_tags: bool,
-    /// What has names that users choose: prefix of the API key, and the SQL of the JSON value, in which `{name}` stands
-    /// for the last step of a JSON path.
-    pub values: &'static [(&'static str, &'static str)],
+    /// What has names that users choose.
+    pub values: &'static [Values],
 }
 
 /// What a client asked for, as it came.
@@ -63,36 +63,60 @@ struct Token {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(untagged)]
 enum TokenKey {
-    /// A time, or a whole number.
     Time(i64),
     Text(String),
-    /// Bit by bit: a decimal that is read back must be the same.
-    Real {
+    /// A decimal that is read back must be the same, so it goes bit by bit.
+    Value {
         bits: u64,
+        text: String,
     },
 }
 
-impl TokenKey {
-    fn read(row: &Row<'_>, compare: Compare) -> Result<Self> {
-        Ok(match compare {
-            Compare::Text => Self::Text(row.get("list_key")?),
-            Compare::Time => Self::Time(row.get("list_key")?),
-            Compare::Value => match row.get("list_key")? {
-                Sql::Integer(whole) => Self::Time(whole),
-                Sql::Real(real) => Self::Real {
-                    bits: real.to_bits(),
-                },
-                Sql::Text(text) => Self::Text(text),
-                Sql::Null | Sql::Blob(_) => Self::Text(String::new()),
+/// What a list is sorted by, before the id.
+enum Order {
+    /// A column.
+    Column(String, Compare),
+    /// A JSON value: numbers before texts, nothing before all.
+    Value(Value),
+}
+
+impl Order {
+    /// In SQL. What pages follow each other by may not be NULL: no value is less than every number, a text is more.
+    fn columns(&self) -> Vec<String> {
+        match self {
+            Self::Column(column, _) => vec![column.clone()],
+            Self::Value(Value { number, text }) => vec![
+                format!(
+                    "COALESCE({number}, CASE WHEN {text} IS NULL THEN {:e} ELSE {:e} END)",
+                    f64::MIN,
+                    f64::MAX
+                ),
+                format!("COALESCE({text}, '')"),
+            ],
+        }
+    }
+
+    /// The key of a row, in which the columns begin at a place.
+    fn read(&self, row: &Row<'_>, place: usize) -> Result<TokenKey> {
+        Ok(match self {
+            Self::Column(_, Compare::Text) => TokenKey::Text(row.text(place)?),
+            Self::Column(_, Compare::Time) => TokenKey::Time(row.number(place)?),
+            Self::Value(_) => TokenKey::Value {
+                bits: row.real(place)?.to_bits(),
+                text: row.text(place + 1)?,
             },
         })
     }
 
-    fn to_sql(&self) -> Sql {
-        match self {
-            Self::Time(micros) => (*micros).into(),
-            Self::Text(text) => text.clone().into(),
-            Self::Real { bits } => f64::from_bits(*bits).into(),
+    /// What the columns are compared with, for the rows after one.
+    fn after(&self, key: &TokenKey) -> Result<Vec<Sql>> {
+        match (self, key) {
+            (Self::Column(_, Compare::Text), TokenKey::Text(text)) => Ok(vec![text.clone().into()]),
+            (Self::Column(_, Compare::Time), TokenKey::Time(micros)) => Ok(vec![(*micros).into()]),
+            (Self::Value(_), TokenKey::Value { bits, text }) => {
+                Ok(vec![f64::from_bits(*bits).into(), text.clone().into()])
+            }
+            _ => Err(foreign_token()),
         }
     }
 }
@@ -124,6 +148,11 @@ impl Condition {
         self
     }
 
+    /// One number of the rows that meet it.
+    pub fn number(&self, db: &Db<'_>, select: &str) -> Result<i64> {
+        db.number(&format!("{select} WHERE {}", self.text()), &self.values)
+    }
+
     fn push(&mut self, sql: String, values: impl IntoIterator<Item = Sql>) {
         self.sql.push(sql);
         self.values.extend(values);
@@ -141,12 +170,12 @@ impl Condition {
 /// Reads one page of `SELECT {columns} FROM {kind.table}`. `read` turns a row into an item; `count` may answer the total
 /// from a counter when the condition is a simple one.
 pub fn page<T>(
-    db: &Connection,
+    db: &Db<'_>,
     kind: &Kind,
     columns: &str,
     scope: Condition,
     request: &Request,
-    count: impl FnOnce(&Connection, &[Predicate]) -> Result<Option<i64>>,
+    count: impl FnOnce(&Db<'_>, &[Predicate]) -> Result<Option<i64>>,
     read: impl Fn(&Row<'_>) -> Result<T>,
 ) -> Result<Page<T>> {
     let size = match request.page_size {
@@ -163,49 +192,52 @@ pub fn page<T>(
     let filter = token
         .as_ref()
         .map_or(&request.filter, |token| &token.filter);
-    let (column, compare, direction) = sort(kind, sort_by)?;
+    let dialect = db.dialect();
+    let (order, direction) = sort(kind, dialect, sort_by)?;
+    let columns_of_order = order.columns();
     let predicates = parse_filter(filter)?;
     let mut condition = scope;
     for predicate in &predicates {
-        predicate.apply(kind, &mut condition)?;
+        predicate.apply(kind, dialect, &mut condition)?;
     }
     let total = match count(db, &predicates)? {
         Some(total) => total,
-        None => {
-            let sql = format!(
-                "SELECT COUNT(*) FROM {} WHERE {}",
-                kind.table,
-                condition.text()
-            );
-            db.prepare_cached(&sql)?
-                .query_row(params_from_iter(&condition.values), |row| row.get(0))?
-        }
+        None => condition.number(db, &format!("SELECT COUNT(*) FROM {}", kind.table))?,
     };
     if let Some(token) = &token {
         let comparison = if direction == "ASC" { ">" } else { "<" };
+        let mut after = order.after(&token.after)?;
+        after.push(token.id.clone().into());
         condition.push(
-            format!("({column}, {}.id) {comparison} (?, ?)", kind.table),
-            [token.after.to_sql(), token.id.clone().into()],
+            format!(
+                "({}, {}.id) {comparison} ({})",
+                columns_of_order.join(", "),
+                kind.table,
+                vec!["?"; after.len()].join(", ")
+            ),
+            after,
         );
     }
+    let sorted: String = columns_of_order
+        .iter()
+        .map(|column| format!("{column} {direction}, "))
+        .collect();
     let sql = format!(
-        "SELECT {columns}, {column} AS list_key, {table}.id AS list_id FROM {table} WHERE {} ORDER BY {column} {direction}, {table}.id {direction} LIMIT {}",
+        "SELECT {columns}, {}, {table}.id AS list_id FROM {table} WHERE {} ORDER BY {sorted}{table}.id {direction} LIMIT {}",
+        columns_of_order.join(", "),
         condition.text(),
         size + 1,
         table = kind.table,
     );
-    let mut statement = db.prepare_cached(&sql)?;
-    let mut rows = statement.query(params_from_iter(&condition.values))?;
-    let (mut items, mut last, mut has_more) = (Vec::new(), None, false);
-    while let Some(row) = rows.next()? {
-        if items.len() == size {
-            has_more = true;
-            break;
-        }
-        let key = TokenKey::read(row, compare)?;
-        last = Some((key, row.get::<_, String>("list_id")?));
-        items.push(read(row)?);
-    }
+    let mut rows = db.all(&sql, &condition.values, |row| {
+        let place = row.width() - 1;
+        let key = order.read(row, place - columns_of_order.len())?;
+        Ok((read(row)?, (key, row.text(place)?)))
+    })?;
+    let has_more = rows.len() > size;
+    rows.truncate(size);
+    let (items, mut keys): (Vec<T>, Vec<(TokenKey, String)>) = rows.into_iter().unzip();
+    let last = keys.pop();
     let next = last.filter(|_| has_more).map(|(after, id)| Token {
         sort_by: sort_by.clone(),
         filter: filter.clone(),
@@ -230,8 +262,7 @@ fn read_token(request: &Request) -> Result<Option<Token>> {
         .decode(&request.page_token)
         .ok()
         .and_then(|bytes| serde_json::from_slice::<Token>(&bytes).ok());
-    let token = decoded
-        .ok_or_else(|| Error::List("page_token is not one that this server gave out".to_owned()))?;
+    let token = decoded.ok_or_else(foreign_token)?;
     for (name, asked, frozen) in [
         ("sort_by", &request.sort_by, &token.sort_by),
         ("filter", &request.filter, &token.filter),
@@ -245,7 +276,11 @@ fn read_token(request: &Request) -> Result<Option<Token>> {
     Ok(Some(token))
 }
 
-fn sort(kind: &Kind, sort_by: &str) -> Result<(String, Compare, &'static str)> {
+fn foreign_token() -> Error {
+    Error::List("page_token is not one that this server gave out".to_owned())
+}
+
+fn sort(kind: &Kind, dialect: Dialect, sort_by: &str) -> Result<(Order, &'static str)> {
     let mut words = sort_by.split_whitespace();
     let key = words.next().unwrap_or("created_at");
     let direction = match words.next().map(str::to_ascii_lowercase).as_deref() {
@@ -262,34 +297,24 @@ fn sort(kind: &Kind, sort_by: &str) -> Result<(String, Compare, &'static str)> {
             "sort_by: {sort_by:?} is not of the form \"field [asc|desc]\""
         )));
     }
-    if let Some(value) = value(kind, key, "sort_by")? {
-        // A key for paging may not be NULL; this is less than every value.
-        return Ok((
-            format!("COALESCE({value}, {:e})", f64::MIN),
-            Compare::Value,
-            direction,
-        ));
-    }
-    let (column, compare) = column(kind, key, "sort_by")?;
-    Ok((column, compare, direction))
+    let order = match value(kind, dialect, key, "sort_by")? {
+        Some(value) => Order::Value(value),
+        None => {
+            let (column, compare) = column(kind, key, "sort_by")?;
+            Order::Column(column, compare)
+        }
+    };
+    Ok((order, direction))
 }
 
 /// The SQL of a value whose name users choose; none where the key is a field.
-fn value(kind: &Kind, key: &str, what: &str) -> Result<Option<String>> {
-    let found = kind
-        .values
-        .iter()
-        .find_map(|(prefix, sql)| Some((key.strip_prefix(prefix)?, sql)));
-    let Some((name, sql)) = found else {
-        return Ok(None);
-    };
-    if name.is_empty() || name.contains(['"', '\\']) {
-        return Err(Error::List(format!(
-            "{what}: {key:?} names nothing that can be looked up"
-        )));
+fn value(kind: &Kind, dialect: Dialect, key: &str, what: &str) -> Result<Option<Value>> {
+    for values in kind.values {
+        if let Some(found) = values.find(dialect, key, what)? {
+            return Ok(Some(found));
+        }
     }
-    let step = format!("\"{}\"", name.replace('\'', "''"));
-    Ok(Some(sql.replace("{name}", &step)))
+    Ok(None)
 }
 
 fn column(kind: &Kind, key: &str, what: &str) -> Result<(String, Compare)> {
@@ -373,7 +398,6 @@ impl Scalar {
             (Self::Time(_), Compare::Text) => Err(Error::List(
                 "filter: text is compared with a string_value".to_owned(),
             )),
-            (_, Compare::Value) => Ok(self.word()?.into()),
         }
     }
 
@@ -390,7 +414,7 @@ impl Scalar {
 }
 
 impl Predicate {
-    fn apply(&self, kind: &Kind, condition: &mut Condition) -> Result<()> {
+    fn apply(&self, kind: &Kind, dialect: Dialect, condition: &mut Condition) -> Result<()> {
         if let Some(tag) = self.key.strip_prefix("tags.").filter(|_| kind.has_tags) {
             return match (self.operation, &self.operand) {
                 (Operation::Equals, Operand::One(Scalar::Text(value))) => {
@@ -406,7 +430,7 @@ impl Predicate {
                 )),
             };
         }
-        if let Some(value) = value(kind, &self.key, "filter")? {
+        if let Some(value) = value(kind, dialect, &self.key, "filter")? {
             return self.apply_to_value(&value, condition);
         }
         let (column, compare) = column(kind, &self.key, "filter")?;
@@ -470,7 +494,7 @@ impl Predicate {
 
 impl Predicate {
     /// Compares a JSON value: as a number with what reads as one, else as text.
-    fn apply_to_value(&self, value: &str, condition: &mut Condition) -> Result<()> {
+    fn apply_to_value(&self, value: &Value, condition: &mut Condition) -> Result<()> {
         let Operand::One(scalar) = &self.operand else {
             return Err(Error::List(format!(
                 "filter: {} is compared with one value",
@@ -479,18 +503,14 @@ impl Predicate {
         };
         let word = scalar.word()?;
         let number = match word.as_str() {
-            // SQLite shows the booleans of JSON as these.
+            // The booleans of JSON count as these.
             "true" => Some(1.0),
             "false" => Some(0.0),
             word => word.parse::<f64>().ok().filter(|number| number.is_finite()),
         };
-        let is_number = format!("typeof({value}) IN ('integer', 'real')");
         let mut compared = |operator: &str| match number {
             Some(number) => {
-                condition.push(
-                    format!("{is_number} AND {value} {operator} ?"),
-                    [number.into()],
-                );
+                condition.push(format!("{} {operator} ?", value.number), [number.into()]);
                 Ok(())
             }
             None => Err(Error::List(format!(
@@ -498,20 +518,32 @@ impl Predicate {
                 self.key
             ))),
         };
-        let equals =
-            format!("COALESCE(({is_number} AND {value} = ?) OR CAST({value} AS TEXT) = ?, 0)");
-        let values = || [number.map_or(Sql::Null, Sql::from), word.clone().into()];
+        let equals = |not: &str| {
+            let text = format!("{} = ?", value.text);
+            match number {
+                None => (
+                    format!("{not} COALESCE({text}, FALSE)"),
+                    vec![word.clone().into()],
+                ),
+                Some(number) => (
+                    format!("{not} COALESCE({} = ? OR {text}, FALSE)", value.number),
+                    vec![number.into(), word.clone().into()],
+                ),
+            }
+        };
         match self.operation {
             Operation::GreaterThan => compared(">"),
             Operation::GreaterThanEquals => compared(">="),
             Operation::LessThan => compared("<"),
             Operation::LessThanEquals => compared("<="),
             Operation::Equals => {
-                condition.push(equals, values());
+                let (sql, values) = equals("");
+                condition.push(sql, values);
                 Ok(())
             }
             Operation::NotEquals => {
-                condition.push(format!("NOT {equals}"), values());
+                let (sql, values) = equals("NOT");
+                condition.push(sql, values);
                 Ok(())
             }
             Operation::In | Operation::IsSubstring => Err(Error::List(format!(

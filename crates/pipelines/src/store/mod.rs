@@ -1,28 +1,43 @@
-//! Everything this component remembers, in one SQLite file. All SQL of the crate stands below this module, in the subset
-//! that PostgreSQL understands too: text, 64-bit integers (times in microseconds, 0 for none), JSON as text.
+//! Everything this component remembers: in one SQLite file, or on a PostgreSQL server that replicas share. All SQL of the
+//! crate stands below this module, in the subset that both understand: text, 64-bit integers (times in microseconds, 0
+//! for none), JSON as text. Only what looks into JSON is written for each (`value.rs`).
 //!
-//! One connection writes, several read. Writes of the engine carry its lease epoch and are refused when another engine
-//! has taken over.
+//! One transaction writes at a time, several read. Writes of the engine carry its lease epoch and are refused when another
+//! engine has taken over.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+use tokio::sync::mpsc::UnboundedReceiver;
 
 pub mod artifact;
 pub mod cache;
+pub mod db;
 pub mod experiment;
 mod filter;
 pub mod lease;
 pub mod list;
 mod migrate;
+pub mod notices;
 pub mod pipeline;
+pub mod postgresql;
+pub mod request;
 pub mod run;
 pub mod spec;
+mod sqlite;
 mod tagged;
 pub mod task;
+pub mod value;
 pub mod version;
+
+pub use db::{Db, Tx};
+
+#[cfg(test)]
+mod opened;
+#[cfg(test)]
+#[path = "../../tests/postgresql/postgres.rs"]
+mod postgres;
 
 /// How many connections read at the same time.
 const READERS: usize = 4;
@@ -55,13 +70,13 @@ pub enum Error {
     /// Another engine has the lease.
     #[error("another engine (epoch {0}) has taken over this database")]
     Fenced(i64),
-    /// The file was written by a newer version.
+    /// The database was written by a newer version.
     #[error(
-        "the database {path} has schema {found}, this version knows {known}: start the newer version again, or restore the copy it made beside the file"
+        "the database {database} has schema {found}, this version knows {known}: start the newer version again, or restore a copy from before it (a file has one beside it)"
     )]
     Newer {
-        /// The file.
-        path: PathBuf,
+        /// The file, or the database on its server.
+        database: String,
         /// Its schema.
         found: i64,
         /// Ours.
@@ -78,9 +93,24 @@ pub enum Error {
         #[source]
         source: rusqlite::Error,
     },
+    /// Nobody does what was asked.
+    #[error(
+        "no replica drives runs right now, so nothing was done: try again in a few seconds, and look at the pods of ml-pipeline if it stays so"
+    )]
+    NoDriver,
+    /// The database server cannot be used.
+    #[error(transparent)]
+    Unusable(#[from] Box<postgresql::Unusable>),
+    /// No event queue for a connection to the server.
+    #[error("could not prepare connections to the database server")]
+    Runtime {
+        /// The cause.
+        #[source]
+        source: std::io::Error,
+    },
     /// The database refused.
     #[error("the pipelines database failed")]
-    Database(#[from] rusqlite::Error),
+    Database(#[source] Failure),
     /// A stored value cannot be read back.
     #[error("a stored {what} cannot be read")]
     Corrupt {
@@ -103,82 +133,110 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// Whether whoever drives runs has to stop, rather than refuse what was asked of it.
+    pub fn is_fatal(&self) -> bool {
+        matches!(
+            self,
+            Self::Fenced(_) | Self::Database(_) | Self::Unusable(_) | Self::Runtime { .. }
+        )
+    }
+}
+
 /// Result of a store operation.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+/// What a database says of a statement that failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// SQLite.
+    #[error(transparent)]
+    Sqlite(rusqlite::Error),
+    /// PostgreSQL.
+    #[error(transparent)]
+    Postgresql(tokio_postgres::Error),
+}
+
+impl From<rusqlite::Error> for Error {
+    fn from(problem: rusqlite::Error) -> Self {
+        Self::Database(Failure::Sqlite(problem))
+    }
+}
+
+impl From<tokio_postgres::Error> for Error {
+    fn from(problem: tokio_postgres::Error) -> Self {
+        Self::Database(Failure::Postgresql(problem))
+    }
+}
+
+impl From<postgresql::Unusable> for Error {
+    fn from(problem: postgresql::Unusable) -> Self {
+        Box::new(problem).into()
+    }
+}
+
 /// The open database.
 pub struct Store {
-    writer: Mutex<Connection>,
-    readers: Mutex<Vec<Connection>>,
+    database: Database,
     free: tokio::sync::Semaphore,
-    path: PathBuf,
+}
+
+enum Database {
+    File(sqlite::File),
+    Server(Box<postgresql::Server>),
 }
 
 impl Store {
-    /// Opens the file, making or migrating it.
+    /// Opens a file, making or migrating it.
     pub fn open(path: &Path) -> Result<Arc<Self>> {
-        if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder).map_err(|source| Error::File {
-                action: "make the folder of",
-                path: path.to_owned(),
-                source,
-            })?;
-        }
-        let open = || {
-            let mut writer = connect(path, OpenFlags::default())?;
-            migrate::migrate(&mut writer, path)?;
-            Ok(writer)
-        };
-        let writer = open().map_err(|error| match error {
-            Error::Database(source) if is_damage(&source) => Error::Damaged {
-                path: path.to_owned(),
-                source,
-            },
-            error => error,
-        })?;
-        let readers = (0..READERS)
-            .map(|_| {
-                connect(
-                    path,
-                    OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
-                )
-            })
-            .collect::<Result<_>>()?;
-        Ok(Arc::new(Self {
-            writer: Mutex::new(writer),
-            readers: Mutex::new(readers),
-            free: tokio::sync::Semaphore::new(READERS),
-            path: path.to_owned(),
-        }))
+        Ok(Self::over(Database::File(sqlite::File::open(
+            path,
+            migrate::newest(),
+        )?)))
     }
 
-    /// The file.
-    pub fn path(&self) -> &Path {
-        &self.path
+    /// Connects to a server, making or migrating the tables.
+    pub async fn connect(url: postgresql::Url) -> Result<Arc<Self>> {
+        let server = blocking(move || postgresql::Server::open(url, migrate::newest())).await?;
+        Ok(Self::over(Database::Server(Box::new(server))))
+    }
+
+    fn over(database: Database) -> Arc<Self> {
+        Arc::new(Self {
+            database,
+            free: tokio::sync::Semaphore::new(READERS),
+        })
+    }
+
+    /// What other replicas tell from now on; nothing where there can be none.
+    pub fn listen(&self) -> UnboundedReceiver<notices::Heard> {
+        match &self.database {
+            Database::File(_) => tokio::sync::mpsc::unbounded_channel().1,
+            Database::Server(server) => notices::listen(server),
+        }
     }
 
     /// Runs a write transaction; an error rolls it back.
     pub async fn write<T: Send + 'static>(
         self: &Arc<Self>,
-        work: impl FnOnce(&Transaction<'_>) -> Result<T> + Send + 'static,
+        work: impl FnOnce(&Tx<'_>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let store = Arc::clone(self);
         blocking(move || store.write_now(work)).await
     }
 
-    /// The same, on the calling thread.
-    pub fn write_now<T>(&self, work: impl FnOnce(&Transaction<'_>) -> Result<T>) -> Result<T> {
-        let mut connection = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let answer = work(&transaction)?;
-        transaction.commit()?;
-        Ok(answer)
+    /// The same, on the calling thread, which must not be one of an async runtime.
+    pub fn write_now<T>(&self, work: impl FnOnce(&Tx<'_>) -> Result<T>) -> Result<T> {
+        match &self.database {
+            Database::File(file) => file.write(work),
+            Database::Server(server) => server.write(work),
+        }
     }
 
     /// Reads from one consistent snapshot.
     pub async fn read<T: Send + 'static>(
         self: &Arc<Self>,
-        work: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
+        work: impl FnOnce(&Db<'_>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let store = Arc::clone(self);
         let _free = self
@@ -189,55 +247,16 @@ impl Store {
         blocking(move || store.read_now(work)).await
     }
 
-    /// The same, on the calling thread.
-    pub fn read_now<T>(&self, work: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
-        let taken = self
-            .readers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop();
-        let mut connection = match taken {
-            Some(connection) => connection,
-            None => connect(
-                &self.path,
-                OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
-            )?,
-        };
-        let answer = connection
-            .transaction()
-            .map_err(Error::from)
-            .and_then(|snapshot| work(&snapshot));
-        let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
-        if readers.len() < READERS {
-            readers.push(connection);
+    /// The same, on the calling thread, which must not be one of an async runtime.
+    pub fn read_now<T>(&self, work: impl FnOnce(&Db<'_>) -> Result<T>) -> Result<T> {
+        match &self.database {
+            Database::File(file) => file.read(work),
+            Database::Server(server) => server.read(work),
         }
-        answer
     }
 }
 
-/// Whether SQLite says that the file itself is broken.
-fn is_damage(error: &rusqlite::Error) -> bool {
-    matches!(
-        error.sqlite_error_code(),
-        Some(rusqlite::ErrorCode::NotADatabase | rusqlite::ErrorCode::DatabaseCorrupt)
-    )
-}
-
-fn connect(path: &Path, flags: OpenFlags) -> Result<Connection> {
-    let connection = Connection::open_with_flags(path, flags)?;
-    connection.busy_timeout(std::time::Duration::from_secs(10))?;
-    connection.set_prepared_statement_cache_capacity(64);
-    if flags.contains(OpenFlags::SQLITE_OPEN_READ_WRITE) {
-        // NORMAL: a crash of the process loses nothing, a power cut may take the last commits. What steps did since then
-        // is not lost with them: their reports lie on the artifact volume and are found when the step is launched again.
-        connection.execute_batch(
-            "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON;",
-        )?;
-    }
-    Ok(connection)
-}
-
-/// SQLite blocks, so its work stays off the async threads; outside a runtime it just runs.
+/// Databases block, so their work stays off the async threads.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(answer) => answer,
@@ -270,21 +289,22 @@ fn from_json<T: serde::de::DeserializeOwned>(what: &'static str, text: &str) -> 
 }
 
 /// Turns a broken uniqueness rule into "already exists".
-fn unique(kind: &'static str, name: &str) -> impl FnOnce(rusqlite::Error) -> Error + use<> {
+fn unique(kind: &'static str, name: &str) -> impl FnOnce(Error) -> Error + use<> {
     let name = name.to_owned();
-    move |problem| match problem.sqlite_error_code() {
-        Some(rusqlite::ErrorCode::ConstraintViolation) => Error::AlreadyExists { kind, name },
-        _ => Error::Database(problem),
+    move |problem| {
+        let is_taken = match &problem {
+            Error::Database(Failure::Sqlite(problem)) => {
+                problem.sqlite_error_code() == Some(rusqlite::ErrorCode::ConstraintViolation)
+            }
+            Error::Database(Failure::Postgresql(problem)) => {
+                problem.code() == Some(&tokio_postgres::error::SqlState::UNIQUE_VIOLATION)
+            }
+            _ => false,
+        };
+        if is_taken {
+            Error::AlreadyExists { kind, name }
+        } else {
+            problem
+        }
     }
-}
-
-/// Turns "no rows" into "not found".
-fn found<T>(kind: &'static str, id: &str, answer: rusqlite::Result<T>) -> Result<T> {
-    answer.map_err(|problem| match problem {
-        rusqlite::Error::QueryReturnedNoRows => Error::NotFound {
-            kind,
-            id: id.to_owned(),
-        },
-        other => Error::Database(other),
-    })
 }

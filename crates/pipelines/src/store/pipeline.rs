@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::{Connection, Row, Transaction, params};
-
+use super::db::{Db, Row, Tx, given};
 use super::list::{self, Compare, Condition, Page, Request};
 use super::tagged::{Table, Tags, set_tags};
 use super::{Error, Result, micros, timestamp, unique};
@@ -30,7 +29,7 @@ static TABLE: Table<PipelineRecord> = Table {
 };
 
 /// Adds a pipeline.
-pub fn insert(tx: &Transaction<'_>, pipeline: &PipelineRecord) -> Result<()> {
+pub fn insert(tx: &Tx<'_>, pipeline: &PipelineRecord) -> Result<()> {
     let PipelineRecord {
         id,
         namespace,
@@ -42,30 +41,30 @@ pub fn insert(tx: &Transaction<'_>, pipeline: &PipelineRecord) -> Result<()> {
     } = pipeline;
     tx.execute(
         "INSERT INTO pipeline (id, namespace, name, display_name, description, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-        params![id, namespace, name, display_name, description, micros(*created_at)],
+        given![id, namespace, name, display_name, description, micros(*created_at)],
     )
     .map_err(unique("pipeline", name))?;
     set_tags(tx, id, tags)
 }
 
 /// One pipeline.
-pub fn get(db: &Connection, id: &str) -> Result<PipelineRecord> {
+pub fn get(db: &Db<'_>, id: &str) -> Result<PipelineRecord> {
     TABLE.get(db, id)
 }
 
 /// One pipeline by its unique name.
-pub fn get_by_name(db: &Connection, namespace: &str, name: &str) -> Result<PipelineRecord> {
+pub fn get_by_name(db: &Db<'_>, namespace: &str, name: &str) -> Result<PipelineRecord> {
     TABLE.one(
         db,
         "WHERE namespace = ?1 AND name = ?2",
-        [namespace, name],
+        given![namespace, name],
         name,
     )
 }
 
 /// One page.
 pub fn list(
-    db: &Connection,
+    db: &Db<'_>,
     namespace: Option<&str>,
     request: &Request,
 ) -> Result<Page<PipelineRecord>> {
@@ -77,7 +76,7 @@ pub fn list(
 
 /// Changes what may be changed; what is not given stays.
 pub fn update(
-    tx: &Transaction<'_>,
+    tx: &Tx<'_>,
     id: &str,
     display_name: Option<&str>,
     tags: Option<&Tags>,
@@ -86,32 +85,34 @@ pub fn update(
 }
 
 /// Removes a pipeline; its versions only when `cascade` says so.
-pub fn delete(tx: &Transaction<'_>, id: &str, cascade: bool) -> Result<()> {
+pub fn delete(tx: &Tx<'_>, id: &str, cascade: bool) -> Result<()> {
     get(tx, id)?;
-    let versions: i64 = tx.query_row(
+    let versions = tx.number(
         "SELECT COUNT(*) FROM pipeline_version WHERE pipeline_id = ?1",
-        [id],
-        |row| row.get(0),
+        given![id],
     )?;
     if versions > 0 && !cascade {
         return Err(Error::Precondition(format!(
             "pipeline {id} has {versions} versions: delete them first, or use cascade=true"
         )));
     }
-    tx.execute("DELETE FROM tag WHERE owner_id = ?1 OR owner_id IN (SELECT id FROM pipeline_version WHERE pipeline_id = ?1)", [id])?;
-    tx.execute("DELETE FROM pipeline_version WHERE pipeline_id = ?1", [id])?;
-    tx.execute("DELETE FROM pipeline WHERE id = ?1", [id])?;
+    tx.execute("DELETE FROM tag WHERE owner_id = ?1 OR owner_id IN (SELECT id FROM pipeline_version WHERE pipeline_id = ?1)", given![id])?;
+    tx.execute(
+        "DELETE FROM pipeline_version WHERE pipeline_id = ?1",
+        given![id],
+    )?;
+    tx.execute("DELETE FROM pipeline WHERE id = ?1", given![id])?;
     Ok(())
 }
 
 fn read(row: &Row<'_>) -> Result<PipelineRecord> {
     Ok(PipelineRecord {
-        id: row.get(0)?,
-        namespace: row.get(1)?,
-        name: row.get(2)?,
-        display_name: row.get(3)?,
-        description: row.get(4)?,
-        created_at: timestamp(row.get(5)?),
+        id: row.text(0)?,
+        namespace: row.text(1)?,
+        name: row.text(2)?,
+        display_name: row.text(3)?,
+        description: row.text(4)?,
+        created_at: timestamp(row.number(5)?),
         tags: BTreeMap::new(),
     })
 }

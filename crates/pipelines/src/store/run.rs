@@ -1,13 +1,14 @@
 //! Runs. Lists read straight off an index; totals of the usual lists come from a counter kept beside the rows.
 
 use jiff::Timestamp;
-use rusqlite::{Connection, Row, Transaction, params};
 
+use super::db::{Db, Row, Tx, given};
 use super::experiment::storage_state;
 use super::list::{self, Compare, Condition, Operand, Operation, Page, Predicate, Request, Scalar};
+use super::notices::Notice;
+use super::value::Values;
 use super::{
-    Error, Result, found, from_json, micros, optional_micros, optional_timestamp, timestamp,
-    to_json,
+    Error, Result, from_json, micros, optional_micros, optional_timestamp, timestamp, to_json,
 };
 use crate::run::{Run, RunState};
 
@@ -38,29 +39,37 @@ const KIND: list::Kind = list::Kind {
     ],
     has_tags: false,
     values: &[
-        ("parameters.", "json_extract(run.parameters, '$.{name}')"),
-        (
-            "metrics.",
-            "(SELECT json_extract(artifact.body, '$.metadata.{name}') FROM artifact_task JOIN artifact ON artifact.id = artifact_task.artifact_id \
-             WHERE artifact_task.run_id = run.id AND artifact_task.type = 'OUTPUT' AND artifact.type = 'Metric' \
-             AND json_extract(artifact.body, '$.metadata.{name}') IS NOT NULL ORDER BY artifact_task.created_at DESC, artifact_task.id DESC LIMIT 1)",
-        ),
+        Values {
+            prefix: "parameters.",
+            document: "run.parameters",
+            field: "",
+            rows: None,
+        },
+        Values {
+            prefix: "metrics.",
+            document: "artifact.body",
+            field: "metadata",
+            rows: Some((
+                "FROM artifact_task JOIN artifact ON artifact.id = artifact_task.artifact_id \
+                 WHERE artifact_task.run_id = run.id AND artifact_task.type = 'OUTPUT' AND artifact.type = 'Metric'",
+                "ORDER BY artifact_task.created_at DESC, artifact_task.id DESC",
+            )),
+        },
     ],
 };
 
 /// Adds a run.
-pub fn insert(tx: &Transaction<'_>, run: &Run) -> Result<()> {
-    tx.prepare_cached(
+pub fn insert(tx: &Tx<'_>, run: &Run) -> Result<()> {
+    tx.execute(
         "INSERT INTO run (id, namespace, experiment_id, display_name, description, storage_state, state, state_history, error, created_at, scheduled_at, \
          finished_at, pipeline_id, pipeline_version_id, recurring_run_id, spec_hash, parameters, pipeline_root, service_account, plugins_input, resource_name, shared_paths) \
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, '', ?15, ?16, ?17, ?18, ?19, ?20, ?21)",
-    )?
-    .execute(params![
-        run.id,
-        run.namespace,
-        run.experiment_id,
-        run.display_name,
-        run.description,
+        given![
+        &run.id,
+        &run.namespace,
+        &run.experiment_id,
+        &run.display_name,
+        &run.description,
         storage_state(run.is_archived),
         run.state.as_str(),
         to_json("state history", &run.state_history)?,
@@ -68,20 +77,21 @@ pub fn insert(tx: &Transaction<'_>, run: &Run) -> Result<()> {
         micros(run.created_at),
         micros(run.scheduled_at),
         optional_micros(run.finished_at),
-        run.pipeline_id,
-        run.pipeline_version_id,
-        run.spec_hash,
+        &run.pipeline_id,
+        &run.pipeline_version_id,
+        &run.spec_hash,
         to_json("parameters", &run.parameters)?,
-        run.pipeline_root,
-        run.service_account,
+        &run.pipeline_root,
+        &run.service_account,
         to_json("plugin settings", &run.plugins_input)?,
-        run.resource_name,
+        &run.resource_name,
         to_json("shared paths", &run.shared_paths)?,
     ])?;
     tx.execute(
         "UPDATE experiment SET last_run_created_at = ?2 WHERE id = ?1",
-        params![run.experiment_id, micros(run.created_at)],
+        given![&run.experiment_id, micros(run.created_at)],
     )?;
+    tx.note(Notice::Run(run.id.clone()));
     count(
         tx,
         &run.namespace,
@@ -92,27 +102,33 @@ pub fn insert(tx: &Transaction<'_>, run: &Run) -> Result<()> {
 }
 
 /// Writes what the engine changes about a run.
-pub fn update(tx: &Transaction<'_>, run: &Run) -> Result<()> {
-    tx.prepare_cached("UPDATE run SET state = ?2, state_history = ?3, error = ?4, finished_at = ?5, shared_paths = ?6 WHERE id = ?1")?.execute(params![
-        run.id,
+pub fn update(tx: &Tx<'_>, run: &Run) -> Result<()> {
+    tx.execute("UPDATE run SET state = ?2, state_history = ?3, error = ?4, finished_at = ?5, shared_paths = ?6 WHERE id = ?1", given![
+        &run.id,
         run.state.as_str(),
         to_json("state history", &run.state_history)?,
         to_json("error", &run.error)?,
         optional_micros(run.finished_at),
         to_json("shared paths", &run.shared_paths)?,
     ])?;
+    tx.note(Notice::Run(run.id.clone()));
     Ok(())
 }
 
 /// One run.
-pub fn get(db: &Connection, id: &str) -> Result<Run> {
-    let mut statement = db.prepare_cached(&format!("SELECT {COLUMNS} FROM run WHERE id = ?1"))?;
-    found("run", id, statement.query_row([id], |row| Ok(read(row))))?
+pub fn get(db: &Db<'_>, id: &str) -> Result<Run> {
+    db.one(
+        "run",
+        id,
+        &format!("SELECT {COLUMNS} FROM run WHERE id = ?1"),
+        given![id],
+        read,
+    )
 }
 
 /// One page.
 pub fn list(
-    db: &Connection,
+    db: &Db<'_>,
     namespace: Option<&str>,
     experiment_id: Option<&str>,
     request: &Request,
@@ -124,22 +140,22 @@ pub fn list(
     if let Some(experiment) = experiment_id {
         scope = scope.equals("run.experiment_id", experiment.to_owned());
     }
-    let counted = |db: &Connection, predicates: &[Predicate]| {
-        counted(db, namespace, experiment_id, predicates)
-    };
+    let counted =
+        |db: &Db<'_>, predicates: &[Predicate]| counted(db, namespace, experiment_id, predicates);
     list::page(db, &KIND, COLUMNS, scope, request, counted, read)
 }
 
 /// Ids of the runs that are not final, oldest first.
-pub fn active(db: &Connection) -> Result<Vec<String>> {
-    let mut statement = db.prepare_cached("SELECT id FROM run WHERE state IN ('PENDING', 'RUNNING', 'CANCELING') ORDER BY created_at, id")?;
-    Ok(statement
-        .query_map([], |row| row.get(0))?
-        .collect::<rusqlite::Result<_>>()?)
+pub fn active(db: &Db<'_>) -> Result<Vec<String>> {
+    db.all(
+        "SELECT id FROM run WHERE state IN ('PENDING', 'RUNNING', 'CANCELING') ORDER BY created_at, id",
+        given![],
+        |row| row.text(0),
+    )
 }
 
 /// Archives a run or brings it back.
-pub fn set_archived(tx: &Transaction<'_>, id: &str, is_archived: bool) -> Result<()> {
+pub fn set_archived(tx: &Tx<'_>, id: &str, is_archived: bool) -> Result<()> {
     let run = get(tx, id)?;
     if run.is_archived == is_archived {
         return Ok(());
@@ -155,8 +171,9 @@ pub fn set_archived(tx: &Transaction<'_>, id: &str, is_archived: bool) -> Result
     }
     tx.execute(
         "UPDATE run SET storage_state = ?2 WHERE id = ?1",
-        params![id, storage_state(is_archived)],
+        given![id, storage_state(is_archived)],
     )?;
+    tx.note(Notice::Run(id.to_owned()));
     count(
         tx,
         &run.namespace,
@@ -174,26 +191,26 @@ pub fn set_archived(tx: &Transaction<'_>, id: &str, is_archived: bool) -> Result
 }
 
 /// Archives every run of an experiment.
-pub fn archive_all(tx: &Transaction<'_>, experiment_id: &str) -> Result<()> {
+pub fn archive_all(tx: &Tx<'_>, experiment_id: &str) -> Result<()> {
     tx.execute(
         "UPDATE run SET storage_state = 'ARCHIVED' WHERE experiment_id = ?1",
-        [experiment_id],
+        given![experiment_id],
     )?;
     tx.execute(
         "INSERT INTO run_count (namespace, experiment_id, storage_state, runs) \
          SELECT namespace, experiment_id, 'ARCHIVED', COUNT(*) FROM run WHERE experiment_id = ?1 GROUP BY namespace, experiment_id \
          ON CONFLICT (namespace, experiment_id, storage_state) DO UPDATE SET runs = excluded.runs",
-        [experiment_id],
+        given![experiment_id],
     )?;
     tx.execute(
         "UPDATE run_count SET runs = 0 WHERE experiment_id = ?1 AND storage_state <> 'ARCHIVED'",
-        [experiment_id],
+        given![experiment_id],
     )?;
     Ok(())
 }
 
 /// Removes a run with everything that hangs on it. Artifacts stay: other runs may have taken them over.
-pub fn delete(tx: &Transaction<'_>, id: &str) -> Result<()> {
+pub fn delete(tx: &Tx<'_>, id: &str) -> Result<()> {
     let run = get(tx, id)?;
     for statement in [
         "DELETE FROM cache WHERE run_id = ?1",
@@ -201,8 +218,9 @@ pub fn delete(tx: &Transaction<'_>, id: &str) -> Result<()> {
         "DELETE FROM task WHERE run_id = ?1",
         "DELETE FROM run WHERE id = ?1",
     ] {
-        tx.execute(statement, [id])?;
+        tx.execute(statement, given![id])?;
     }
+    tx.note(Notice::Run(id.to_owned()));
     count(
         tx,
         &run.namespace,
@@ -213,23 +231,23 @@ pub fn delete(tx: &Transaction<'_>, id: &str) -> Result<()> {
 }
 
 fn count(
-    tx: &Transaction<'_>,
+    tx: &Tx<'_>,
     namespace: &str,
     experiment_id: &str,
     storage_state: &str,
     by: i64,
 ) -> Result<()> {
-    tx.prepare_cached(
+    tx.execute(
         "INSERT INTO run_count (namespace, experiment_id, storage_state, runs) VALUES (?1, ?2, ?3, ?4) \
          ON CONFLICT (namespace, experiment_id, storage_state) DO UPDATE SET runs = run_count.runs + excluded.runs",
-    )?
-    .execute(params![namespace, experiment_id, storage_state, by])?;
+        given![namespace, experiment_id, storage_state, by],
+    )?;
     Ok(())
 }
 
 /// The total from the counter, when nothing but namespace, experiment and storage state is asked about.
 fn counted(
-    db: &Connection,
+    db: &Db<'_>,
     namespace: Option<&str>,
     experiment_id: Option<&str>,
     predicates: &[Predicate],
@@ -253,12 +271,17 @@ fn counted(
             None => return Ok(None),
             Some(false) => {}
             Some(true) => {
-                let mut statement = db.prepare_cached(
-                    "SELECT COALESCE(SUM(runs), 0) FROM run_count WHERE storage_state = ?1 AND (?2 IS NULL OR namespace = ?2) AND (?3 IS NULL OR experiment_id = ?3)",
+                let mut scope = Condition::default().equals("storage_state", state);
+                for (column, value) in [("namespace", namespace), ("experiment_id", experiment_id)]
+                {
+                    if let Some(value) = value {
+                        scope = scope.equals(column, value.to_owned());
+                    }
+                }
+                total += scope.number(
+                    db,
+                    "SELECT CAST(COALESCE(SUM(runs), 0) AS BIGINT) FROM run_count",
                 )?;
-                total += statement.query_row(params![state, namespace, experiment_id], |row| {
-                    row.get::<_, i64>(0)
-                })?;
             }
         }
     }
@@ -266,8 +289,8 @@ fn counted(
 }
 
 fn read(row: &Row<'_>) -> Result<Run> {
-    let text = |index: usize| row.get::<_, String>(index);
-    let at = |index: usize| row.get::<_, i64>(index);
+    let text = |index: usize| row.text(index);
+    let at = |index: usize| row.number(index);
     let created_at: Timestamp = timestamp(at(9)?);
     Ok(Run {
         id: text(0)?,

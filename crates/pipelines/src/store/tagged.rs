@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::{Connection, Params, Row, Transaction, params};
-
+use super::Result;
+use super::db::{Db, Given, Row, Tx, given};
 use super::list::{self, Condition, Page, Request};
-use super::{Result, found};
 use crate::catalog::{PipelineRecord, VersionRecord};
 
 /// Tags by key.
@@ -53,26 +52,18 @@ pub struct Table<T> {
 
 impl<T: Tagged> Table<T> {
     /// The first record that meets `clause` (all that follows `FROM table`), or that `what` is not found.
-    pub fn one(&self, db: &Connection, clause: &str, given: impl Params, what: &str) -> Result<T> {
-        let mut statement = db.prepare_cached(&format!(
-            "SELECT {} FROM {} {clause}",
-            self.columns, self.kind.table
-        ))?;
-        let record = found(
-            self.title,
-            what,
-            statement.query_row(given, |row| Ok((self.read)(row))),
-        )??;
-        with_tags(db, record)
+    pub fn one(&self, db: &Db<'_>, clause: &str, given: &[Given<'_>], what: &str) -> Result<T> {
+        let sql = format!("SELECT {} FROM {} {clause}", self.columns, self.kind.table);
+        with_tags(db, db.one(self.title, what, &sql, given, self.read)?)
     }
 
     /// One record by its id.
-    pub fn get(&self, db: &Connection, id: &str) -> Result<T> {
-        self.one(db, "WHERE id = ?1", [id], id)
+    pub fn get(&self, db: &Db<'_>, id: &str) -> Result<T> {
+        self.one(db, "WHERE id = ?1", given![id], id)
     }
 
     /// One page.
-    pub fn page(&self, db: &Connection, scope: Condition, request: &Request) -> Result<Page<T>> {
+    pub fn page(&self, db: &Db<'_>, scope: Condition, request: &Request) -> Result<Page<T>> {
         let page = list::page(
             db,
             &self.kind,
@@ -97,7 +88,7 @@ impl<T: Tagged> Table<T> {
     /// Changes what may be changed; what is not given stays.
     pub fn update(
         &self,
-        tx: &Transaction<'_>,
+        tx: &Tx<'_>,
         id: &str,
         display_name: Option<&str>,
         tags: Option<&Tags>,
@@ -109,7 +100,7 @@ impl<T: Tagged> Table<T> {
                     "UPDATE {} SET display_name = ?2 WHERE id = ?1",
                     self.kind.table
                 ),
-                params![id, display_name],
+                given![id, display_name],
             )?;
         }
         tags.map_or(Ok(()), |tags| set_tags(tx, id, tags))
@@ -117,21 +108,23 @@ impl<T: Tagged> Table<T> {
 }
 
 /// Replaces all tags of a record.
-pub fn set_tags(tx: &Transaction<'_>, owner: &str, tags: &Tags) -> Result<()> {
-    tx.execute("DELETE FROM tag WHERE owner_id = ?1", [owner])?;
+pub fn set_tags(tx: &Tx<'_>, owner: &str, tags: &Tags) -> Result<()> {
+    tx.execute("DELETE FROM tag WHERE owner_id = ?1", given![owner])?;
     for (key, value) in tags {
         tx.execute(
             "INSERT INTO tag (owner_id, tag_key, tag_value) VALUES (?1, ?2, ?3)",
-            params![owner, key, value],
+            given![owner, key, value],
         )?;
     }
     Ok(())
 }
 
-fn with_tags<T: Tagged>(db: &Connection, mut record: T) -> Result<T> {
-    let mut statement =
-        db.prepare_cached("SELECT tag_key, tag_value FROM tag WHERE owner_id = ?1")?;
-    let tags = statement.query_map([record.id()], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    *record.tags_mut() = tags.collect::<rusqlite::Result<_>>()?;
+fn with_tags<T: Tagged>(db: &Db<'_>, mut record: T) -> Result<T> {
+    let tags = db.all(
+        "SELECT tag_key, tag_value FROM tag WHERE owner_id = ?1",
+        given![record.id()],
+        |row| Ok((row.text(0)?, row.text(1)?)),
+    )?;
+    *record.tags_mut() = tags.into_iter().collect();
     Ok(record)
 }

@@ -1,38 +1,37 @@
 //! Tasks: a few columns to find them by, and the task itself as JSON.
 
-use rusqlite::{Connection, Transaction, params};
-
-use super::{Result, found, from_json, micros, to_json};
+use super::db::{Db, Tx, given};
+use super::notices::Notice;
+use super::{Result, from_json, micros, to_json};
 use crate::task::Task;
 
 /// Adds or replaces tasks of one run.
-pub fn put<'a>(tx: &Transaction<'_>, tasks: impl IntoIterator<Item = &'a Task>) -> Result<()> {
-    let mut statement = tx.prepare_cached(
-        "INSERT INTO task (id, run_id, parent_id, name, kind, state, created_at, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) \
-         ON CONFLICT (id) DO UPDATE SET state = excluded.state, body = excluded.body",
-    )?;
+pub fn put<'a>(tx: &Tx<'_>, tasks: impl IntoIterator<Item = &'a Task>) -> Result<()> {
     for task in tasks {
-        statement.execute(params![
-            task.id,
-            task.run_id,
-            task.parent_id.as_deref().unwrap_or_default(),
-            task.name,
-            task.kind.as_str(),
-            task.state.as_str(),
-            micros(task.created_at),
-            to_json("task", task)?,
-        ])?;
+        tx.execute(
+            "INSERT INTO task (id, run_id, parent_id, name, kind, state, created_at, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) \
+             ON CONFLICT (id) DO UPDATE SET state = excluded.state, body = excluded.body",
+            given![
+                &task.id,
+                &task.run_id,
+                task.parent_id.as_deref().unwrap_or_default(),
+                &task.name,
+                task.kind.as_str(),
+                task.state.as_str(),
+                micros(task.created_at),
+                to_json("task", task)?,
+            ],
+        )?;
+        tx.note(Notice::Run(task.run_id.clone()));
     }
     Ok(())
 }
 
 /// Forgets tasks, which a retry of the run makes anew.
-pub fn remove(tx: &Transaction<'_>, ids: &[String]) -> Result<()> {
+pub fn remove(tx: &Tx<'_>, ids: &[String]) -> Result<()> {
     for id in ids {
-        tx.prepare_cached("DELETE FROM artifact_task WHERE task_id = ?1")?
-            .execute([id])?;
-        tx.prepare_cached("DELETE FROM task WHERE id = ?1")?
-            .execute([id])?;
+        tx.execute("DELETE FROM artifact_task WHERE task_id = ?1", given![id])?;
+        tx.execute("DELETE FROM task WHERE id = ?1", given![id])?;
     }
     Ok(())
 }
@@ -44,23 +43,29 @@ pub fn in_order_of_start(tasks: &mut [Task]) {
 }
 
 /// All tasks of a run, in the order they were made.
-pub fn of_run(db: &Connection, run_id: &str) -> Result<Vec<Task>> {
-    let mut statement =
-        db.prepare_cached("SELECT body FROM task WHERE run_id = ?1 ORDER BY created_at, id")?;
-    let bodies = statement.query_map([run_id], |row| row.get::<_, String>(0))?;
-    bodies.map(|body| from_json("task", &body?)).collect()
+pub fn of_run(db: &Db<'_>, run_id: &str) -> Result<Vec<Task>> {
+    db.all(
+        "SELECT body FROM task WHERE run_id = ?1 ORDER BY created_at, id",
+        given![run_id],
+        |row| from_json("task", &row.text(0)?),
+    )
 }
 
 /// One task.
-pub fn get(db: &Connection, id: &str) -> Result<Task> {
-    let mut statement = db.prepare_cached("SELECT body FROM task WHERE id = ?1")?;
-    let body: String = found("task", id, statement.query_row([id], |row| row.get(0)))?;
-    from_json("task", &body)
+pub fn get(db: &Db<'_>, id: &str) -> Result<Task> {
+    db.one(
+        "task",
+        id,
+        "SELECT body FROM task WHERE id = ?1",
+        given![id],
+        |row| from_json("task", &row.text(0)?),
+    )
 }
 
 /// How many tasks a run has.
-pub fn count(db: &Connection, run_id: &str) -> Result<i64> {
-    Ok(db
-        .prepare_cached("SELECT COUNT(*) FROM task WHERE run_id = ?1")?
-        .query_row([run_id], |row| row.get(0))?)
+pub fn count(db: &Db<'_>, run_id: &str) -> Result<i64> {
+    db.number(
+        "SELECT COUNT(*) FROM task WHERE run_id = ?1",
+        given![run_id],
+    )
 }

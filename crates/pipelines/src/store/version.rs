@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::{Connection, Row, Transaction, params};
-
+use super::db::{Db, Row, Tx, given};
 use super::list::{self, Compare, Condition, Page, Request};
 use super::tagged::{Table, Tags, set_tags};
 use super::{Error, Result, micros, timestamp, unique};
@@ -32,7 +31,7 @@ static TABLE: Table<VersionRecord> = Table {
 };
 
 /// Adds a version.
-pub fn insert(tx: &Transaction<'_>, version: &VersionRecord) -> Result<()> {
+pub fn insert(tx: &Tx<'_>, version: &VersionRecord) -> Result<()> {
     let VersionRecord {
         id,
         pipeline_id,
@@ -49,36 +48,36 @@ pub fn insert(tx: &Transaction<'_>, version: &VersionRecord) -> Result<()> {
     tx.execute(
         "INSERT INTO pipeline_version (id, pipeline_id, name, display_name, description, code_source_url, package_url, spec_hash, created_at) \
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-        params![id, pipeline_id, name, display_name, description, code_source_url, package_url, spec_hash, micros(*created_at)],
+        given![id, pipeline_id, name, display_name, description, code_source_url, package_url, spec_hash, micros(*created_at)],
     )
     .map_err(unique("pipeline version", name))?;
     set_tags(tx, id, tags)
 }
 
 /// One version; upstream's tests read it through any pipeline's id.
-pub fn get(db: &Connection, id: &str) -> Result<VersionRecord> {
+pub fn get(db: &Db<'_>, id: &str) -> Result<VersionRecord> {
     TABLE.get(db, id)
 }
 
 /// The newest version of a pipeline.
-pub fn latest(db: &Connection, pipeline_id: &str) -> Result<VersionRecord> {
+pub fn latest(db: &Db<'_>, pipeline_id: &str) -> Result<VersionRecord> {
     TABLE.one(
         db,
         "WHERE pipeline_id = ?1 ORDER BY created_at DESC, id DESC LIMIT 1",
-        [pipeline_id],
+        given![pipeline_id],
         &format!("of pipeline {pipeline_id}"),
     )
 }
 
 /// One page.
-pub fn list(db: &Connection, pipeline_id: &str, request: &Request) -> Result<Page<VersionRecord>> {
+pub fn list(db: &Db<'_>, pipeline_id: &str, request: &Request) -> Result<Page<VersionRecord>> {
     let scope = Condition::default().equals("pipeline_version.pipeline_id", pipeline_id.to_owned());
     TABLE.page(db, scope, request)
 }
 
 /// Changes what may be changed; what is not given stays.
 pub fn update(
-    tx: &Transaction<'_>,
+    tx: &Tx<'_>,
     id: &str,
     display_name: Option<&str>,
     tags: Option<&Tags>,
@@ -87,28 +86,28 @@ pub fn update(
 }
 
 /// Removes a version.
-pub fn delete(tx: &Transaction<'_>, id: &str) -> Result<()> {
-    if tx.execute("DELETE FROM pipeline_version WHERE id = ?1", [id])? == 0 {
+pub fn delete(tx: &Tx<'_>, id: &str) -> Result<()> {
+    if tx.execute("DELETE FROM pipeline_version WHERE id = ?1", given![id])? == 0 {
         return Err(Error::NotFound {
             kind: "pipeline version",
             id: id.to_owned(),
         });
     }
-    tx.execute("DELETE FROM tag WHERE owner_id = ?1", [id])?;
+    tx.execute("DELETE FROM tag WHERE owner_id = ?1", given![id])?;
     Ok(())
 }
 
 fn read(row: &Row<'_>) -> Result<VersionRecord> {
     Ok(VersionRecord {
-        id: row.get(0)?,
-        pipeline_id: row.get(1)?,
-        name: row.get(2)?,
-        display_name: row.get(3)?,
-        description: row.get(4)?,
-        code_source_url: row.get(5)?,
-        package_url: row.get(6)?,
-        spec_hash: row.get(7)?,
-        created_at: timestamp(row.get(8)?),
+        id: row.text(0)?,
+        pipeline_id: row.text(1)?,
+        name: row.text(2)?,
+        display_name: row.text(3)?,
+        description: row.text(4)?,
+        code_source_url: row.text(5)?,
+        package_url: row.text(6)?,
+        spec_hash: row.text(7)?,
+        created_at: timestamp(row.number(8)?),
         tags: BTreeMap::new(),
     })
 }

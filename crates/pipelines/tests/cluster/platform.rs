@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use apiserver::ApiServer;
 use futures::StreamExt as _;
+use futures::stream::BoxStream;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, Client};
 use pipelines::serve::Connection;
@@ -16,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::node::{self, Journal};
 
 /// How long anything may take.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 pub struct Platform {
     folder: tempfile::TempDir,
@@ -32,6 +33,12 @@ pub struct Platform {
 
 impl Platform {
     pub async fn start() -> Self {
+        let mut platform = Self::without_component().await;
+        platform.start_component().await;
+        platform
+    }
+
+    pub async fn without_component() -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let folder = tempfile::tempdir().unwrap();
         let server = ApiServer::open(apiserver::Config::at(folder.path().join("api")))
@@ -66,7 +73,7 @@ impl Platform {
             stop.clone(),
         ));
         let token = server.admin_token().to_owned();
-        let mut platform = Self {
+        Self {
             folder,
             server,
             client,
@@ -76,9 +83,7 @@ impl Platform {
             url: String::new(),
             token,
             http: reqwest::Client::new(),
-        };
-        platform.start_component().await;
-        platform
+        }
     }
 
     pub fn artifacts(&self) -> PathBuf {
@@ -87,20 +92,15 @@ impl Platform {
 
     /// Starts the component, or another one in place of a killed one.
     pub async fn start_component(&mut self) {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        self.url = format!("http://{}", listener.local_addr().unwrap());
-        let connections = async_stream::stream! {
-            while let Ok((stream, _)) = listener.accept().await {
-                yield Connection { io: Box::new(stream), is_trusted: false };
-            }
-        };
+        let (url, connections) = connections().await;
+        self.url = url;
         let (ready, is_ready) = tokio::sync::oneshot::channel();
         let mut config = Config::new(
             self.client.clone(),
-            self.folder.path().join("data"),
+            pipelines::Database::Folder(self.folder.path().join("data")),
             self.artifacts(),
             "ferroflow/kfctl:test".into(),
-            connections.boxed(),
+            connections,
         );
         config.ready = Some(ready);
         self.component = Some(tokio::spawn(async move {
@@ -227,6 +227,18 @@ impl Drop for Platform {
             component.abort();
         }
     }
+}
+
+/// Connections to an address of their own.
+pub async fn connections() -> (String, BoxStream<'static, Connection>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let connections = async_stream::stream! {
+        while let Ok((stream, _)) = listener.accept().await {
+            yield Connection { io: Box::new(stream), is_trusted: false };
+        }
+    };
+    (url, connections.boxed())
 }
 
 pub async fn post(client: &Client, path: &str, object: &Value) {

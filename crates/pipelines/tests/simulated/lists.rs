@@ -1,11 +1,12 @@
 //! Lists: pages, orders, filters, and their price among a million runs.
 
-use std::time::Instant;
-
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 use pipelines::store;
 use serde_json::{Value, json};
 
+use super::database;
 use super::server::{ONE_STEP, Server};
 
 async fn experiments(server: &Server, names: &[&str]) {
@@ -304,28 +305,132 @@ async fn runs_are_sorted_by_a_parameter_page_by_page_with_numbers_before_texts_a
 }
 
 #[tokio::test]
+async fn a_parameter_is_looked_up_whatever_its_name_and_its_value() {
+    let server = Server::start().await;
+    let first = server.run(ONE_STEP, Value::Null).await;
+    let id = first["run_id"].as_str().unwrap().to_owned();
+    server
+        .store
+        .write(move |tx| {
+            let mut run = store::run::get(tx, &id)?;
+            for (id, value) in [
+                ("list", json!([1, {"a": "b"}])),
+                ("nul", json!("x\u{0}y")),
+                ("backslash", json!("x\\u0000y")),
+                ("large", json!(9_007_199_254_740_993_i64)),
+                ("small", json!(-2.5e-300)),
+                ("null", Value::Null),
+                ("upper", json!("Z")),
+            ] {
+                run.id = id.to_owned();
+                run.display_name = id.to_owned();
+                run.parameters = [("it's_so.{name}?_ü".to_owned(), value)]
+                    .into_iter()
+                    .collect();
+                store::run::insert(tx, &run)?;
+            }
+            Ok(())
+        })
+        .await
+        .unwrap();
+    for (operation, value, expected) in [
+        ("EQUALS", r#"[1,{"a":"b"}]"#, vec!["list"]),
+        ("EQUALS", "9007199254740993", vec!["large"]),
+        ("EQUALS", r"x\u0000y", vec!["backslash"]),
+        ("LESS_THAN", "0", vec!["small"]),
+        ("GREATER_THAN", "9007199254740000", vec!["large"]),
+        ("EQUALS", "Z", vec!["upper"]),
+        ("EQUALS", "z", vec![]),
+        ("EQUALS", "null", vec![]),
+        (
+            "NOT_EQUALS",
+            "Z",
+            vec!["backslash", "large", "list", "nul", "null", "small", "test"],
+        ),
+    ] {
+        let predicates = json!([{"operation": operation, "key": "parameters.it's_so.{name}?_ü", "string_value": value}]);
+        let page = server
+            .get(&format!("/runs?sort_by=name&filter={}", filter(predicates)))
+            .await;
+        assert_eq!(run_names(&page), expected, "{operation} {value}");
+    }
+    let mut seen: Vec<String> = Vec::new();
+    let mut token = String::new();
+    loop {
+        let path = format!(
+            "/runs?page_size=1&sort_by=parameters.it's_so.%7Bname%7D%3F_%C3%BC&page_token={token}"
+        );
+        let page = server.get(&path).await;
+        seen.extend(run_names(&page).into_iter().map(str::to_owned));
+        match page["next_page_token"].as_str() {
+            Some(next) => token = next.to_owned(),
+            None => break,
+        }
+    }
+    // The ids of the first two, which have no value, decide.
+    seen[..2].sort();
+    assert_eq!(
+        seen,
+        [
+            "null",
+            "test",
+            "small",
+            "large",
+            "upper",
+            "list",
+            "nul",
+            "backslash"
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_token_made_for_another_order_is_refused() {
+    let server = Server::start().await;
+    server.run(ONE_STEP, Value::Null).await;
+    for (sort_by, after) in [
+        ("name", json!(5)),
+        ("created_at", json!("x")),
+        ("parameters.n", json!("x")),
+        ("name", json!({"bits": 0, "text": ""})),
+    ] {
+        let token = json!({"sort_by": sort_by, "filter": "", "after": after, "id": "x"});
+        let token = URL_SAFE_NO_PAD.encode(token.to_string());
+        let path = format!("/runs?page_token={token}");
+        let (status, answer) = server.call("GET", &path, Value::Null).await;
+        assert_eq!(status, 400, "{sort_by}: {answer}");
+    }
+}
+
+#[tokio::test]
 async fn what_steps_report_as_metrics_is_shown_filtered_and_sorted_by() {
     let server = Server::start().await;
     let runs = runs_with_rates(&server, &[json!(1), json!(2)]).await;
     server
         .store
         .write(move |tx| {
-            for (run, accuracy) in runs.iter().zip([0.75, 0.5]) {
+            // Of what is reported twice the later one counts, whatever else was reported since.
+            let reported = [
+                (0, 0, json!({"accuracy": 0.75})),
+                (1, 0, json!({"accuracy": 0.9})),
+                (0, 1, json!({"loss": 1})),
+                (1, 1, json!({"accuracy": 0.5})),
+            ];
+            for (run, second, metrics) in reported {
+                let run = &runs[run];
                 let kind = pipelines::ir::component::ArtifactType {
                     schema_title: "system.Metrics".to_owned(),
                     ..Default::default()
                 };
                 let artifact = pipelines::artifact::Artifact {
-                    id: format!("artifact-of-{run}"),
+                    id: format!("artifact-of-{run}-{second}"),
                     name: "metrics".to_owned(),
                     kind,
                     uri: format!("minio://mlpipeline/{run}"),
-                    metadata: [("accuracy".to_owned(), json!(accuracy))]
-                        .into_iter()
-                        .collect(),
+                    metadata: serde_json::from_value(metrics).unwrap(),
                     custom_path: None,
                     size_bytes: None,
-                    created_at: Timestamp::from_second(1_700_000_000).unwrap(),
+                    created_at: Timestamp::from_second(1_700_000_000 + second).unwrap(),
                 };
                 store::artifact::put(tx, "kubeflow", &artifact)?;
                 store::artifact::link(
@@ -420,7 +525,7 @@ async fn tags_filter_by_equality_and_combine() {
     );
 }
 
-/// 20,000 rows here stand for the million of `benches/runs.rs`: the plan is what is tested, that no page costs more the
+/// A few thousand rows here stand for the million of `benches/runs.rs`: the plan is what is tested, that no page costs more the
 /// deeper it lies or the more rows there are.
 #[tokio::test]
 async fn a_page_of_runs_reads_an_index_and_counts_nothing() {
@@ -431,7 +536,7 @@ async fn a_page_of_runs_reads_an_index_and_counts_nothing() {
         .store
         .write(move |tx| {
             let mut run = store::run::get(tx, &id)?;
-            for index in 0..20_000_i64 {
+            for index in 0..database::MANY {
                 run.id = format!("run-{index:08}");
                 run.created_at = Timestamp::from_second(1_700_000_000 + index / 3).unwrap();
                 store::run::insert(tx, &run)?;
@@ -447,9 +552,8 @@ async fn a_page_of_runs_reads_an_index_and_counts_nothing() {
         let page = server.get(path).await;
         assert_eq!(
             (page["runs"].as_array().unwrap().len(), &page["total_size"]),
-            (200, &json!(20_001))
+            (200, &json!(database::MANY + 1))
         );
-        let since = Instant::now();
         let next = server
             .get(&format!(
                 "{path}&page_token={}",
@@ -457,24 +561,11 @@ async fn a_page_of_runs_reads_an_index_and_counts_nothing() {
             ))
             .await;
         assert_eq!(next["runs"].as_array().unwrap().len(), 200);
-        assert!(
-            since.elapsed().as_millis() < 500,
-            "a page took {:?}",
-            since.elapsed()
-        );
     }
-    let plan: Vec<String> = server
+    let plan = server
         .store
-        .read(|db| {
-            let mut statement = db.prepare("EXPLAIN QUERY PLAN SELECT id FROM run WHERE 1 = 1 AND (run.created_at, run.id) < (5, 'x') ORDER BY run.created_at DESC, run.id DESC LIMIT 201")?;
-            Ok(statement.query_map([], |row| row.get(3))?.collect::<Result<_, _>>()?)
-        })
+        .read(|db| database::plan(db, "SELECT id FROM run WHERE 1 = 1 AND (run.created_at, run.id) < (1700000300, 'x') ORDER BY run.created_at DESC, run.id DESC LIMIT 201"))
         .await
         .unwrap();
-    assert!(
-        plan.iter().all(|line| line.contains("USING")
-            && !line.contains("SCAN run")
-            && !line.contains("TEMP B-TREE")),
-        "{plan:?}"
-    );
+    assert!(database::follows_an_index(&plan), "{plan:?}");
 }

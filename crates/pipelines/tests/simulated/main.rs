@@ -2,6 +2,7 @@
 //! expects of it, and the API keeps its promises.
 
 mod compiled;
+mod database;
 mod described;
 mod lists;
 mod played;

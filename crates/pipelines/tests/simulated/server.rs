@@ -14,6 +14,7 @@ use tokio::sync::broadcast::Receiver;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
+use super::database;
 use super::played::{Journal, Player};
 
 pub struct Server {
@@ -27,10 +28,10 @@ pub struct Server {
 impl Server {
     pub async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(&folder.path().join("p.db")).unwrap();
+        let store = database::open(folder.path()).await;
         let stores = Stores::local(LocalStore::open(folder.path().join("artifacts")).unwrap());
         let lease = engine::take_lease(&store, "test").await.unwrap();
-        let (engine, reports, inbox) = engine::channel();
+        let (engine, reports, mut inbox) = engine::channel();
         let journal = Arc::new(Journal::default());
         let memory = Memory {
             store: Arc::clone(&store),
@@ -42,14 +43,11 @@ impl Server {
             journal: Arc::clone(&journal),
             artifacts: folder.path().join("artifacts"),
         };
-        tokio::spawn(engine::run(
-            engine.clone(),
-            inbox,
-            memory,
-            Policy::default(),
-            Arc::new(player),
-            CancellationToken::new(),
-        ));
+        let running = engine.clone();
+        tokio::spawn(async move {
+            let (policy, stop) = (Policy::default(), CancellationToken::new());
+            engine::run(running, &mut inbox, memory, policy, Arc::new(player), stop).await
+        });
         let access = AccessPolicy::Fixed(Caller {
             user: "test".into(),
             groups: vec![],

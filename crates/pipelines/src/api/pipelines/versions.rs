@@ -189,7 +189,7 @@ pub async fn read_package(
     Ok((Pipeline::parse(&text)?.document, url))
 }
 
-fn answer(db: &rusqlite::Connection, version: &VersionRecord) -> store::Result<String> {
+fn answer(db: &store::Db<'_>, version: &VersionRecord) -> store::Result<String> {
     let raw = store::spec::raw(db, &version.spec_hash)?;
     Ok(json::splice(
         &version_view(version),

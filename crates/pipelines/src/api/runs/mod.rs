@@ -95,13 +95,13 @@ fn plugins_output(run: &Run, metrics: Option<&Map<String, Value>>) -> Map<String
 }
 
 /// What the steps of one run reported as metrics.
-fn metrics_of(db: &rusqlite::Connection, run: &Run) -> store::Result<Map<String, Value>> {
+fn metrics_of(db: &store::Db<'_>, run: &Run) -> store::Result<Map<String, Value>> {
     let mut all = store::artifact::metrics_of_runs(db, &[&run.id])?;
     Ok(all.remove(&run.id).unwrap_or_default())
 }
 
 /// The whole run as JSON text; inline runs show their document.
-fn answer(db: &rusqlite::Connection, run: &Run, object: Object) -> store::Result<String> {
+fn answer(db: &store::Db<'_>, run: &Run, object: Object) -> store::Result<String> {
     let object = object.build();
     if run.pipeline_version_id.is_empty() {
         return Ok(splice(

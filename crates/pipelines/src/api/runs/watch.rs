@@ -1,8 +1,9 @@
-//! `GET /runs:watch` and `GET /runs/{id}:watch`: server-sent events, fed by the engine itself.
+//! `GET /runs:watch` and `GET /runs/{id}:watch`: server-sent events, fed by the engine itself or, in a replica that does not drive the runs,
+//! by what the others tell.
 //!
 //! Every `data:` line is a whole run: the row alone for the stream of all runs, with its native tasks for the stream of one
 //! (as `view=FULL`, without the document). `event: deleted` says that a run is no more; `event: resync`, in the stream of all
-//! runs, that the listener fell behind and should list anew. The stream of one run begins with its present state.
+//! runs, that changes may have been missed (the listener fell behind, or another replica could not be heard) and should list anew. The stream of one run begins with its present state.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::time::Instant;
 
 use super::{metrics_of, task_view, view};
-use crate::api::{ApiError, Caller, Shared};
+use crate::api::{ApiError, Caller, Code, Shared};
 use crate::engine::RunChange;
 use crate::store;
 
@@ -34,7 +35,7 @@ pub async fn all(
     caller: Caller,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
     api.authorise(&caller, "list", "runs").await?;
-    let mut changes = api.engine.watch();
+    let (mut changes, mut gaps) = (api.engine.watch(), api.engine.gaps());
     let events = async_stream::stream! {
         let mut recheck = tokio::time::interval_at(Instant::now() + RECHECK, RECHECK);
         loop {
@@ -43,9 +44,10 @@ pub async fn all(
                     Ok(change) => if let Some(event) = row_event(&api, &change).await {
                         yield Ok(event);
                     },
-                    Err(RecvError::Lagged(_)) => yield Ok(Event::default().event("resync").data("{}")),
+                    Err(RecvError::Lagged(_)) => yield Ok(resync()),
                     Err(RecvError::Closed) => break,
                 },
+                Ok(()) = gaps.changed() => yield Ok(resync()),
                 _ = recheck.tick() => if api.authorise(&caller, "list", "runs").await.is_err() { break },
             }
         }
@@ -61,7 +63,7 @@ pub async fn one(
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
     api.authorise(&caller, "get", "runs").await?;
     // Subscribed before reading, so that nothing falls between.
-    let mut changes = api.engine.watch();
+    let (mut changes, mut gaps) = (api.engine.watch(), api.engine.gaps());
     let first = whole(&api, &id).await?;
     let events = async_stream::stream! {
         yield Ok(Event::default().event("run").data(first.to_string()));
@@ -78,6 +80,15 @@ pub async fn one(
                         break;
                     }
                     Next::Closed => break,
+                },
+                Ok(()) = gaps.changed() => match whole(&api, &id).await {
+                    Ok(run) => yield Ok(Event::default().event("run").data(run.to_string())),
+                    Err(problem) => {
+                        if problem.code() == Code::NotFound {
+                            yield Ok(deleted(&id));
+                        }
+                        break;
+                    }
                 },
                 _ = recheck.tick() => if api.authorise(&caller, "get", "runs").await.is_err() { break },
             }
@@ -150,6 +161,11 @@ async fn row_event(api: &Shared, change: &RunChange) -> Option<Event> {
         .await
         .ok()?;
     Some(Event::default().event("run").data(row))
+}
+
+/// Everything has to be read anew.
+fn resync() -> Event {
+    Event::default().event("resync").data("{}")
 }
 
 fn deleted(run_id: &str) -> Event {
