@@ -347,6 +347,17 @@ fn pod_failure_policy(policy: &Value, path: &str, errors: &mut Vec<FieldError>) 
                 "at least one value is required",
             ));
         }
+        if rule["onExitCodes"]["operator"] == "In" {
+            for (at, value) in list(&rule["onExitCodes"]["values"]).enumerate() {
+                if *value == 0 {
+                    errors.push(FieldError::invalid(
+                        format!("{path}.onExitCodes.values[{at}]"),
+                        0,
+                        "must not be 0 for the In operator",
+                    ));
+                }
+            }
+        }
     }
 }
 

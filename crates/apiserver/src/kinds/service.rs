@@ -56,11 +56,14 @@ impl Strategy for Service {
         if kind == "LoadBalancer" {
             fill(spec, "allocateLoadBalancerNodePorts", true);
         }
-        default_families(spec, &kind);
     }
 
     fn prepare_create(&self, object: &mut Value) {
         start_status(object, json!({"loadBalancer": {}}));
+        if let Some(spec) = spec(object) {
+            let kind = text(&spec["type"]).to_owned();
+            default_families(spec, &kind);
+        }
     }
 
     fn prepare_update(&self, object: &mut Value, old: &Value) {
@@ -70,6 +73,7 @@ impl Strategy for Service {
             text(&old["spec"]["type"]).to_owned(),
         );
         let Some(spec) = spec(object) else { return };
+        default_families(spec, &new_type);
         if new_type == "ExternalName" {
             if old_type != "ExternalName" {
                 for field in [
