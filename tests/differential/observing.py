@@ -70,7 +70,7 @@ class Observer:
     # What a kubelet would say of pods.
 
     def say_of_pod(self, pod: dict, phase: str, ready: bool, **status) -> None:
-        number = int(pod["metadata"]["uid"][:2], 16)
+        number = sum(map(ord, pod["metadata"]["name"])) % 250 + 1
         when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         conditions = [{"type": "Ready", "status": "True" if ready else "False", "lastProbeTime": None, "lastTransitionTime": when}]
         address = f"10.99.1.{number}"
@@ -157,6 +157,9 @@ class Observer:
             item.pop("kind", None), item.pop("apiVersion", None)
             meta = item["metadata"]
             meta.pop("managedFields", None)
+            # Says when a pod changed, and comes and goes with whether that was in another second than before.
+            if meta.get("annotations", {}).pop("endpoints.kubernetes.io/last-change-trigger-time", None) and not meta["annotations"]:
+                del meta["annotations"]
             if "generateName" in meta:
                 meta["name"] = meta["generateName"] + "<random>"
             item.get("spec", {}).pop("nodeName", None)

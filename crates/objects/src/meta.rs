@@ -471,7 +471,7 @@ mod tests {
         assert!(
             fields
                 .iter()
-                .any(|found| found == "metadata.ownerReferences[1].uid")
+                .any(|found| found == "metadata.ownerReferences.uid")
         );
     }
 }

@@ -25,6 +25,7 @@ impl Strategy for Job {
     fn default(&self, object: &mut Value) {
         let Some(spec) = spec(object) else { return };
         default_job_spec(spec);
+        fill(spec, "manualSelector", false);
         default_template(spec);
         label_like_template(object);
     }

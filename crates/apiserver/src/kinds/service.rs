@@ -466,6 +466,7 @@ mod tests {
     fn service(spec: Value) -> Value {
         let mut service = json!({"metadata": {"name": "s"}, "spec": spec});
         Service.default(&mut service);
+        Service.prepare_create(&mut service);
         service
     }
 
@@ -515,7 +516,7 @@ mod tests {
         Service.prepare_update(&mut new, &old);
         assert_eq!(
             Service.validate_update(&new, &old)[0].to_string(),
-            r#"spec.clusterIPs[0]: Invalid value: []interface {}{"10.96.0.10"}: may not change once set"#
+            r#"spec.clusterIPs[0]: Invalid value: []string{"10.96.0.10"}: may not change once set"#
         );
     }
 

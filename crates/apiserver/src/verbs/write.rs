@@ -250,6 +250,7 @@ pub fn prepare_create(
     }
     default(resource, rules, &mut object);
     resource.schema().prune(&mut object);
+    meta::omit_empty(&mut object);
     // Before admission and before what only the server sets: neither is the writer's.
     track(call, None, applied.as_ref(), &mut object, manager, &time)?;
     warn_of_inaction(call, &object);
@@ -313,6 +314,7 @@ pub fn prepare_update(
         (view, _) => crate::subresources::restrict(view, &mut new, old),
     }
     resource.schema().prune(&mut new);
+    meta::omit_empty(&mut new);
     let time = now();
     track(call, Some(old), None, &mut new, manager, &time)?;
     let lookup = call.api.lookup();
