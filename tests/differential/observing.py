@@ -72,7 +72,7 @@ class Observer:
     def say_of_pod(self, pod: dict, phase: str, ready: bool, **status) -> None:
         number = sum(map(ord, pod["metadata"]["name"])) % 250 + 1
         when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        conditions = [{"type": "Ready", "status": "True" if ready else "False", "lastProbeTime": None, "lastTransitionTime": when}]
+        conditions = [{"type": "Ready", "status": "True" if ready else "False", "lastTransitionTime": when}]
         address = f"10.99.1.{number}"
         said = {"phase": phase, "conditions": conditions, "podIP": address, "podIPs": [{"ip": address}], "startTime": when, **status}
         self.merge(PODS, pod["metadata"]["name"], {"status": said}, "status")
