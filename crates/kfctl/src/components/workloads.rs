@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use tokio_util::sync::CancellationToken;
 
 use super::standalone::Process;
+use crate::config::{GpuFallback, MemoryFallback};
 
 /// Settings of the controllers.
 #[derive(Clone, Debug, clap::Args)]
@@ -17,6 +18,12 @@ pub struct Settings {
     /// File with the certificate of the authority that signed the API server's, published to every namespace.
     #[arg(long)]
     root_ca: Option<PathBuf>,
+    /// Where there is no GPU: leave pods that ask for one Pending, or run them on the CPU. Only nodes of ours can.
+    #[arg(long, value_enum, default_value_t)]
+    gpu_fallback: GpuFallback,
+    /// Where memory is short: leave pods that ask for more Pending, or cut their request. Only nodes of ours can.
+    #[arg(long, value_enum, default_value_t)]
+    memory_fallback: MemoryFallback,
 }
 
 /// The lease, in `kube-system`: kube-controller-manager's own, so that the two never work side by side.
@@ -45,8 +52,8 @@ pub async fn alone(process: &Process, settings: &Settings) -> Result<()> {
         process.surface.shutdown.clone(),
         |leading, _| {
             let config = workloads::Config {
-                gpu_fallback: false,
-                memory_fallback: false,
+                gpu_fallback: settings.gpu_fallback == GpuFallback::Cpu,
+                memory_fallback: settings.memory_fallback == MemoryFallback::Clamp,
                 volumes_dir: settings.volumes.clone(),
                 root_ca: root_ca.clone(),
             };
