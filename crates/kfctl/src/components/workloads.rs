@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use tokio_util::sync::CancellationToken;
 
 use super::standalone::Process;
+use crate::cluster;
 use crate::config::{GpuFallback, MemoryFallback};
 
 /// Settings of the controllers.
@@ -42,6 +43,10 @@ pub async fn alone(process: &Process, settings: &Settings) -> Result<()> {
         .iter()
         .map(|identity| Ok((*identity, client_of(process, identity)?)))
         .collect::<Result<_>>()?;
+    workloads::let_patch_what_may_update(&process.cluster.client)
+        .await
+        .map_err(|error| cluster::refusal(&process.cluster, &error))
+        .context("let the controllers patch what Kubernetes' own may update")?;
     let candidate = control::lease::Candidate::new("kube-system", LEASE, &process.identity);
     process.surface.vitals.follows(LEASE);
     let leader = process.cluster.client.clone();
