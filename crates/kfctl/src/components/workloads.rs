@@ -4,6 +4,9 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
+use k8s_openapi::api::storage::v1::StorageClass;
+use kube::Api;
+use kube::api::{ListParams, PostParams};
 use tokio_util::sync::CancellationToken;
 
 use super::standalone::Process;
@@ -47,6 +50,11 @@ pub async fn alone(process: &Process, settings: &Settings) -> Result<()> {
         .await
         .map_err(|error| cluster::refusal(&process.cluster, &error))
         .context("let the controllers patch what Kubernetes' own may update")?;
+    if settings.volumes.is_some() {
+        offer_storage(&process.cluster.client)
+            .await
+            .map_err(|error| cluster::refusal(&process.cluster, &error))?;
+    }
     let candidate = control::lease::Candidate::new("kube-system", LEASE, &process.identity);
     process.surface.vitals.follows(LEASE);
     let leader = process.cluster.client.clone();
@@ -73,6 +81,20 @@ pub async fn alone(process: &Process, settings: &Settings) -> Result<()> {
     )
     .await;
     Ok(())
+}
+
+/// The class of the volumes that are made here, where the cluster has none at all.
+async fn offer_storage(client: &kube::Client) -> kube::Result<()> {
+    let classes: Api<StorageClass> = Api::all(client.clone());
+    if !classes.list(&ListParams::default()).await?.items.is_empty() {
+        return Ok(());
+    }
+    let class = serde_json::from_value(workloads::default_storage_class())
+        .map_err(kube::Error::SerdeError)?;
+    match classes.create(&PostParams::default(), &class).await {
+        Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(()),
+        made => made.map(drop),
+    }
 }
 
 async fn run(
