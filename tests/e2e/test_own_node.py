@@ -181,7 +181,7 @@ class Forward:
         self.process.wait()
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(2400)
 def test_the_guides_two_lines_install_the_platform_and_its_pipeline_runs(platform, tmp_path):
     import kfp
 
@@ -197,7 +197,7 @@ def test_the_guides_two_lines_install_the_platform_and_its_pipeline_runs(platfor
     with Forward(platform, "-n", "istio-system", "svc/istio-ingressgateway", ":80") as url:
         client = kfp.Client(host=url, existing_token=token)
         run = client.create_run_from_pipeline_package(str(compiled), enable_caching=False)
-        found = client.wait_for_run_completion(run.run_id, timeout=600, sleep_duration=1)
+        found = client.wait_for_run_completion(run.run_id, timeout=1500, sleep_duration=1)
     assert found.state == "SUCCEEDED", found
     pods = json.loads(platform.kubectl("get", "pods", "-n", "kubeflow", "-l", f"pipeline/runid={run.run_id}", "-o", "json"))["items"]
     assert {one["spec"]["nodeName"] for one in pods} == {platform.NODE}
@@ -234,5 +234,6 @@ def test_a_node_does_not_take_the_place_of_another_kubelets(platform, tmp_path):
         done = subprocess.run([str(KFCTL), "controller", "node", *options], env=env, capture_output=True, text=True, timeout=120)
         assert done.returncode == 1
         assert "containerd://1.7.0 runs its pods; take another name" in done.stderr, done.stderr
+        assert not (tmp_path / "data/node").exists(), "nothing was begun"
     finally:
         platform.kubectl("delete", "node", name)

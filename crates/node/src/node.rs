@@ -155,6 +155,12 @@ impl Node {
             components,
             host_listeners,
         } = dependencies;
+        let name = config.name.clone();
+        let refused = |source| Error::Register {
+            name: name.clone(),
+            source: Box::new(source),
+        };
+        register::is_free(&client, &name).await.map_err(refused)?;
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
         let images = images(&config);
@@ -194,10 +200,7 @@ impl Node {
         };
         register::register(&client, &identity)
             .await
-            .map_err(|source| Error::Register {
-                name: config.name.clone(),
-                source: Box::new(source),
-            })?;
+            .map_err(|source| refused(source.into()))?;
         let (events, writing) = Recorder::new(client.clone(), &config.name);
         tasks.spawn(writing);
         tasks.spawn(keep_alive(client.clone(), identity.clone(), stop.clone()));

@@ -45,13 +45,29 @@ pub enum Error {
         /// What runs containers on that node.
         runtime: String,
     },
-    /// The API refused them.
-    #[error("writing its objects")]
+    /// The API refused to read or write them.
+    #[error("asking the API server")]
     Refused(#[from] kube::Error),
 }
 
+/// Whether the name is free, or ours already. Asked before anything is made on this machine.
+pub async fn is_free(client: &Client, name: &str) -> Result<(), Error> {
+    let nodes: Api<Node> = Api::all(client.clone());
+    match nodes
+        .get_opt(name)
+        .await?
+        .as_ref()
+        .and_then(foreign_runtime)
+    {
+        Some(runtime) => Err(Error::Taken {
+            runtime: runtime.to_owned(),
+        }),
+        None => Ok(()),
+    }
+}
+
 /// Makes the Node, or brings an existing one of ours up to date. Labels and taints that others set stay.
-pub async fn register(client: &Client, identity: &Identity) -> Result<(), Error> {
+pub async fn register(client: &Client, identity: &Identity) -> Result<(), kube::Error> {
     let nodes: Api<Node> = Api::all(client.clone());
     let labels = json!({
         "kubernetes.io/hostname": identity.name,
@@ -66,13 +82,7 @@ pub async fn register(client: &Client, identity: &Identity) -> Result<(), Error>
         "metadata": {"name": identity.name, "labels": labels},
         "spec": {},
     });
-    let existing = nodes.get_opt(&identity.name).await?;
-    if let Some(runtime) = existing.as_ref().and_then(foreign_runtime) {
-        return Err(Error::Taken {
-            runtime: runtime.to_owned(),
-        });
-    }
-    if existing.is_none() {
+    if nodes.get_opt(&identity.name).await?.is_none() {
         let node: Node = serde_json::from_value(object.clone()).map_err(kube::Error::SerdeError)?;
         match nodes.create(&PostParams::default(), &node).await {
             Err(kube::Error::Api(status)) if status.code == 409 => {}
@@ -88,8 +98,7 @@ pub async fn register(client: &Client, identity: &Identity) -> Result<(), Error>
             )
             .await?;
     }
-    publish(client, identity, true).await?;
-    Ok(())
+    publish(client, identity, true).await
 }
 
 /// What runs the containers of a node that is not ours.
