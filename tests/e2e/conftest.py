@@ -1,6 +1,7 @@
 """One home for the whole suite: the shipped binary on a temporary folder and free ports, or, with
 FERROFLOW_KUBECONFIG, the cluster that it leads to. Tests of the first alone carry the mark `one_machine`."""
 
+import functools
 import json
 import os
 import pathlib
@@ -11,6 +12,8 @@ import tempfile
 import time
 
 import pytest
+from registry import Registry
+from relay import Relay
 
 ROOT = pathlib.Path(__file__).parents[2]
 CLUSTER = os.environ.get("FERROFLOW_KUBECONFIG")
@@ -24,9 +27,13 @@ def free_port() -> int:
         return sock.getsockname()[1]
 
 
+# A whole control plane and a kubelet share the machine with the suite's pods there.
+PATIENCE = 3 if CLUSTER else 1
+
+
 def until(condition, seconds=60):
     """Waits for a condition and answers what it gave."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + seconds * PATIENCE
     while True:
         value = condition()
         if value:
@@ -52,6 +59,13 @@ class Platform:
     def kubeconfig(self) -> pathlib.Path:
         return self.folder / "kubeconfig"
 
+    def target(self, *arguments) -> list:
+        """Arguments that say which home is meant; none for the one on this machine."""
+        return []
+
+    def offer(self, *images) -> None:
+        """Makes images of `kfctl image` available to pods under their names. Here they are."""
+
     def kfctl(self, *arguments, check=True, timeout=240, **options) -> subprocess.CompletedProcess:
         """Runs kfctl on this platform's folder."""
         env = {**os.environ, "FERROFLOW_DATA_DIR": str(self.folder), "NO_COLOR": "1"}
@@ -60,7 +74,7 @@ class Platform:
             env = {**self.owner.environment, "FERROFLOW_DATA_DIR": str(self.folder), "NO_COLOR": "1"}
             program = self.owner.kfctl
             options = {"cwd": self.owner.home, **self.owner.identity, **options}
-        done = subprocess.run([str(program), *map(str, arguments)], capture_output=True, text=True, env=env, timeout=timeout, **options)
+        done = subprocess.run([str(program), *map(str, arguments), *self.target(*arguments)], capture_output=True, text=True, env=env, timeout=timeout, **options)
         if check and done.returncode != 0:
             raise AssertionError(f"kfctl {' '.join(map(str, arguments))} ended with {done.returncode}\n{done.stdout}\n{done.stderr}")
         return done
@@ -85,11 +99,57 @@ class Platform:
 
 
 class Cluster(Platform):
-    """A Kubernetes that was there before and stays."""
+    """A Kubernetes that was there before and stays. Kubeflow is installed there while a test asks for it."""
+
+    # The node's side of the link to this machine asks a registry on port 5000 for what has no registry in its name.
+    registry_address = os.environ.get("FERROFLOW_REGISTRY_ADDRESS")
+    relay = None
 
     @property
     def kubeconfig(self) -> pathlib.Path:
         return pathlib.Path(CLUSTER)
+
+    @property
+    def url(self) -> str:
+        return self.relay.url
+
+    def target(self, *arguments) -> list:
+        return ["--kubeconfig", CLUSTER] if arguments[0] in ("run", "runs", "logs", "status") and "--help" not in arguments else []
+
+    def apply(self, *arguments) -> None:
+        environment = {**os.environ, "KUBECONFIG": CLUSTER, "NO_COLOR": "1"}
+        command = [str(KFCTL), *arguments, "-f", "kfdef_k8s_istio.v1.7.0.yaml"]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=self.folder, timeout=300, stdin=subprocess.DEVNULL)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def install(self) -> None:
+        if not self.relay:
+            self.apply("apply")
+            token = self.kubectl("create", "token", "pipeline-runner", "-n", "kubeflow", "--duration=6h").strip()
+            self.relay = Relay(self.kubeconfig, token)
+
+    def remove(self) -> None:
+        if self.relay:
+            self.relay.close()
+            self.relay = None
+            self.apply("delete", "--yes", "--delete-storage")
+
+    @functools.cached_property
+    def registry(self) -> Registry:
+        folder = self.folder / "registry"
+        folder.mkdir()
+        registry = Registry(folder, f"{self.registry_address}:5000", has_password=False)
+        until(registry.answers)
+        return registry
+
+    def offer(self, *images) -> None:
+        for image in images:
+            self.kfctl("image", "push", image, f"{self.registry.host}/library/", "--insecure")
+
+    def end(self) -> None:
+        self.remove()
+        if "registry" in self.__dict__:
+            self.registry.close()
 
 
 def pytest_configure(config):
@@ -100,7 +160,8 @@ def pytest_configure(config):
 def pytest_collection_modifyitems(items):
     mark, reason = ("one_machine", "tests the home on one machine") if CLUSTER else ("real_cluster", "tests a cluster: cargo xtask test --cluster")
     for item in items:
-        if item.get_closest_marker(mark):
+        # A platform that a test starts for itself is one on this machine.
+        if item.get_closest_marker(mark) or (CLUSTER and "fresh" in item.fixturenames):
             item.add_marker(pytest.mark.skip(reason=reason))
 
 
@@ -108,7 +169,9 @@ def pytest_collection_modifyitems(items):
 def platform():
     if CLUSTER:
         with tempfile.TemporaryDirectory(prefix="ferroflow-e2e-") as folder:
-            yield Cluster(pathlib.Path(folder))
+            cluster = Cluster(pathlib.Path(folder))
+            yield cluster
+            cluster.end()
         return
     folder = pathlib.Path(tempfile.mkdtemp(prefix="ferroflow-e2e-"))
     platform = Platform(folder, "--gpu-fallback=cpu", "--memory-fallback=clamp")
@@ -120,12 +183,36 @@ def platform():
     assert "panicked" not in log, log
 
 
-@pytest.fixture(scope="session")
-def client(platform):
+@pytest.fixture(scope="module")
+def kubeflow(platform):
+    """The platform with Kubeflow in it, which a cluster gets when the first test asks."""
+    if CLUSTER:
+        platform.install()
+    return platform
+
+
+@pytest.fixture(scope="module")
+def bare(platform):
+    """A Kubernetes without Kubeflow: the suite's cluster, else a small one of the module's own."""
+    if CLUSTER:
+        platform.remove()
+        yield platform
+        return
+    with tempfile.TemporaryDirectory(prefix="ferroflow-bare-") as folder:
+        bare = Platform(pathlib.Path(folder) / "data", "--bare")
+        bare.up()
+        yield bare
+        log = (bare.folder / "kfctl.log").read_text()
+        bare.down()
+    assert "panicked" not in log, log
+
+
+@pytest.fixture(scope="module")
+def client(kubeflow):
     """The real KFP client, unmodified."""
     import kfp
 
-    return kfp.Client(host=platform.url)
+    return kfp.Client(host=kubeflow.url)
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,9 @@ import urllib.request
 
 import pytest
 import yaml
-from conftest import ROOT
+from conftest import PATIENCE, ROOT
+
+pytestmark = pytest.mark.usefixtures("kubeflow")
 
 PIPELINES = ROOT / "crates/pipelines/tests/pipelines"
 COMPILED = PIPELINES / "compiled"
@@ -33,15 +35,15 @@ def read(platform, path):
 
 
 def finished(client, run_id):
-    return client.wait_for_run_completion(run_id, timeout=280, sleep_duration=0.5)
+    return client.wait_for_run_completion(run_id, timeout=280 * PATIENCE, sleep_duration=0.5)
 
 
 @pytest.fixture(scope="module")
-def runs(platform, client):
+def runs(kubeflow, client):
     """The run of each pipeline, submitted together. What `platform_document` mounts is made first."""
-    platform.kubectl("label", "node", "--all", "disk=fast")
-    platform.kubectl("-n", "kubeflow", "create", "secret", "generic", "creds", "--from-literal=password=secret")
-    platform.kubectl("-n", "kubeflow", "create", "configmap", "settings", "--from-literal=a=b")
+    kubeflow.kubectl("label", "node", "--all", "disk=fast")
+    kubeflow.kubectl("-n", "kubeflow", "create", "secret", "generic", "creds", "--from-literal=password=secret")
+    kubeflow.kubectl("-n", "kubeflow", "create", "configmap", "settings", "--from-literal=a=b")
     return {name: submit(client, name) for name in NAMES}
 
 

@@ -7,6 +7,8 @@ import subprocess
 import pytest
 from conftest import KFCTL, until
 
+pytestmark = pytest.mark.usefixtures("kubeflow")
+
 OPERATIONS = '''
 from kfp import dsl
 from kubernetes.client import V1EnvVar
@@ -72,6 +74,7 @@ def run_pod(platform, name, **container):
 
 def test_a_folder_becomes_an_image_with_its_requirements_and_entrypoint(platform, image):
     platform.kfctl("image", "add", "greeter", image, "--entrypoint", "python3 greet.py")
+    platform.offer("greeter:latest")
     assert run_pod(platform, "greets", image="greeter:latest", args=["you"]) == "greetings, you True\n"
     listed = platform.kfctl("image", "list").stdout
     assert "greeter" in listed
@@ -82,6 +85,7 @@ def test_a_folder_becomes_an_image_with_its_requirements_and_entrypoint(platform
     assert "greeter" not in platform.kfctl("image", "list").stdout
 
 
+@pytest.mark.one_machine
 def test_an_environment_is_built_once_for_all_that_need_the_same(platform, image):
     platform.kfctl("image", "add", "greeter:latest", image)
     run_pod(platform, "first-use", image="greeter:latest", command=["python3", "-c", "import six"])
@@ -120,6 +124,7 @@ def test_requirements_that_cannot_be_had_are_named(platform, image):
 
 
 def test_the_first_sdks_operations_run_with_outputs_order_limits_and_shared_folders(platform, tmp_path):
+    platform.offer("alpine")
     (tmp_path / "operations.py").write_text(OPERATIONS)
     done = platform.kfctl("run", tmp_path / "operations.py", "--name", "by the old words", "--param", "who=me", "--follow")
     assert "succeeded after" in done.stdout
@@ -129,6 +134,7 @@ def test_the_first_sdks_operations_run_with_outputs_order_limits_and_shared_fold
 
 
 def test_a_failing_run_says_which_step_why_and_what_it_printed(platform, tmp_path):
+    platform.offer("alpine")
     (tmp_path / "failing.py").write_text(FAILING)
     done = platform.kfctl("run", tmp_path / "failing.py", "--param", "unused=x", "--follow", check=False)
     said = done.stdout + done.stderr
@@ -140,6 +146,7 @@ def test_a_failing_run_says_which_step_why_and_what_it_printed(platform, tmp_pat
 
 
 def test_logs_follow_a_step_that_runs(platform, tmp_path):
+    platform.offer("alpine")
     slow = FAILING.replace("echo 'the disk is on fire'; exit 5", "for i in 1 2 3; do echo line $i; sleep 0.5; done")
     (tmp_path / "slow.py").write_text(slow)
     run = json.loads(platform.kfctl("run", tmp_path / "slow.py", "--param", "unused=x", "--no-cache", "-o", "json").stdout)["run_id"]
@@ -194,7 +201,7 @@ def test_bad_pipelines_are_refused_in_words_and_start_nothing(platform, tmp_path
 
 def test_a_pipe_that_closes_early_is_no_crash(platform):
     env = {**os.environ, "FERROFLOW_DATA_DIR": str(platform.folder)}
-    with subprocess.Popen([str(KFCTL), "runs"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env, text=True) as listing:
+    with subprocess.Popen([str(KFCTL), "runs", *platform.target("runs")], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env, text=True) as listing:
         listing.stdout.close()
         said = listing.stderr.read()
         listing.wait(timeout=60)

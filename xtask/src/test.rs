@@ -1,5 +1,7 @@
 //! The README's second command: every check there is, in the order that fails soonest.
 
+use std::path::PathBuf;
+
 use anyhow::Result;
 
 use crate::{cluster, e2e, paths, setup, step, tidy, web};
@@ -19,6 +21,9 @@ pub struct Args {
     /// Only tests whose name matches this pytest expression.
     #[arg(short = 'k', long, requires = "cluster")]
     filter: Option<String>,
+    /// The cluster's folder; one that runs there already stays [default: one in the cache, ended afterwards].
+    #[arg(long, requires = "cluster")]
+    cluster_dir: Option<PathBuf>,
 }
 
 /// Runs everything.
@@ -67,8 +72,12 @@ pub fn run(args: &Args) -> Result<()> {
 /// The end-to-end tests on a real Kubernetes, which must leave this machine as it was.
 fn on_a_cluster(args: &Args) -> Result<()> {
     setup::python_environment()?;
-    let options = cluster::Up::new(Some(paths::cache().join("cluster/test")), Vec::new())
-        .version(args.kubernetes.as_deref())?;
+    let folder = args.cluster_dir.clone();
+    let folder = folder.unwrap_or_else(|| paths::cache().join("cluster/test"));
+    let options = cluster::Up::new(Some(folder), Vec::new()).version(args.kubernetes.as_deref())?;
+    if options.place()?.running()?.is_some() {
+        return e2e::on_a_cluster(&cluster::up(&options)?, args.filter.as_deref());
+    }
     let before = cluster::Traces::now(&options.place()?)?;
     let place = cluster::up(&options)?;
     let tested = e2e::on_a_cluster(&place, args.filter.as_deref());

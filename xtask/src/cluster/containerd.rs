@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 
 use super::hold::{Inside, Start, write};
 use super::place::INSIDE;
-use super::{images, network};
+use super::{images, network, registries};
 
 /// Where it listens, inside.
 pub const SOCKET: &str = "/run/containerd/containerd.sock";
@@ -15,6 +15,7 @@ pub const SOCKET: &str = "/run/containerd/containerd.sock";
 pub fn start(inside: &Inside) -> Result<Start> {
     let root = inside.place.root();
     network::write_pod_network(&root.join("cni"))?;
+    registries::write_hosts(&root.join("registries"), inside.record.host_address)?;
     // `restrict_oom_score_adj`: where root lacks CAP_SYS_RESOURCE no pod would start without it.
     let config = format!(
         "version = 2
@@ -28,6 +29,8 @@ restrict_oom_score_adj = true
 [plugins.\"io.containerd.grpc.v1.cri\".cni]
 bin_dir = \"/usr/lib/cni\"
 conf_dir = \"{INSIDE}/cni\"
+[plugins.\"io.containerd.grpc.v1.cri\".registry]
+config_path = \"{INSIDE}/registries\"
 [plugins.\"io.containerd.grpc.v1.cri\".containerd]
 snapshotter = \"overlayfs\"
 [plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.runc]
