@@ -12,6 +12,7 @@ import tempfile
 import time
 
 import pytest
+from image_archive import busybox_archive
 from registry import Registry
 from relay import Relay
 
@@ -124,6 +125,7 @@ class Cluster(Platform):
 
     def install(self) -> None:
         if not self.relay:
+            assert self.registry.answers()
             self.apply("apply")
             token = self.kubectl("create", "token", "pipeline-runner", "-n", "kubeflow", "--duration=6h").strip()
             self.relay = Relay(self.kubeconfig, token)
@@ -140,6 +142,10 @@ class Cluster(Platform):
         folder.mkdir()
         registry = Registry(folder, f"{self.registry_address}:5000", has_password=False)
         until(registry.answers)
+        self.registry = registry
+        # Without a tag it is `latest`, which a kubelet asks the registry for each time.
+        self.kfctl("image", "load", busybox_archive(self.folder / "alpine.tar", "alpine:latest"))
+        self.offer("alpine")
         return registry
 
     def offer(self, *images) -> None:

@@ -490,7 +490,6 @@ def test_login_prints_an_address_that_works_once(platform):
 
 @pytest.fixture
 def sleeper(kubeflow, tmp_path):
-    kubeflow.offer("alpine")
     file = tmp_path / "sleeper.py"
     file.write_text(SLEEPER)
     return file
@@ -523,7 +522,6 @@ def test_following_a_run_in_a_pipe_is_a_line_for_each_change(platform, sleeper):
 
 
 def test_a_failed_step_is_shown_with_cause_and_log_and_the_exit_code_tells(platform, tmp_path):
-    platform.offer("alpine")
     file = tmp_path / "failing.py"
     file.write_text(FAILING)
     terminal = on_a_terminal(platform, "run", file, "--param", "n=1", "--follow")

@@ -1,19 +1,17 @@
 """Images of other people: from archives and a real registry into pods here, and from here to where they run elsewhere."""
 
 import functools
-import hashlib
-import io
 import json
 import os
 import pathlib
 import shutil
 import subprocess
-import tarfile
 import uuid
 
 import conftest
 import pytest
 from conftest import CLUSTER, PATIENCE, Cluster, free_port
+from image_archive import busybox, docker_archive, libraries_of
 from kfp import dsl
 from registry import Registry
 
@@ -37,46 +35,6 @@ def insecure():
 
 # Images and pods take longer than what the suite waits for otherwise.
 until = functools.partial(conftest.until, seconds=90)
-
-
-def docker_archive(path, files, config, name):
-    """An image as `docker save` writes it, of one layer. Values: bytes, a path to copy, or a link as ('to',)."""
-    layer = io.BytesIO()
-    with tarfile.open(fileobj=layer, mode="w") as tar:
-        for where, what in sorted(files.items()):
-            entry = tarfile.TarInfo(where)
-            entry.mode = 0o755
-            if isinstance(what, tuple):
-                entry.type, entry.linkname = tarfile.SYMTYPE, what[0]
-                tar.addfile(entry)
-                continue
-            content = what if isinstance(what, bytes) else pathlib.Path(what).read_bytes()
-            entry.size = len(content)
-            tar.addfile(entry, io.BytesIO(content))
-    layer = layer.getvalue()
-    settings = json.dumps({
-        "architecture": "amd64", "os": "linux", "config": config,
-        "rootfs": {"type": "layers", "diff_ids": ["sha256:" + hashlib.sha256(layer).hexdigest()]},
-    }).encode()
-    parts = {"layer.tar": layer, "config.json": settings, "manifest.json": json.dumps([{"Config": "config.json", "RepoTags": [name], "Layers": ["layer.tar"]}]).encode()}
-    with tarfile.open(path, "w") as tar:
-        for where, content in parts.items():
-            entry = tarfile.TarInfo(where)
-            entry.size = len(content)
-            tar.addfile(entry, io.BytesIO(content))
-    return path
-
-
-def libraries_of(program):
-    listed = subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout
-    return [word for word in listed.split() if word.startswith("/")]
-
-
-def busybox():
-    for path in ("/bin/busybox", "/usr/bin/busybox"):
-        if os.path.exists(path):
-            return os.path.realpath(path)
-    raise AssertionError("busybox is not installed: apt-get install busybox-static (cargo xtask setup does)")
 
 
 # Three kinds of images that have no glibc, no shell, or nothing at all but one program.

@@ -124,7 +124,6 @@ def test_requirements_that_cannot_be_had_are_named(platform, image):
 
 
 def test_the_first_sdks_operations_run_with_outputs_order_limits_and_shared_folders(platform, tmp_path):
-    platform.offer("alpine")
     (tmp_path / "operations.py").write_text(OPERATIONS)
     done = platform.kfctl("run", tmp_path / "operations.py", "--name", "by the old words", "--param", "who=me", "--follow")
     assert "succeeded after" in done.stdout
@@ -134,7 +133,6 @@ def test_the_first_sdks_operations_run_with_outputs_order_limits_and_shared_fold
 
 
 def test_a_failing_run_says_which_step_why_and_what_it_printed(platform, tmp_path):
-    platform.offer("alpine")
     (tmp_path / "failing.py").write_text(FAILING)
     done = platform.kfctl("run", tmp_path / "failing.py", "--param", "unused=x", "--follow", check=False)
     said = done.stdout + done.stderr
@@ -146,7 +144,6 @@ def test_a_failing_run_says_which_step_why_and_what_it_printed(platform, tmp_pat
 
 
 def test_logs_follow_a_step_that_runs(platform, tmp_path):
-    platform.offer("alpine")
     slow = FAILING.replace("echo 'the disk is on fire'; exit 5", "for i in 1 2 3; do echo line $i; sleep 0.5; done")
     (tmp_path / "slow.py").write_text(slow)
     run = json.loads(platform.kfctl("run", tmp_path / "slow.py", "--param", "unused=x", "--no-cache", "-o", "json").stdout)["run_id"]

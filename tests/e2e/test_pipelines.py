@@ -187,7 +187,6 @@ def test_a_run_can_be_terminated(client, platform, tmp_path):
     def waiting():
         wait()
 
-    platform.offer("alpine")
     run = client.create_run_from_pipeline_func(waiting, enable_caching=False)
     until(lambda: client.get_run(run.run_id).state == "RUNNING")
     client.terminate_run(run.run_id)
