@@ -11,10 +11,12 @@ import time
 import urllib.error
 import urllib.request
 
+import kfp
 import pytest
 import yaml
-from conftest import KFCTL, Platform, free_port
+from conftest import KFCTL, Platform, free_port, until
 from forward import Forward
+from kfp import dsl
 
 CONFIG_URI = "https://raw.githubusercontent.com/kubeflow/manifests/v1.7-branch/kfdef/kfdef_k8s_istio.v1.7.0.yaml"
 FILE = "kfdef_k8s_istio.v1.7.0.yaml"
@@ -116,9 +118,6 @@ def test_applying_again_changes_nothing_and_says_so(cluster, installation):
 
 
 def test_a_step_runs_through_the_gateway(cluster, installation):
-    import kfp
-    from kfp import dsl
-
     @dsl.component
     def add(a: int, b: int) -> int:
         return a + b
@@ -255,6 +254,16 @@ def test_an_interrupted_apply_goes_on(cluster, installation):
     assert "nothing changed" in installation.kfctl("apply", "-f", CONFIG_URI).stdout
 
 
+@dsl.container_component
+def forever():
+    return dsl.ContainerSpec(image="alpine:3.20", command=["sleep", "600"])
+
+
+@dsl.pipeline(name="endless")
+def endless():
+    forever()
+
+
 def test_delete_asks_keeps_data_and_takes_everything_when_told(cluster, installation):
     done = installation.kfctl("delete", "-f", FILE, check=False)
     assert done.returncode == 1 and "--yes" in done.stderr, done.stderr
@@ -269,6 +278,11 @@ def test_delete_asks_keeps_data_and_takes_everything_when_told(cluster, installa
     with Forward(cluster) as gateway:
         answer, runs = gateway.ask("GET", "/apis/v2beta1/runs", headers={"Authorization": f"Bearer {token}"})
         assert answer.status == 200 and len(json.loads(runs)["runs"]) == 1, runs
+        # A step that still runs holds nothing up, though nobody is left who records how it ended.
+        client = kfp.Client(host=f"http://127.0.0.1:{gateway.port}", existing_token=token)
+        run = client.create_run_from_pipeline_func(endless, arguments={})
+    step = ["get", "pods", "-n", "kubeflow", "-l", f"pipeline/runid={run.run_id}", "-o", "jsonpath={.items[*].status.phase}"]
+    until(lambda: cluster.kubectl(*step) == "Running", 120)
     installation.kfctl("delete", "-f", FILE, "--yes", "--delete-storage")
     for namespace in ("kubeflow", "istio-system"):
         assert "NotFound" in cluster.kubectl("get", "namespace", namespace, check=False)
