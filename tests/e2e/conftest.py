@@ -198,6 +198,25 @@ def kubeflow(platform):
 
 
 @pytest.fixture(scope="module")
+def gpus(platform):
+    """Two, as far as the scheduler knows: a cluster's node is told of them as a device plugin would tell it. The platform
+    of this machine was told to do without (`--gpu-fallback`)."""
+    if not CLUSTER:
+        yield
+        return
+
+    def patch(operation, **more):
+        body = json.dumps([{"op": operation, "path": "/status/capacity/nvidia.com~1gpu", **more}])
+        platform.kubectl("patch", "node", node, "--subresource=status", "--type=json", "-p", body)
+
+    node = platform.kubectl("get", "nodes", "-o", "jsonpath={.items[0].metadata.name}")
+    patch("add", value="2")
+    until(lambda: platform.kubectl("get", "node", node, "-o", r"jsonpath={.status.allocatable.nvidia\.com/gpu}") == "2")
+    yield
+    patch("remove")
+
+
+@pytest.fixture(scope="module")
 def bare(platform):
     """A Kubernetes without Kubeflow: the suite's cluster, else a small one of the module's own."""
     if CLUSTER:

@@ -39,7 +39,7 @@ def finished(client, run_id):
 
 
 @pytest.fixture(scope="module")
-def runs(kubeflow, client):
+def runs(kubeflow, gpus, client):
     """The run of each pipeline, submitted together. What `platform_document` mounts is made first."""
     kubeflow.kubectl("label", "node", "--all", "disk=fast")
     kubeflow.kubectl("-n", "kubeflow", "create", "secret", "generic", "creds", "--from-literal=password=secret")

@@ -96,23 +96,8 @@ def test_the_guides_pipeline_runs_on_real_text(platform):
     assert report["perplexity"] < report["unigram_perplexity"]
 
 
-@pytest.fixture
-def a_gpu(platform):
-    """The node is told of one, as a device plugin would tell it."""
-
-    def patch(operation):
-        body = json.dumps([{"op": operation, "path": "/status/capacity/nvidia.com~1gpu", **({"value": "1"} if operation == "add" else {})}])
-        platform.kubectl("patch", "node", node, "--subresource=status", "--type=json", "-p", body)
-
-    node = platform.kubectl("get", "nodes", "-o", "jsonpath={.items[0].metadata.name}")
-    patch("add")
-    until(lambda: platform.kubectl("get", "node", node, "-o", r"jsonpath={.status.allocatable.nvidia\.com/gpu}") == "1")
-    yield
-    patch("remove")
-
-
 @pytest.mark.real_cluster
-def test_the_guides_pipeline_runs_from_images_that_were_pushed(platform, a_gpu, tmp_path):
+def test_the_guides_pipeline_runs_from_images_that_were_pushed(platform, gpus, tmp_path):
     """As the guide has it, but for the memory that training asks for, which the machine of a test need not have."""
     maps = []
     for step in ["preprocess", "train", "validate"]:
