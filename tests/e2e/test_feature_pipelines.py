@@ -155,6 +155,8 @@ def test_the_platform_document_is_in_the_pod(platform, client, runs):
     assert spec["nodeSelector"] == {"disk": "fast"} and spec["activeDeadlineSeconds"] == 600
     assert metadata["labels"]["team"] == "a" and metadata["annotations"]["note"] == "b"
     assert any(toleration.get("key") == "gpu" for toleration in spec["tolerations"])
+    # Kubernetes keeps a claim that was deleted while a pod names it, also one that has ended.
+    platform.kubectl("-n", "kubeflow", "delete", "pods", "-l", f"pipeline/runid={runs['platform_document']}")
     platform.kubectl("-n", "kubeflow", "wait", "pvc", "-l", f"pipeline/runid={runs['platform_document']}", "--for=delete", "--timeout=60s")
 
 
