@@ -10,8 +10,8 @@ import threading
 
 import pytest
 import yaml
-from conftest import CLUSTER, KFCTL, Cluster, Platform
-from test_applying import Forward
+from conftest import KFCTL
+from forward import Forward
 
 KUSTOMIZE = os.environ.get("FERROFLOW_KUSTOMIZE", "kustomize")
 HELM = os.environ.get("FERROFLOW_HELM", "helm")
@@ -35,16 +35,8 @@ def exported(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory):
-    if CLUSTER:
-        yield Cluster(tmp_path_factory.mktemp("cluster"))
-        return
-    platform = Platform(tmp_path_factory.mktemp("cluster") / "data", "--bare")
-    platform.up()
-    yield platform
-    log = (platform.folder / "kfctl.log").read_text()
-    platform.down()
-    assert "panicked" not in log, log
+def cluster(bare):
+    return bare
 
 
 @pytest.fixture(scope="module")
