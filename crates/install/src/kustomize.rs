@@ -1,4 +1,5 @@
-//! Renders a kustomize folder: resources, namespace, labels, images and JSON patches, in that order.
+//! Renders a kustomize folder: resources, namespace, labels, images and patches (JSON, or of a whole object away), in that
+//! order.
 //! What else kustomize knows is refused by name, so that no folder means one thing here and another there.
 
 use std::collections::BTreeMap;
@@ -153,9 +154,9 @@ fn load(folder: &str, read: &dyn Fn(&str) -> Option<String>) -> Result<Vec<Value
             read(&file).ok_or_else(|| fault(&path, &format!("patch {file} does not exist")))?;
         let operations =
             objects::yaml::parse(&text).map_err(|error| fault(&file, &error.to_string()))?;
-        let target = objects
-            .iter_mut()
-            .find(|object| {
+        let index = objects
+            .iter()
+            .position(|object| {
                 object["kind"] == patch.target.kind.as_str()
                     && object["metadata"]["name"] == patch.target.name.as_str()
             })
@@ -165,7 +166,11 @@ fn load(folder: &str, read: &dyn Fn(&str) -> Option<String>) -> Result<Vec<Value
                     &format!("no {} {} to patch", patch.target.kind, patch.target.name),
                 )
             })?;
-        objects::patch::json(target, &operations)
+        if operations["$patch"] == "delete" {
+            objects.remove(index);
+            continue;
+        }
+        objects::patch::json(&mut objects[index], &operations)
             .map_err(|error| fault(&file, &error.to_string()))?;
     }
     Ok(objects)
