@@ -50,6 +50,11 @@ pub mod marks {
 /// How often letting a pod go is tried; the next start of the engine tries again.
 const RELEASE_TRIES: u32 = 10;
 
+/// How often writing what a step is to do is tried before the step fails.
+const DESCRIBE_TRIES: u32 = 20;
+/// How often a report is asked for where its store does not answer.
+const REPORT_TRIES: u32 = 5;
+
 /// Where and as whom steps run.
 #[derive(Clone, Debug)]
 pub struct Target {
@@ -202,7 +207,7 @@ impl Pods {
         }
         let (target, given) = self.through_the_door(step).await?;
         let step = given.as_ref().unwrap_or(step);
-        ended::write_step(&self.0.stores, step).await?;
+        self.describe(step).await?;
         claims::ensure_for(&self.0.settings, step).await?;
         let pod = build(step, &target)?;
         let mut tries = 0;
@@ -262,6 +267,23 @@ impl Pods {
             .retain(|input| self.0.stores.holds(&input.uri));
         step.launcher.outputs = artifacts::uri::local_path(&step.attempt_folder);
         Ok((target, Some(step)))
+    }
+
+    /// Writes what the launcher is told. Nothing is wrong with the step while that is refused, so it waits a while.
+    async fn describe(&self, step: &Step) -> Result<(), String> {
+        let mut tries = 0;
+        loop {
+            let Err(problem) = ended::write_step(&self.0.stores, step).await else {
+                return Ok(());
+            };
+            tries += 1;
+            if tries == DESCRIBE_TRIES || self.is_stopped(&step.pod_name) {
+                return Err(problem);
+            }
+            tracing::warn!(pod = %step.pod_name, "{problem}");
+            self.report(step, What::Waiting { message: problem });
+            tokio::time::sleep(Duration::from_millis(100 << tries.min(6))).await;
+        }
     }
 
     /// A pod of that name exists: ours when it carries our labels, since its name follows from them.
