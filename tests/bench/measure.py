@@ -67,8 +67,8 @@ def platform_figures():
         row("size of the binary", f"{KFCTL.stat().st_size / 1e6:.1f} MB")
 
 
-def chains():
-    """A Python component and two pipelines of `STEPS` steps that follow one another."""
+def chains(image="alpine"):
+    """A Python component and two pipelines of `STEPS` steps that follow one another; `image` is that of the no-op."""
     # The SDK warns of its next default image.
     warnings.simplefilter("ignore", FutureWarning)
     from kfp import dsl
@@ -79,7 +79,7 @@ def chains():
 
     @dsl.container_component
     def nothing():
-        return dsl.ContainerSpec(image="alpine", command=["true"])
+        return dsl.ContainerSpec(image=image, command=["true"])
 
     @dsl.pipeline(name="python-chain")
     def python_chain():

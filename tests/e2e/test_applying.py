@@ -313,6 +313,32 @@ def test_what_is_wanted_no_more_goes_and_edits_stay(cluster, installation):
     assert "NotFound" in cluster.kubectl("get", "configmap", "-n", "kubeflow", "mine", check=False)
 
 
+def test_an_older_release_is_upgraded_and_a_newer_one_is_not_undone_by_mistake(cluster, installation):
+    """What the release before had and this one has not goes, claims and what is in them stay."""
+    (parent,) = json.loads(cluster.kubectl("get", "configmap", "-n", "kubeflow", "-l", "applyset.kubernetes.io/id", "-o", "json"))["items"]
+    tooling = "applyset.kubernetes.io/tooling"
+    ours = parent["metadata"]["annotations"][tooling].removeprefix("kfctl/v")
+    member = {"applyset.kubernetes.io/part-of": parent["metadata"]["labels"]["applyset.kubernetes.io/id"]}
+    old = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "ml-pipeline-ui", "namespace": "kubeflow", "labels": member}, "spec": {"ports": [{"port": 80}]}}
+    cluster.kubectl("apply", "-f", "-", stdin=json.dumps(old))
+    claims = cluster.kubectl("get", "pvc", "-n", "kubeflow", "-o", "jsonpath={.items[*].metadata.uid}")
+
+    def pretend(version):
+        cluster.kubectl("annotate", "--overwrite", "configmap", "-n", "kubeflow", parent["metadata"]["name"], f"{tooling}=kfctl/v{version}")
+
+    pretend("99.0.0")
+    refused = installation.kfctl("apply", "-f", CONFIG_URI, check=False)
+    assert refused.returncode == 1 and f"--version {ours}" in refused.stderr, refused.stderr
+    assert cluster.kubectl("get", "service", "-n", "kubeflow", "ml-pipeline-ui", "-o", "name").strip() == "service/ml-pipeline-ui"
+    other = installation.kfctl("apply", "-f", CONFIG_URI, "--version", "99.0.0", check=False)
+    assert other.returncode == 1 and f"this kfctl installs version {ours}" in other.stderr, other.stderr
+    pretend("0.0.1")
+    said = installation.kfctl("apply", "-f", CONFIG_URI, "--version", f"v{ours}").stdout
+    assert f"upgrade  0.0.1 to {ours}" in said and "service/kubeflow/ml-pipeline-ui pruned" in said, said
+    assert cluster.kubectl("get", "pvc", "-n", "kubeflow", "-o", "jsonpath={.items[*].metadata.uid}") == claims
+    assert "nothing changed" in installation.kfctl("apply", "-f", CONFIG_URI).stdout
+
+
 def test_an_interrupted_apply_goes_on(cluster, installation):
     cluster.kubectl("delete", "pdb,networkpolicy", "--all", "-n", "kubeflow")
     cluster.kubectl("delete", "deploy", "-n", "kubeflow", "dashboard")

@@ -76,7 +76,7 @@ pub fn on_a_cluster(place: &cluster::Place, filter: Option<&str>) -> Result<()> 
 }
 
 /// Images, since no registry is there, and storage, by our own provisioner.
-fn prepare(place: &cluster::Place, kfctl: &Path, kubectl: &[PathBuf]) -> Result<()> {
+pub fn prepare(place: &cluster::Place, kfctl: &Path, kubectl: &[PathBuf]) -> Result<()> {
     let scratch = place.root().join("images");
     let archive = scratch.join("kfctl.tar");
     let stripped = scratch.join("kfctl");

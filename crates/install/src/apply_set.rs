@@ -2,7 +2,7 @@
 //! set itself is one object that lists the kinds and namespaces of its members. What was in the set and is wanted no
 //! more is pruned; claims and namespaces hold what users made, and never are.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -21,6 +21,8 @@ const ID: &str = "applyset.kubernetes.io/id";
 const KINDS: &str = "applyset.kubernetes.io/contains-group-kinds";
 const NAMESPACES: &str = "applyset.kubernetes.io/additional-namespaces";
 const TOOLING: &str = "applyset.kubernetes.io/tooling";
+/// Who writes sets, before its version.
+const TOOL: &str = "kfctl/v";
 /// Kinds that hold what users made.
 const KEPT: [&str; 2] = ["PersistentVolumeClaim", "Namespace"];
 
@@ -116,6 +118,18 @@ impl ApplySet {
         Ok(members)
     }
 
+    /// The version of `kfctl` that applied the set last, if any did.
+    ///
+    /// # Errors
+    /// [`Error::Record`] when it cannot be read.
+    pub async fn version(&self, client: &Client) -> Result<Option<String>, Error> {
+        let annotations = self.annotations(client).await?;
+        let tool = annotations.get(TOOLING).map(String::as_str);
+        Ok(tool
+            .and_then(|tool| tool.strip_prefix(TOOL))
+            .map(str::to_owned))
+    }
+
     /// Deletes the set's own object.
     ///
     /// # Errors
@@ -129,14 +143,18 @@ impl ApplySet {
         }
     }
 
-    async fn read(&self, client: &Client) -> Result<Contents, Error> {
+    async fn annotations(&self, client: &Client) -> Result<BTreeMap<String, String>, Error> {
         let parent = Api::<ConfigMap>::namespaced(client.clone(), &self.namespace)
             .get_opt(&self.name)
             .await
             .map_err(|error| Error::Record(Box::new(error)))?;
-        let annotations = parent
+        Ok(parent
             .and_then(|parent| parent.metadata.annotations)
-            .unwrap_or_default();
+            .unwrap_or_default())
+    }
+
+    async fn read(&self, client: &Client) -> Result<Contents, Error> {
+        let annotations = self.annotations(client).await?;
         let list = |name: &str| {
             annotations
                 .get(name)
@@ -168,7 +186,7 @@ impl ApplySet {
                 "name": self.name, "namespace": self.namespace,
                 "labels": { ID: self.id() },
                 "annotations": {
-                    TOOLING: concat!("kfctl/v", env!("CARGO_PKG_VERSION")),
+                    TOOLING: format!("{TOOL}{}", env!("CARGO_PKG_VERSION")),
                     KINDS: join(&contents.kinds),
                     NAMESPACES: join(&others),
                 },

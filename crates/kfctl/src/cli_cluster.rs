@@ -54,6 +54,9 @@ pub struct Apply {
     /// Where to.
     #[command(flatten)]
     pub target: Target,
+    /// The version to bring the cluster to, which must be that of this kfctl. Needed to go back to it from a newer one.
+    #[arg(long, value_name = "VERSION")]
+    pub version: Option<String>,
     /// Do not ask.
     #[arg(long, short = 'y')]
     pub yes: bool,

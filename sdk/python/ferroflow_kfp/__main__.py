@@ -38,13 +38,14 @@ class NoPipeline(Exception):
 
 
 def told(error: Exception) -> list[str]:
-    """The lines of a traceback that begins in the user's file, without how we came there."""
+    """The lines of a traceback through the user's own files: not how we came there, nor the inside of libraries."""
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
         if frame.filename != __file__ and not frame.filename.startswith("<frozen")
     ]
-    return traceback.format_list(frames) + traceback.format_exception_only(error)
+    own = [frame for frame in frames if "site-packages" not in pathlib.Path(frame.filename).parts]
+    return traceback.format_list(own or frames) + traceback.format_exception_only(error)
 
 
 def load(file: pathlib.Path):

@@ -27,10 +27,13 @@ pub async fn run(call: &Call, request: Request) -> Result<Reply, ApiError> {
     } else {
         let phase = pod["status"]["phase"].as_str().unwrap_or_default();
         if matches!(phase, "Succeeded" | "Failed") {
-            let words = format!(
-                "cannot exec into a container in a completed pod; current phase is {phase}"
-            );
-            return Err(ApiError::bad_request(words));
+            let doing = match call.subresource.as_str() {
+                "exec" => "exec into",
+                _ => "attach to",
+            };
+            return Err(ApiError::bad_request(format!(
+                "cannot {doing} a container in a completed pod; current phase is {phase}"
+            )));
         }
         let container = container(&pod, call.query.get("container"))?;
         for (ours, theirs) in [

@@ -14,7 +14,7 @@ use install::record::{self, Part};
 use install::wait::Progress as Rollout;
 use serde_json::Value;
 
-use super::check;
+use super::{check, upgrade};
 use crate::cli::Global;
 use crate::cli_cluster::Apply;
 use crate::cluster::{self, Cluster};
@@ -32,6 +32,9 @@ pub fn run(global: &Global, args: &Apply) -> Result<()> {
 }
 
 async fn apply(global: &Global, args: &Apply) -> Result<()> {
+    if let Some(wanted) = &args.version {
+        upgrade::is_ours(wanted)?;
+    }
     let mut opened = KfDefFolder::open(&args.file.file).await?;
     if let Some(note) = &opened.note {
         eprintln!("{note}");
@@ -74,6 +77,15 @@ async fn apply(global: &Global, args: &Apply) -> Result<()> {
     }
 
     let set = ApplySet::new(opened.kfdef.name(), "kubeflow");
+    let before = set
+        .version(&cluster.client)
+        .await
+        .context("read which version is installed")?;
+    if let Some(before) = before
+        && let Some(note) = upgrade::from(&before, args.version.is_some())?
+    {
+        println!("{note}");
+    }
     for object in &mut objects {
         set.adopt(object);
     }

@@ -20,6 +20,7 @@ mod runs;
 mod setup;
 mod status;
 mod up;
+mod upgrade;
 mod version;
 
 use std::process::ExitCode;

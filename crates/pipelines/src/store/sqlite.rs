@@ -10,8 +10,9 @@ use super::{Error, READERS, Result, migrate};
 
 /// The open file.
 pub struct File {
-    writer: Mutex<Connection>,
+    // Closed in this order: the last to close moves what was written into the file, which a reader may not.
     readers: Mutex<Vec<Connection>>,
+    writer: Mutex<Connection>,
     path: PathBuf,
 }
 
