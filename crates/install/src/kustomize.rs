@@ -270,6 +270,43 @@ mod tests {
         render("one-machine", &sources::read).expect("what we ship can be rendered")
     }
 
+    #[test]
+    fn with_artifacts_in_a_bucket_there_is_no_claim_of_them_and_the_secret_is_needed() {
+        let objects = render("s3", &sources::read).unwrap();
+        let named = |name: &str| {
+            objects
+                .iter()
+                .filter(|object| object["metadata"]["name"] == name)
+                .collect::<Vec<_>>()
+        };
+        assert!(named("ferroflow-artifacts").is_empty());
+        assert_eq!(named("ml-pipeline-data").len(), 1);
+        let deployment = named("ml-pipeline")
+            .into_iter()
+            .find(|object| object["kind"] == "Deployment")
+            .unwrap();
+        let pod = &deployment["spec"]["template"]["spec"];
+        let needed: Vec<&str> = pod["containers"][0]["env"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|variable| variable["valueFrom"]["secretKeyRef"]["optional"] == false)
+            .map(|variable| variable["name"].as_str().unwrap())
+            .collect();
+        assert_eq!(
+            needed,
+            [
+                "FERROFLOW_OBJECT_STORE",
+                "AWS_ACCESS_KEY_ID",
+                "AWS_SECRET_ACCESS_KEY"
+            ]
+        );
+        assert_eq!(
+            pod["volumes"][2],
+            serde_json::json!({"name": "artifacts", "emptyDir": {"sizeLimit": "64Mi"}})
+        );
+    }
+
     fn find<'a>(objects: &'a [Value], kind: &str, name: &str) -> &'a Value {
         objects
             .iter()

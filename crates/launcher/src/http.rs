@@ -221,3 +221,85 @@ pub fn escaped(text: &str) -> String {
     }
     query
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    /// Answers each connection with the next of `answers`, once its head has come; gives the heads.
+    fn server(answers: &'static [&'static str]) -> (String, thread::JoinHandle<Vec<String>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let heads = thread::spawn(move || {
+            let mut heads = Vec::new();
+            for answer in answers {
+                let (mut stream, _) = listener.accept().unwrap();
+                let mut head = String::new();
+                let mut lines = BufReader::new(stream.try_clone().unwrap());
+                while !head.ends_with("\r\n\r\n") {
+                    assert!(lines.read_line(&mut head).unwrap() > 0);
+                }
+                stream.write_all(answer.as_bytes()).unwrap();
+                heads.push(head);
+            }
+            heads
+        });
+        (url, heads)
+    }
+
+    fn client(url: &str, folder: &tempfile::TempDir) -> Client {
+        let token = folder.path().join("token");
+        std::fs::write(&token, "abc\n").unwrap();
+        Client::new(url, token.to_str().unwrap()).unwrap()
+    }
+
+    fn text(answer: Answer) -> io::Result<String> {
+        let (mut body, mut text) = (answer.body, String::new());
+        body.read_to_string(&mut text)?;
+        if text.len() as u64 == answer.size_bytes {
+            Ok(text)
+        } else {
+            Err(io::Error::other("it did not come whole"))
+        }
+    }
+
+    #[test]
+    fn what_passes_is_tried_again_until_the_answer_is_whole() {
+        let (url, heads) = server(&[
+            "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhal",
+            "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwhole",
+        ]);
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(client(&url, &folder).get("/x", text).unwrap(), "whole");
+        for head in heads.join().unwrap() {
+            assert!(head.starts_with("GET /x HTTP/1.1\r\n"), "{head}");
+            assert!(head.contains("Authorization: Bearer abc\r\n"), "{head}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_told_in_the_servers_words_at_once() {
+        let (url, heads) = server(&[
+            "HTTP/1.1 403 Forbidden\r\ncontent-length: 37\r\n\r\n{\"message\": \"the step has ended....\"}",
+        ]);
+        let folder = tempfile::tempdir().unwrap();
+        let refusal = client(&url, &folder).put("/x", b"").unwrap_err();
+        assert!(refusal.starts_with("the step has ended"), "{refusal}");
+        let heads = heads.join().unwrap();
+        assert!(heads[0].contains("Content-Length: 0\r\n"), "{heads:?}");
+    }
+
+    #[test]
+    fn only_a_plain_address_is_a_server() {
+        for url in [
+            "https://10.0.0.1:8888",
+            "http://ml-pipeline:8888",
+            "10.0.0.1:8888",
+        ] {
+            assert!(Client::new(url, "/token").is_err(), "{url}");
+        }
+        assert_eq!(escaped("a b/ü%"), "a%20b/%C3%BC%25");
+    }
+}
