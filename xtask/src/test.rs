@@ -16,7 +16,10 @@ pub struct Args {
     /// Which Kubernetes that is.
     #[arg(long, requires = "cluster")]
     kubernetes: Option<String>,
-    /// Only tests whose name matches this pytest expression.
+    /// Only our own node and controllers on a real API server that has none.
+    #[arg(long, requires = "cluster")]
+    own_node: bool,
+    /// Only tests whose name matches this pytest expression; those of our own node only with --own-node.
     #[arg(short = 'k', long, requires = "cluster")]
     filter: Option<String>,
 }
@@ -64,14 +67,36 @@ pub fn run(args: &Args) -> Result<()> {
     step::all_passed(suites)
 }
 
-/// The end-to-end tests on a real Kubernetes, which must leave this machine as it was.
+/// The end-to-end tests on a real Kubernetes: whole, and as an API server alone that our own parts join.
 fn on_a_cluster(args: &Args) -> Result<()> {
     setup::python_environment()?;
-    let options = cluster::Up::new(Some(paths::cache().join("cluster/test")), Vec::new())
-        .version(args.kubernetes.as_deref())?;
+    let filter = args.filter.as_deref();
+    let mut suites = Vec::new();
+    if !args.own_node {
+        let whole = cluster::Up::new(Some(paths::cache().join("cluster/test")), Vec::new());
+        suites.push(within(args, whole, |place| {
+            e2e::on_a_cluster(place, filter)
+        }));
+    }
+    if args.own_node || filter.is_none() {
+        let alone = cluster::Up::control_plane(paths::cache().join("cluster/control-plane"));
+        suites.push(within(args, alone, |place| {
+            e2e::on_a_control_plane(place, filter)
+        }));
+    }
+    step::all_passed(suites)
+}
+
+/// Tests on a cluster that lives as long, and must leave this machine as it was.
+fn within(
+    args: &Args,
+    options: cluster::Up,
+    tests: impl FnOnce(&cluster::Place) -> Result<()>,
+) -> Result<()> {
+    let options = options.version(args.kubernetes.as_deref())?;
     let before = cluster::Traces::now(&options.place()?)?;
     let place = cluster::up(&options)?;
-    let tested = e2e::on_a_cluster(&place, args.filter.as_deref());
+    let tested = tests(&place);
     cluster::down(&place)?;
     step::announce("what the cluster left behind");
     cluster::Traces::now(&place)?.same_as(&before)?;
