@@ -4,6 +4,7 @@ rest. With the SDK in it a Python step asks no package index, which a cluster ma
     python python_image.py FOLDER
 """
 
+import compileall
 import importlib.metadata
 import pathlib
 import re
@@ -12,7 +13,7 @@ import subprocess
 import sys
 import sysconfig
 
-LEFT_OUT = shutil.ignore_patterns("test", "tests", "__pycache__", "site-packages", "dist-packages", "idlelib", "turtledemo", "tkinter", "ensurepip", "config-*", "lib2to3", "*.a")
+LEFT_OUT = shutil.ignore_patterns("test", "tests", "site-packages", "dist-packages", "idlelib", "turtledemo", "tkinter", "ensurepip", "config-*", "lib2to3", "*.a")
 
 
 def libraries(binary: pathlib.Path) -> set:
@@ -44,6 +45,8 @@ def main(folder: pathlib.Path) -> None:
         found = importlib.metadata.distribution(name)
         for folder_name in (name, pathlib.Path(found._path).name):
             shutil.copytree(found.locate_file(folder_name), packages / folder_name, ignore=LEFT_OUT, symlinks=True)
+    # Each container starts from the image as it is: without bytecode in it every step compiles the whole SDK anew.
+    compileall.compile_dir(str(library), quiet=2, stripdir=str(folder), prependdir="/")
     pip = folder / "usr/local/bin/pip"
     pip.write_text(f'#!/bin/sh\nexec /usr/local/bin/python{number} -m pip "$@"\n')
     pip.chmod(0o755)

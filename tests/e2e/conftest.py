@@ -3,6 +3,7 @@ FERROFLOW_KUBECONFIG, the cluster that it leads to, or, with FERROFLOW_CONTROL_P
 `cargo xtask cluster` in that folder, which our own controllers and node join. Tests of the first alone carry the mark
 `one_machine`."""
 
+import functools
 import json
 import os
 import pathlib
@@ -13,6 +14,9 @@ import tempfile
 import time
 
 import pytest
+from image_archive import busybox_archive
+from registry import Registry
+from relay import Relay
 
 ROOT = pathlib.Path(__file__).parents[2]
 CONTROL_PLANE = os.environ.get("FERROFLOW_CONTROL_PLANE")
@@ -27,9 +31,13 @@ def free_port() -> int:
         return sock.getsockname()[1]
 
 
+# A whole control plane and a kubelet share the machine with the suite's pods there.
+PATIENCE = 3 if CLUSTER else 1
+
+
 def until(condition, seconds=60):
     """Waits for a condition and answers what it gave."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + seconds * PATIENCE
     while True:
         value = condition()
         if value:
@@ -55,6 +63,13 @@ class Platform:
     def kubeconfig(self) -> pathlib.Path:
         return self.folder / "kubeconfig"
 
+    def target(self, *arguments) -> list:
+        """Arguments that say which home is meant; none for the one on this machine."""
+        return []
+
+    def offer(self, *images) -> None:
+        """Makes images of `kfctl image` available to pods under their names. Here they are."""
+
     def kfctl(self, *arguments, check=True, timeout=240, **options) -> subprocess.CompletedProcess:
         """Runs kfctl on this platform's folder."""
         env = {**os.environ, "FERROFLOW_DATA_DIR": str(self.folder), "NO_COLOR": "1"}
@@ -63,7 +78,7 @@ class Platform:
             env = {**self.owner.environment, "FERROFLOW_DATA_DIR": str(self.folder), "NO_COLOR": "1"}
             program = self.owner.kfctl
             options = {"cwd": self.owner.home, **self.owner.identity, **options}
-        done = subprocess.run([str(program), *map(str, arguments)], capture_output=True, text=True, env=env, timeout=timeout, **options)
+        done = subprocess.run([str(program), *map(str, arguments), *self.target(*arguments)], capture_output=True, text=True, env=env, timeout=timeout, **options)
         if check and done.returncode != 0:
             raise AssertionError(f"kfctl {' '.join(map(str, arguments))} ended with {done.returncode}\n{done.stdout}\n{done.stderr}")
         return done
@@ -88,11 +103,62 @@ class Platform:
 
 
 class Cluster(Platform):
-    """A Kubernetes that was there before and stays."""
+    """A Kubernetes that was there before and stays. Kubeflow is installed there while a test asks for it."""
+
+    # The node's side of the link to this machine asks a registry on port 5000 for what has no registry in its name.
+    registry_address = os.environ.get("FERROFLOW_REGISTRY_ADDRESS")
+    relay = None
 
     @property
     def kubeconfig(self) -> pathlib.Path:
         return pathlib.Path(CLUSTER)
+
+    @property
+    def url(self) -> str:
+        return self.relay.url
+
+    def target(self, *arguments) -> list:
+        return ["--kubeconfig", CLUSTER] if arguments[0] in ("run", "runs", "logs", "status") and "--help" not in arguments else []
+
+    def apply(self, *arguments) -> None:
+        environment = {**os.environ, "KUBECONFIG": CLUSTER, "NO_COLOR": "1"}
+        command = [str(KFCTL), *arguments, "-f", "kfdef_k8s_istio.v1.7.0.yaml"]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=self.folder, timeout=300, stdin=subprocess.DEVNULL)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def install(self) -> None:
+        if not self.relay:
+            assert self.registry.answers()
+            self.apply("apply")
+            token = self.kubectl("create", "token", "pipeline-runner", "-n", "kubeflow", "--duration=6h").strip()
+            self.relay = Relay(self.kubeconfig, token)
+
+    def remove(self) -> None:
+        if self.relay:
+            self.relay.close()
+            self.relay = None
+            self.apply("delete", "--yes", "--delete-storage")
+
+    @functools.cached_property
+    def registry(self) -> Registry:
+        folder = self.folder / "registry"
+        folder.mkdir()
+        registry = Registry(folder, f"{self.registry_address}:5000", has_password=False)
+        until(registry.answers)
+        self.registry = registry
+        # Without a tag it is `latest`, which a kubelet asks the registry for each time.
+        self.kfctl("image", "load", busybox_archive(self.folder / "alpine.tar", "alpine:latest"))
+        self.offer("alpine")
+        return registry
+
+    def offer(self, *images) -> None:
+        for image in images:
+            self.kfctl("image", "push", image, f"{self.registry.host}/library/", "--insecure")
+
+    def end(self) -> None:
+        self.remove()
+        if "registry" in self.__dict__:
+            self.registry.close()
 
 
 class ControlPlane(Cluster):
@@ -107,6 +173,9 @@ class ControlPlane(Cluster):
         self.address = json.loads((self.place / "cluster.json").read_text())["host_address"]
         self.port = free_port()
         self.processes = {}
+
+    # The node takes its images where kfctl puts them, and nothing of Kubeflow is installed.
+    target, offer = Platform.target, Platform.offer
 
     def start(self, name: str) -> None:
         keys = self.place / "keys"
@@ -156,8 +225,6 @@ class ControlPlane(Cluster):
 def pytest_configure(config):
     config.addinivalue_line("markers", "one_machine: a test of the home on one machine itself, or of what is only installed there")
     config.addinivalue_line("markers", "real_cluster: a test of what only a cluster without us has")
-
-
     config.addinivalue_line("markers", "own_node: a test of our node and controllers on an API server that is not ours")
 
 
@@ -171,6 +238,9 @@ def pytest_collection_modifyitems(items):
         for mark, reason in reasons.items():
             if reason and item.get_closest_marker(mark):
                 item.add_marker(pytest.mark.skip(reason=reason))
+        # A platform that a test starts for itself is one on this machine.
+        if CLUSTER and "fresh" in item.fixturenames:
+            item.add_marker(pytest.mark.skip(reason=reasons["one_machine"]))
 
 
 @pytest.fixture(scope="session")
@@ -189,7 +259,9 @@ def platform():
         return
     if CLUSTER:
         with tempfile.TemporaryDirectory(prefix="ferroflow-e2e-") as folder:
-            yield Cluster(pathlib.Path(folder))
+            cluster = Cluster(pathlib.Path(folder))
+            yield cluster
+            cluster.end()
         return
     folder = pathlib.Path(tempfile.mkdtemp(prefix="ferroflow-e2e-"))
     platform = Platform(folder, "--gpu-fallback=cpu", "--memory-fallback=clamp")
@@ -201,12 +273,55 @@ def platform():
     assert "panicked" not in log, log
 
 
-@pytest.fixture(scope="session")
-def client(platform):
+@pytest.fixture(scope="module")
+def kubeflow(platform):
+    """The platform with Kubeflow in it, which a cluster gets when the first test asks."""
+    if CLUSTER:
+        platform.install()
+    return platform
+
+
+@pytest.fixture(scope="module")
+def gpus(platform):
+    """Two, as far as the scheduler knows: a cluster's node is told of them as a device plugin would tell it. The platform
+    of this machine was told to do without (`--gpu-fallback`)."""
+    if not CLUSTER:
+        yield
+        return
+
+    def patch(operation, **more):
+        body = json.dumps([{"op": operation, "path": "/status/capacity/nvidia.com~1gpu", **more}])
+        platform.kubectl("patch", "node", node, "--subresource=status", "--type=json", "-p", body)
+
+    node = platform.kubectl("get", "nodes", "-o", "jsonpath={.items[0].metadata.name}")
+    patch("add", value="2")
+    until(lambda: platform.kubectl("get", "node", node, "-o", r"jsonpath={.status.allocatable.nvidia\.com/gpu}") == "2")
+    yield
+    patch("remove")
+
+
+@pytest.fixture(scope="module")
+def bare(platform):
+    """A Kubernetes without Kubeflow: the suite's cluster, else a small one of the module's own."""
+    if CLUSTER:
+        platform.remove()
+        yield platform
+        return
+    with tempfile.TemporaryDirectory(prefix="ferroflow-bare-") as folder:
+        bare = Platform(pathlib.Path(folder) / "data", "--bare")
+        bare.up()
+        yield bare
+        log = (bare.folder / "kfctl.log").read_text()
+        bare.down()
+    assert "panicked" not in log, log
+
+
+@pytest.fixture(scope="module")
+def client(kubeflow):
     """The real KFP client, unmodified."""
     import kfp
 
-    return kfp.Client(host=platform.url)
+    return kfp.Client(host=kubeflow.url)
 
 
 @pytest.fixture(scope="session")

@@ -2,23 +2,21 @@
 their own. The Kubernetes is the small one, started with `--bare`: nothing of ours is installed, nothing is built in."""
 
 import base64
-import http.client
 import json
 import os
 import pathlib
-import re
 import signal
-import socket
 import subprocess
-import threading
 import time
 import urllib.error
-import urllib.parse
 import urllib.request
 
+import kfp
 import pytest
 import yaml
-from conftest import CLUSTER, KFCTL, Cluster, Platform, free_port
+from conftest import KFCTL, Platform, free_port, until
+from forward import Forward
+from kfp import dsl
 
 CONFIG_URI = "https://raw.githubusercontent.com/kubeflow/manifests/v1.7-branch/kfdef/kfdef_k8s_istio.v1.7.0.yaml"
 FILE = "kfdef_k8s_istio.v1.7.0.yaml"
@@ -43,16 +41,8 @@ class Installation:
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory):
-    if CLUSTER:
-        yield Cluster(tmp_path_factory.mktemp("cluster"))
-        return
-    platform = Platform(tmp_path_factory.mktemp("cluster") / "data", "--bare")
-    platform.up()
-    yield platform
-    log = (platform.folder / "kfctl.log").read_text()
-    platform.down()
-    assert "panicked" not in log, log
+def cluster(bare):
+    return bare
 
 
 @pytest.fixture(scope="module")
@@ -62,66 +52,6 @@ def installation(cluster, tmp_path_factory):
     installation.kfctl("build", "-V", "-f", CONFIG_URI)
     installation.said = installation.kfctl("apply", "-V", "-f", CONFIG_URI).stdout
     return installation
-
-
-class Forward:
-    """kubectl port-forward, as the guide has it; where the server cannot do that yet, the same by `kubectl exec`."""
-
-    def __init__(self, cluster, namespace="istio-system", name="istio-ingressgateway", port=80, pod_port=8080):
-        self.env = {**os.environ, "KUBECONFIG": str(cluster.kubeconfig)}
-        command = ["kubectl", "port-forward", "-n", namespace, f"svc/{name}", f":{port}"]
-        self.process = subprocess.Popen(command, env=self.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        match = re.search(r"127\.0\.0\.1:(\d+)", self.process.stdout.readline())
-        self.listener = None
-        if match:
-            self.port = int(match.group(1))
-            return
-        relay = f"exec 3<>/dev/tcp/127.0.0.1/{pod_port}; cat <&3 & cat >&3"
-        self.exec = ["kubectl", "exec", "-i", "-n", namespace, f"deploy/{name}", "--", "bash", "-c", relay]
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self.listener.getsockname()[1]
-        threading.Thread(target=self.accept, daemon=True).start()
-
-    def accept(self):
-        while True:
-            try:
-                connection, _ = self.listener.accept()
-            except OSError:
-                return
-            process = subprocess.Popen(self.exec, env=self.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0)
-            threading.Thread(target=self.pump, args=(lambda: connection.recv(65536), process.stdin.write, process.kill), daemon=True).start()
-            threading.Thread(target=self.pump, args=(lambda: process.stdout.read(65536), connection.sendall, connection.close), daemon=True).start()
-
-    @staticmethod
-    def pump(read, write, end):
-        try:
-            while data := read():
-                write(data)
-        except OSError:
-            pass
-        end()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        if self.listener:
-            self.listener.close()
-        self.process.terminate()
-        self.process.wait()
-
-    def ask(self, method, path, form=None, cookie=None, headers=None):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-        headers = dict(headers or {})
-        if cookie:
-            headers["Cookie"] = cookie
-        body = None
-        if form is not None:
-            body = urllib.parse.urlencode(form)
-            headers["Content-Type"] = "application/x-www-form-urlencoded"
-        connection.request(method, path, body=body, headers=headers)
-        answer = connection.getresponse()
-        return answer, answer.read().decode()
 
 
 def test_build_writes_a_folder_and_asks_no_cluster(tmp_path):
@@ -188,9 +118,6 @@ def test_applying_again_changes_nothing_and_says_so(cluster, installation):
 
 
 def test_a_step_runs_through_the_gateway(cluster, installation):
-    import kfp
-    from kfp import dsl
-
     @dsl.component
     def add(a: int, b: int) -> int:
         return a + b
@@ -353,6 +280,16 @@ def test_an_interrupted_apply_goes_on(cluster, installation):
     assert "nothing changed" in installation.kfctl("apply", "-f", CONFIG_URI).stdout
 
 
+@dsl.container_component
+def forever():
+    return dsl.ContainerSpec(image="alpine:3.20", command=["sleep", "600"])
+
+
+@dsl.pipeline(name="endless")
+def endless():
+    forever()
+
+
 def test_delete_asks_keeps_data_and_takes_everything_when_told(cluster, installation):
     done = installation.kfctl("delete", "-f", FILE, check=False)
     assert done.returncode == 1 and "--yes" in done.stderr, done.stderr
@@ -367,6 +304,11 @@ def test_delete_asks_keeps_data_and_takes_everything_when_told(cluster, installa
     with Forward(cluster) as gateway:
         answer, runs = gateway.ask("GET", "/apis/v2beta1/runs", headers={"Authorization": f"Bearer {token}"})
         assert answer.status == 200 and len(json.loads(runs)["runs"]) == 1, runs
+        # A step that still runs holds nothing up, though nobody is left who records how it ended.
+        client = kfp.Client(host=f"http://127.0.0.1:{gateway.port}", existing_token=token)
+        run = client.create_run_from_pipeline_func(endless, arguments={})
+    step = ["get", "pods", "-n", "kubeflow", "-l", f"pipeline/runid={run.run_id}", "-o", "jsonpath={.items[*].status.phase}"]
+    until(lambda: cluster.kubectl(*step) == "Running", 120)
     installation.kfctl("delete", "-f", FILE, "--yes", "--delete-storage")
     for namespace in ("kubeflow", "istio-system"):
         assert "NotFound" in cluster.kubectl("get", "namespace", namespace, check=False)

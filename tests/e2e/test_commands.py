@@ -14,7 +14,7 @@ import urllib.error
 import urllib.request
 
 import pytest
-from conftest import KFCTL, Platform, until
+from conftest import CLUSTER, KFCTL, Platform, until
 from terminal import Terminal, processes_naming
 
 SLEEPER = """
@@ -44,6 +44,9 @@ def breaks(n: int):
 def failing(n: int):
     breaks(n=n)
 """
+
+
+pytestmark = pytest.mark.usefixtures("kubeflow")
 
 
 @pytest.fixture
@@ -394,6 +397,7 @@ def test_install_service_says_where_no_systemd_listens_and_writes_nothing(fresh,
         assert not (tmp_path / "config").exists()
 
 
+@pytest.mark.one_machine
 def test_setup_changes_a_machine_that_refuses_namespaces_once_and_takes_it_back(tmp_path):
     """In a mount namespace of its own, where this machine looks like a current Ubuntu."""
     programs = tmp_path / "programs"
@@ -464,6 +468,7 @@ def test_completion_is_a_script_that_its_shell_can_read(platform, tmp_path, shel
         assert "status" in subprocess.run(["bash", "-c", asked], capture_output=True, text=True).stdout
 
 
+@pytest.mark.one_machine
 def test_login_prints_an_address_that_works_once(platform):
     class Stay(urllib.request.HTTPRedirectHandler):
         def redirect_request(self, *_):
@@ -484,14 +489,14 @@ def test_login_prints_an_address_that_works_once(platform):
 
 
 @pytest.fixture
-def sleeper(tmp_path):
+def sleeper(kubeflow, tmp_path):
     file = tmp_path / "sleeper.py"
     file.write_text(SLEEPER)
     return file
 
 
 def on_a_terminal(platform, *arguments, **options):
-    return Terminal(KFCTL, *arguments, env=environment(platform), **options)
+    return Terminal(KFCTL, *arguments, *platform.target(*arguments), env=environment(platform), **options)
 
 
 def screen(text: str) -> str:
@@ -639,6 +644,8 @@ def compiled_sleeper(platform, folder):
     ],
 )
 def test_a_bad_argument_of_run_is_refused_with_the_right_one(platform, tmp_path, arguments, words):
+    if CLUSTER and "--mount" in arguments:
+        words = "--mount shows folders of this machine"
     file = tmp_path / "failing.py"
     file.write_text(FAILING)
     done = platform.kfctl("run", file, *arguments, check=False)

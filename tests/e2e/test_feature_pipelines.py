@@ -8,7 +8,9 @@ import urllib.request
 
 import pytest
 import yaml
-from conftest import ROOT
+from conftest import PATIENCE, ROOT
+
+pytestmark = pytest.mark.usefixtures("kubeflow")
 
 PIPELINES = ROOT / "crates/pipelines/tests/pipelines"
 COMPILED = PIPELINES / "compiled"
@@ -33,15 +35,15 @@ def read(platform, path):
 
 
 def finished(client, run_id):
-    return client.wait_for_run_completion(run_id, timeout=280, sleep_duration=0.5)
+    return client.wait_for_run_completion(run_id, timeout=280 * PATIENCE, sleep_duration=0.5)
 
 
 @pytest.fixture(scope="module")
-def runs(platform, client):
+def runs(kubeflow, gpus, client):
     """The run of each pipeline, submitted together. What `platform_document` mounts is made first."""
-    platform.kubectl("label", "node", "--all", "disk=fast")
-    platform.kubectl("-n", "kubeflow", "create", "secret", "generic", "creds", "--from-literal=password=secret")
-    platform.kubectl("-n", "kubeflow", "create", "configmap", "settings", "--from-literal=a=b")
+    kubeflow.kubectl("label", "node", "--all", "disk=fast")
+    kubeflow.kubectl("-n", "kubeflow", "create", "secret", "generic", "creds", "--from-literal=password=secret")
+    kubeflow.kubectl("-n", "kubeflow", "create", "configmap", "settings", "--from-literal=a=b")
     return {name: submit(client, name) for name in NAMES}
 
 
@@ -153,6 +155,8 @@ def test_the_platform_document_is_in_the_pod(platform, client, runs):
     assert spec["nodeSelector"] == {"disk": "fast"} and spec["activeDeadlineSeconds"] == 600
     assert metadata["labels"]["team"] == "a" and metadata["annotations"]["note"] == "b"
     assert any(toleration.get("key") == "gpu" for toleration in spec["tolerations"])
+    # Kubernetes keeps a claim that was deleted while a pod names it, also one that has ended.
+    platform.kubectl("-n", "kubeflow", "delete", "pods", "-l", f"pipeline/runid={runs['platform_document']}")
     platform.kubectl("-n", "kubeflow", "wait", "pvc", "-l", f"pipeline/runid={runs['platform_document']}", "--for=delete", "--timeout=60s")
 
 

@@ -1,104 +1,40 @@
 """Images of other people: from archives and a real registry into pods here, and from here to where they run elsewhere."""
 
 import functools
-import hashlib
-import io
 import json
 import os
 import pathlib
 import shutil
-import signal
-import socket
 import subprocess
-import tarfile
 import uuid
 
 import conftest
 import pytest
-from conftest import free_port
+from conftest import CLUSTER, PATIENCE, Cluster, free_port
+from image_archive import busybox, docker_archive, libraries_of
 from kfp import dsl
+from registry import Registry
 
-# bcrypt of "s:ecret".
-PASSWORD_FILE = "me:$2b$04$UTYTkTPksb.rl51O7VjL0eosOT5PF3UXBeu0AH5GyRFz5.pYR8R9C\n"
-
-
-class Registry:
-    """Debian's docker-registry on loopback, with a password."""
-
-    def __init__(self, folder: pathlib.Path):
-        program = shutil.which("docker-registry")
-        assert program, "docker-registry is not installed: apt-get install docker-registry (cargo xtask setup does)"
-        self.host = f"127.0.0.1:{free_port()}"
-        (folder / "htpasswd").write_text(PASSWORD_FILE)
-        config = {
-            "version": "0.1",
-            "log": {"level": "error", "accesslog": {"disabled": True}},
-            "storage": {"filesystem": {"rootdirectory": str(folder / "data")}},
-            "http": {"addr": self.host},
-            "auth": {"htpasswd": {"realm": "test", "path": str(folder / "htpasswd")}},
-        }
-        (folder / "config.yml").write_text(json.dumps(config))
-        self.process = subprocess.Popen([program, "serve", str(folder / "config.yml")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        until(self.answers)
-
-    def answers(self):
-        with socket.socket() as sock:
-            return sock.connect_ex(("127.0.0.1", int(self.host.split(":")[1]))) == 0
-
-    def stop(self):
-        self.process.send_signal(signal.SIGTERM)
-        self.process.wait(timeout=30)
+# What a step does in an image is tried through Pipelines.
+pytestmark = pytest.mark.usefixtures("kubeflow")
 
 
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory):
-    registry = Registry(tmp_path_factory.mktemp("registry"))
+    host = f"{Cluster.registry_address}:5001" if CLUSTER else f"127.0.0.1:{free_port()}"
+    registry = Registry(tmp_path_factory.mktemp("registry"), host, has_password=True)
+    until(registry.answers)
     yield registry
-    registry.stop()
+    registry.close()
+
+
+def insecure():
+    """Only a registry on loopback is spoken to in plain HTTP without a word."""
+    return ["--insecure"] if CLUSTER else []
 
 
 # Images and pods take longer than what the suite waits for otherwise.
 until = functools.partial(conftest.until, seconds=90)
-
-
-def docker_archive(path, files, config, name):
-    """An image as `docker save` writes it, of one layer. Values: bytes, a path to copy, or a link as ('to',)."""
-    layer = io.BytesIO()
-    with tarfile.open(fileobj=layer, mode="w") as tar:
-        for where, what in sorted(files.items()):
-            entry = tarfile.TarInfo(where)
-            entry.mode = 0o755
-            if isinstance(what, tuple):
-                entry.type, entry.linkname = tarfile.SYMTYPE, what[0]
-                tar.addfile(entry)
-                continue
-            content = what if isinstance(what, bytes) else pathlib.Path(what).read_bytes()
-            entry.size = len(content)
-            tar.addfile(entry, io.BytesIO(content))
-    layer = layer.getvalue()
-    settings = json.dumps({
-        "architecture": "amd64", "os": "linux", "config": config,
-        "rootfs": {"type": "layers", "diff_ids": ["sha256:" + hashlib.sha256(layer).hexdigest()]},
-    }).encode()
-    parts = {"layer.tar": layer, "config.json": settings, "manifest.json": json.dumps([{"Config": "config.json", "RepoTags": [name], "Layers": ["layer.tar"]}]).encode()}
-    with tarfile.open(path, "w") as tar:
-        for where, content in parts.items():
-            entry = tarfile.TarInfo(where)
-            entry.size = len(content)
-            tar.addfile(entry, io.BytesIO(content))
-    return path
-
-
-def libraries_of(program):
-    listed = subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout
-    return [word for word in listed.split() if word.startswith("/")]
-
-
-def busybox():
-    for path in ("/bin/busybox", "/usr/bin/busybox"):
-        if os.path.exists(path):
-            return os.path.realpath(path)
-    raise AssertionError("busybox is not installed: apt-get install busybox-static (cargo xtask setup does)")
 
 
 # Three kinds of images that have no glibc, no shell, or nothing at all but one program.
@@ -148,8 +84,9 @@ def test_steps_run_in_images_without_glibc_without_a_shell_and_without_anything(
     for archive in (alpine_like(tmp_path), distroless_like(tmp_path), scratch_like(tmp_path)):
         done = platform.kfctl("image", "load", archive)
         assert archive.stem in done.stdout
+        platform.offer(f"{archive.stem}:1")
     run = client.create_run_from_pipeline_func(every_kind, enable_caching=False)
-    ended = client.wait_for_run_completion(run.run_id, timeout=240, sleep_duration=0.5)
+    ended = client.wait_for_run_completion(run.run_id, timeout=240 * PATIENCE, sleep_duration=0.5)
     assert ended.state == "SUCCEEDED", platform.kubectl("get", "events", "-n", "kubeflow")
 
 
@@ -175,25 +112,30 @@ def test_a_folder_goes_to_a_registry_and_comes_back_as_an_image(platform, regist
     (folder / "shout.py").write_text("import six, ssl, sys\nprint(six.ensure_str(sys.argv[1]).upper(), ssl.OPENSSL_VERSION.split()[0])\n")
     (folder / "requirements.txt").write_text("six\n")
     platform.kfctl("image", "add", "shout:latest", folder)
-    refused = platform.kfctl("image", "push", "shout:latest", f"{registry.host}/team/", check=False)
+    refused = platform.kfctl("image", "push", "shout:latest", f"{registry.host}/team/", *insecure(), check=False)
     assert refused.returncode != 0 and "refuses access" in refused.stderr and "--username" in refused.stderr, refused.stderr
-    signed_in = ["--username", "me", "--password-stdin"]
+    signed_in = ["--username", "me", "--password-stdin", *insecure()]
     pushed = platform.kfctl("image", "push", "shout:latest", f"{registry.host}/team/", *signed_in, input="s:ecret\n").stdout
     again = platform.kfctl("image", "push", "shout:latest", f"{registry.host}/team/", *signed_in, input="s:ecret\n").stdout
     assert pushed == again and f"{registry.host}/team/shout:latest" in pushed and "sha256:" in pushed
     image = f"{registry.host}/team/shout:latest"
     platform.kubectl("create", "secret", "docker-registry", "pull-here", f"--docker-server={registry.host}", "--docker-username=me", "--docker-password=s:ecret")
     stranger = run_pod(platform, image, "python", "shout.py", "x")
-    until(lambda: "imagePullSecrets" in platform.kubectl("get", "events", "--field-selector", f"involvedObject.name={stranger}"))
+    words = "no basic auth credentials" if CLUSTER else "imagePullSecrets"
+    until(lambda: words in platform.kubectl("get", "events", "--field-selector", f"involvedObject.name={stranger}"))
     platform.kubectl("delete", "pod", stranger, "--now")
     name = run_pod(platform, image, "python", "shout.py", "hello", secret="pull-here")
     until(lambda: phase(platform, name) == "Succeeded")
     assert platform.kubectl("logs", name) == "HELLO OpenSSL\n"
     events = platform.kubectl("get", "events", "--field-selector", f"involvedObject.name={name}")
     assert "Pulling image" in events and "Successfully pulled image" in events
-    platform.kfctl("image", "rm", image)
+    platform.kubectl("delete", "pod", name, "--now")
+    platform.kubectl("delete", "secret", "pull-here")
+    if not CLUSTER:
+        platform.kfctl("image", "rm", image)
 
 
+@pytest.mark.one_machine
 def test_an_image_is_pulled_by_the_owner_with_what_docker_login_noted(platform, registry, tmp_path, monkeypatch):
     folder = tmp_path / "plain"
     folder.mkdir()
@@ -224,10 +166,12 @@ def test_an_exported_image_is_read_by_us_and_by_containerd(platform, tmp_path):
     platform.kfctl("image", "export", "exported:1", "--oci", second)
     assert first.read_bytes() == second.read_bytes(), "equal content has equal bytes"
     platform.kfctl("image", "load", first, "--name", "loaded:1")
+    platform.offer("loaded:1")
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "loaded"}, "spec": {"restartPolicy": "Never", "containers": [{"name": "main", "image": "loaded:1"}]}}
     platform.kubectl("apply", "-f", "-", stdin=json.dumps(pod))
     until(lambda: phase(platform, "loaded") == "Succeeded")
     assert platform.kubectl("logs", "loaded") == "from an archive\n"
+    platform.kubectl("delete", "pod", "loaded", "--now")
     containerd_reads(first, tmp_path, "docker.io/library/exported:1")
 
 

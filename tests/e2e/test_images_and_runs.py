@@ -7,6 +7,8 @@ import subprocess
 import pytest
 from conftest import KFCTL, until
 
+pytestmark = pytest.mark.usefixtures("kubeflow")
+
 OPERATIONS = '''
 from kfp import dsl
 from kubernetes.client import V1EnvVar
@@ -72,6 +74,7 @@ def run_pod(platform, name, **container):
 
 def test_a_folder_becomes_an_image_with_its_requirements_and_entrypoint(platform, image):
     platform.kfctl("image", "add", "greeter", image, "--entrypoint", "python3 greet.py")
+    platform.offer("greeter:latest")
     assert run_pod(platform, "greets", image="greeter:latest", args=["you"]) == "greetings, you True\n"
     listed = platform.kfctl("image", "list").stdout
     assert "greeter" in listed
@@ -82,6 +85,7 @@ def test_a_folder_becomes_an_image_with_its_requirements_and_entrypoint(platform
     assert "greeter" not in platform.kfctl("image", "list").stdout
 
 
+@pytest.mark.one_machine
 def test_an_environment_is_built_once_for_all_that_need_the_same(platform, image):
     platform.kfctl("image", "add", "greeter:latest", image)
     run_pod(platform, "first-use", image="greeter:latest", command=["python3", "-c", "import six"])
@@ -194,7 +198,7 @@ def test_bad_pipelines_are_refused_in_words_and_start_nothing(platform, tmp_path
 
 def test_a_pipe_that_closes_early_is_no_crash(platform):
     env = {**os.environ, "FERROFLOW_DATA_DIR": str(platform.folder)}
-    with subprocess.Popen([str(KFCTL), "runs"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env, text=True) as listing:
+    with subprocess.Popen([str(KFCTL), "runs", *platform.target("runs")], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env, text=True) as listing:
         listing.stdout.close()
         said = listing.stderr.read()
         listing.wait(timeout=60)

@@ -16,6 +16,7 @@ from elsewhere import Elsewhere
 from ordinary_user import Owner
 from terminal import processes_naming
 
+pytestmark = pytest.mark.one_machine
 SLOW = {
     "pipelineInfo": {"name": "slow"},
     "schemaVersion": "2.1.0",

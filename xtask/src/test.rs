@@ -1,5 +1,7 @@
 //! The README's second command: every check there is, in the order that fails soonest.
 
+use std::path::PathBuf;
+
 use anyhow::Result;
 
 use crate::{cluster, e2e, paths, setup, step, tidy, web};
@@ -22,6 +24,9 @@ pub struct Args {
     /// Only tests whose name matches this pytest expression; those of our own node only with --own-node.
     #[arg(short = 'k', long, requires = "cluster")]
     filter: Option<String>,
+    /// The cluster's folder; one that runs there already stays [default: one in the cache, ended afterwards].
+    #[arg(long, requires = "cluster")]
+    cluster_dir: Option<PathBuf>,
 }
 
 /// Runs everything.
@@ -73,7 +78,9 @@ fn on_a_cluster(args: &Args) -> Result<()> {
     let filter = args.filter.as_deref();
     let mut suites = Vec::new();
     if !args.own_node {
-        let whole = cluster::Up::new(Some(paths::cache().join("cluster/test")), Vec::new());
+        let folder = args.cluster_dir.clone();
+        let folder = folder.unwrap_or_else(|| paths::cache().join("cluster/test"));
+        let whole = cluster::Up::new(Some(folder), Vec::new());
         suites.push(within(args, whole, |place| {
             e2e::on_a_cluster(place, filter)
         }));
@@ -87,13 +94,16 @@ fn on_a_cluster(args: &Args) -> Result<()> {
     step::all_passed(suites)
 }
 
-/// Tests on a cluster that lives as long, and must leave this machine as it was.
+/// Tests on a cluster that lives as long and must leave this machine as it was, or on one that runs already and stays.
 fn within(
     args: &Args,
     options: cluster::Up,
     tests: impl FnOnce(&cluster::Place) -> Result<()>,
 ) -> Result<()> {
     let options = options.version(args.kubernetes.as_deref())?;
+    if options.place()?.running()?.is_some() {
+        return tests(&cluster::up(&options)?);
+    }
     let before = cluster::Traces::now(&options.place()?)?;
     let place = cluster::up(&options)?;
     let tested = tests(&place);

@@ -67,11 +67,10 @@ pub enum Command {
     )]
     Logs(Logs),
     /// Manage images: from plain folders, archives and registries, and to them.
-    #[command(subcommand)]
     #[command(
-        after_help = "Example:\n  kfctl image add train:latest ./train --requirements ./train/requirements.txt"
+        after_help = "Examples:\n  kfctl image add train:latest ./train --requirements ./train/requirements.txt\n  kfctl image push train:latest registry.example.com/team/ --context my-cluster     and what to type next\n  kfctl image list --context my-cluster                                             what its nodes have"
     )]
-    Image(Image),
+    Image(Images),
     /// Print a one-time address that signs a browser in.
     #[command(after_help = "Examples:\n  kfctl login\n  xdg-open \"$(kfctl login --quiet)\"")]
     Login(Login),
@@ -287,6 +286,17 @@ pub struct Logs {
 }
 
 /// `kfctl image`.
+#[derive(Debug, Args)]
+pub struct Images {
+    /// The cluster that the images are for.
+    #[command(flatten)]
+    pub target: Target,
+    /// What is done.
+    #[command(subcommand)]
+    pub command: Image,
+}
+
+/// What `kfctl image` does.
 #[derive(Debug, Subcommand)]
 pub enum Image {
     /// Make an image from a plain folder: no Dockerfile, no registry.

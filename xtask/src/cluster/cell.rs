@@ -204,6 +204,9 @@ pub fn hierarchies() -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
+/// All pods together weigh as much as a dozen processes outside, not as one: else they starve beside a compilation.
+const WEIGHT: [(&str, &str); 2] = [("cpu.shares", "12288"), ("cpu.weight", "1200")];
+
 /// A cgroup for all pods in every hierarchy; the kubelet wants to find it.
 fn make_cgroups(place: &Place) -> Result<()> {
     for hierarchy in hierarchies()? {
@@ -213,6 +216,12 @@ fn make_cgroups(place: &Place) -> Result<()> {
             if let Ok(value) = fs::read_to_string(hierarchy.join(inherited)) {
                 fs::write(group.join(inherited), value)
                     .with_context(|| format!("set {inherited} of {}", group.display()))?;
+            }
+        }
+        for (setting, value) in WEIGHT {
+            let file = group.join(setting);
+            if file.exists() {
+                fs::write(&file, value).with_context(|| format!("set {}", file.display()))?;
             }
         }
     }

@@ -13,6 +13,7 @@ mod kubelet;
 mod network;
 mod parts;
 mod place;
+mod registries;
 mod traces;
 
 use std::path::PathBuf;

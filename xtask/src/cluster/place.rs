@@ -179,6 +179,7 @@ impl Place {
             "var-lib",
             "var-log",
             "cni",
+            "registries",
             "sysctl",
             "containerd.toml",
             "kubelet.json",

@@ -6,15 +6,19 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use install::apply_set::{self, ApplySet};
-use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
-use kube::api::ListParams;
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
+use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, ResourceExt};
-use serde_json::Value;
+use pipelines::pods::marks;
+use serde_json::{Value, json};
 
 use crate::cli_cluster::Delete;
 use crate::cluster::{self, Cluster};
 use crate::kfdef_folder::KfDefFolder;
 use crate::platform;
+
+/// Where the installation is recorded, and where steps run.
+const NAMESPACE: &str = "kubeflow";
 
 /// Deletes.
 pub fn run(args: &Delete) -> Result<()> {
@@ -41,7 +45,7 @@ async fn delete(args: &Delete) -> Result<()> {
         );
     }
     println!("context  {} ({})", cluster.context, cluster.server());
-    let set = ApplySet::new(opened.kfdef.name(), "kubeflow");
+    let set = ApplySet::new(opened.kfdef.name(), NAMESPACE);
     cluster
         .client
         .apiserver_version()
@@ -112,6 +116,9 @@ async fn take_away(cluster: &Cluster, args: &Delete, objects: &[Value]) -> Resul
         println!("{} deleted", install::apply::short_name(object));
     }
     until(args, || async {
+        if args.delete_storage {
+            release_steps(cluster).await?;
+        }
         let mut left = Vec::new();
         for object in objects {
             if apply_set::exists(&cluster.client, object).await? {
@@ -121,6 +128,39 @@ async fn take_away(cluster: &Cluster, args: &Delete, objects: &[Value]) -> Resul
         Ok(left)
     })
     .await
+}
+
+/// Pods of steps stay until the outcome of each is recorded. Where the runs go too, nobody records it any more, and
+/// their namespace would wait for ever.
+async fn release_steps(cluster: &Cluster) -> Result<()> {
+    let api = Api::<Pod>::namespaced(cluster.client.clone(), NAMESPACE);
+    let pods = api
+        .list(&ListParams::default().labels(marks::RUN))
+        .await
+        .context("list the pods of steps")?;
+    for pod in pods {
+        let others: Vec<&String> = pod
+            .finalizers()
+            .iter()
+            .filter(|finalizer| *finalizer != marks::FINALIZER)
+            .collect();
+        if pod.metadata.deletion_timestamp.is_none() || others.len() == pod.finalizers().len() {
+            continue;
+        }
+        let patch =
+            json!({"metadata": {"resourceVersion": pod.resource_version(), "finalizers": others}});
+        let name = pod.name_any();
+        match api
+            .patch(&name, &PatchParams::default(), &Patch::Merge(&patch))
+            .await
+        {
+            Ok(_) => {}
+            // Somebody else changed or removed it; the next look tells.
+            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {}
+            Err(error) => return Err(error).with_context(|| format!("let the pod {name} go")),
+        }
+    }
+    Ok(())
 }
 
 /// Our own volumes whose claims are gone.

@@ -1,5 +1,5 @@
 //! `kfctl image`: the images of this machine. Works whether or not the platform runs. What goes to and comes from
-//! elsewhere is in `image_transfer`.
+//! elsewhere is in `image_transfer`, what a cluster has in `image_on_cluster`.
 
 use anyhow::{Context, Result, bail};
 use comfy_table::Table;
@@ -7,13 +7,17 @@ use comfy_table::presets::NOTHING;
 use node::images::name::ImageName;
 use node::images::store::{FolderImage, NewImage};
 
-use crate::cli::{Global, Image, ImageAdd, Output};
-use crate::commands::image_transfer;
+use crate::cli::{Global, Image, ImageAdd, Images, Output};
+use crate::commands::{image_on_cluster, image_transfer};
 use crate::instance::DataFolder;
 use crate::{node_config, platform, text};
 
 /// Runs one of the subcommands.
-pub fn run(global: &Global, command: &Image) -> Result<()> {
+pub fn run(global: &Global, args: &Images) -> Result<()> {
+    let command = &args.command;
+    if args.target.is_given() && image_on_cluster::run(command, &args.target)? {
+        return Ok(());
+    }
     let config = platform::config(global)?;
     let data = DataFolder::new(config.data_dir()?);
     data.create()?;
@@ -33,7 +37,13 @@ pub fn run(global: &Global, command: &Image) -> Result<()> {
         Image::Inspect { name } => inspect(&images, name),
         Image::Pull(args) => image_transfer::pull(&images, args),
         Image::Load { file, name } => image_transfer::load(&images, file, name.as_deref()),
-        Image::Push(args) => image_transfer::push(&images, args),
+        Image::Push(push) => {
+            let pushed = image_transfer::push(&images, push)?;
+            if args.target.is_given() {
+                image_on_cluster::say_next(&args.target, &push.name, &pushed.to_string());
+            }
+            Ok(())
+        }
         Image::Export(args) => image_transfer::export(&images, args),
     }
 }

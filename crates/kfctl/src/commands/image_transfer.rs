@@ -66,8 +66,8 @@ pub fn load(images: &node::images::Images, file: &Path, name: Option<&str>) -> R
     Ok(())
 }
 
-/// `kfctl image push`.
-pub fn push(images: &node::images::Images, args: &ImagePush) -> Result<()> {
+/// `kfctl image push`. Answers the name that the image got.
+pub fn push(images: &node::images::Images, args: &ImagePush) -> Result<ImageName> {
     let target = target_name(args)?;
     let credentials = registry_login::credentials(&target, &args.access)?;
     let bar = Bar::new(format!("making an image of {}", args.name));
@@ -90,7 +90,7 @@ pub fn push(images: &node::images::Images, args: &ImagePush) -> Result<()> {
         layout.digest,
         layout.layers().len()
     );
-    Ok(())
+    Ok(target)
 }
 
 /// `kfctl image export`.

@@ -11,6 +11,7 @@ mod delete;
 mod down;
 mod export;
 mod image;
+mod image_on_cluster;
 mod image_transfer;
 pub mod launcher;
 mod login;
