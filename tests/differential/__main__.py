@@ -4,6 +4,8 @@
 """
 
 import argparse
+import dataclasses
+import datetime
 import fnmatch
 import importlib
 import os
@@ -20,6 +22,8 @@ from .compare import compare
 from .server import Server
 
 KNOWN = pathlib.Path(__file__).parent / "known.yaml"
+RESULTS = pathlib.Path(__file__).parents[2] / "docs/compatibility.md"
+BEGIN, END = "<!-- begin: written by cargo xtask differential --record -->", "<!-- end: written by cargo xtask differential --record -->"
 
 
 def plays(modules, kubectls):
@@ -48,9 +52,22 @@ def shown(value) -> str:
     return text if len(text) <= 400 else text[:400] + "…"
 
 
-def is_known(known, name, path) -> bool:
-    pattern = lambda text: text.replace("[", "[[]")
-    return fnmatch.fnmatchcase(name, known["exchange"]) and fnmatch.fnmatchcase(path, pattern(known["path"]))
+@dataclasses.dataclass
+class Known:
+    """One place where answers are known to differ, and the group with the reason that it belongs to."""
+
+    group: dict
+    exchange: str
+    path: str
+    is_used: bool = False
+
+    def holds(self, name: str, path: str) -> bool:
+        return fnmatch.fnmatchcase(name, self.exchange) and fnmatch.fnmatchcase(path, self.path.replace("[", "[[]"))
+
+
+def read_known() -> list[Known]:
+    groups = yaml.safe_load(KNOWN.read_text()) or []
+    return [Known(group, *where) for group in groups for where in group["where"]]
 
 
 def main() -> int:
@@ -60,6 +77,7 @@ def main() -> int:
     parser.add_argument("--kubectl", default=os.environ.get("FERROFLOW_KUBECTL", "kubectl"))
     parser.add_argument("-k", dest="only", default="")
     parser.add_argument("--all", action="store_true", help="show the known differences too")
+    parser.add_argument("--record", metavar="COMMIT", help="write what came out into docs/compatibility.md, as of this commit")
     options = parser.parse_args()
     names = sorted(found.name for found in pkgutil.iter_modules(scripts.__path__))
     modules = [importlib.import_module(f"{scripts.__name__}.{name}") for name in names if options.only in name]
@@ -69,8 +87,11 @@ def main() -> int:
     mark = f"r{int(time.time()) % 1000:03}"
     servers = [Server("embedded", options.embedded, mark), Server("real", options.real, mark)]
     started = time.monotonic()
-    known = yaml.safe_load(KNOWN.read_text()) or []
-    used, asked, unknown, listed = set(), 0, 0, 0
+    known = read_known()
+    asked, unknown, listed = 0, 0, 0
+    # Which answers each group explains, and which differ at all.
+    explained: dict[str, set] = {entry.group["what"]: set() for entry in known}
+    differing = set()
     for name, module, arguments in plays(modules, kubectls):
         try:
             with ThreadPoolExecutor() as pool:
@@ -82,24 +103,48 @@ def main() -> int:
         asked += len(embedded)
         for ours, theirs in zip(embedded, real, strict=True):
             for path, left, right in compare(ours, theirs):
-                hit = next((index for index, entry in enumerate(known) if is_known(entry, ours.name, path)), None)
+                differing.add(ours.name)
+                hit = next((entry for entry in known if entry.holds(ours.name, path)), None)
                 if hit is None:
                     unknown += 1
                 else:
-                    used.add(hit)
+                    hit.is_used = True
+                    explained[hit.group["what"]].add(ours.name)
                     listed += 1
                     if not options.all:
                         continue
                 print(f"{ours.name}: {ours.request}\n  {path}\n    embedded: {shown(left)}\n    real:     {shown(right)}", flush=True)
                 if hit is not None:
-                    print(f"    known:    {known[hit]['reason']}")
+                    print(f"    known:    {hit.group['what']}: {hit.group['why']}")
         print(f"  {name}: {len(embedded)} exchanges, {time.monotonic() - started:.0f} s since the start", flush=True)
-    stale = [entry for index, entry in enumerate(known) if index not in used and not options.only]
+    stale = [entry for entry in known if not entry.is_used and not options.only]
     for entry in stale:
-        print(f"no longer differs: {entry['exchange']} {entry['path']}; take it out of known.yaml")
+        print(f"no longer differs: {entry.exchange} {entry.path}; take it out of known.yaml")
     seconds = time.monotonic() - started
     print(f"{asked} exchanges in {seconds:.0f} s: {unknown} differences that are not listed, {listed} that are, {len(stale)} stale entries")
-    return 1 if unknown or stale else 0
+    print(f"{asked - len(differing)} answers are the same, {len(differing)} differ somewhere")
+    if unknown or stale:
+        return 1
+    if options.record and not options.only:
+        groups = {entry.group["what"]: entry.group["why"] for entry in known}
+        rows = [(what, len(explained[what]), why) for what, why in groups.items()]
+        record(options.record, asked, len(differing), rows)
+    return 0
+
+
+def record(commit: str, asked: int, differing: int, rows) -> None:
+    """Puts the result between the marks in docs/compatibility.md."""
+    text = RESULTS.read_text()
+    before, rest = text.split(BEGIN, 1)
+    after = rest.split(END, 1)[1]
+    lines = [
+        f"Last recorded on {datetime.date.today()} at {commit}: {asked} answers, of which {asked - differing} are the same and {differing} differ somewhere, all of them listed.",
+        "",
+        "| difference | answers | reason |",
+        "|---|---|---|",
+        *(f"| {what} | {count} | {why} |" for what, count, why in rows),
+    ]
+    RESULTS.write_text(before + BEGIN + "\n" + "\n".join(lines) + "\n" + END + after)
 
 
 if __name__ == "__main__":

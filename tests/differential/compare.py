@@ -13,7 +13,7 @@ LONG_TIME = re.compile(r"(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d \w{3} \d{4} \d\d:\d
 MASKED_KEYS = {"resourceVersion": "<revision>", "remainingItemCount": "<count>", "continue": "<token>", "token": "<token>"}
 GENERATED = re.compile(r"\b(generated-|kube-api-access-)[a-z0-9]{5}\b")
 # Revisions inside sentences.
-REVISION = re.compile(r"(current: |object meta: )\d+")
+REVISION = re.compile(r"(current: |object meta: |in record \()\d+")
 
 
 def masked(value, key=""):

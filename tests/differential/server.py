@@ -83,10 +83,10 @@ class Server:
             time.sleep(0.05)
         return f"/api/v1/namespaces/{name}"
 
-    def _named(self, text):
+    def named(self, text):
         return text.replace("diff-", f"{self.run}-") if isinstance(text, str) else text
 
-    def _named_back(self, text: str) -> str:
+    def named_back(self, text: str) -> str:
         return text.replace(f"{self.run}-", "diff-")
 
     # Exchanges.
@@ -100,7 +100,7 @@ class Server:
         answer = {"code": response.status_code, "type": response.headers.get("Content-Type")}
         if WARNINGS in response.headers:
             answer["warnings"] = response.headers[WARNINGS]
-        text = self._named_back(response.text)
+        text = self.named_back(response.text)
         try:
             answer["body"] = parsed = json.loads(text)
         except ValueError:
@@ -119,9 +119,9 @@ class Server:
             data = json.dumps(body)
         if data is not None:
             sent.setdefault("Content-Type", content)
-        query = {key: self._named(value) for key, value in (query or {}).items()}
-        sent = {key: self._named(value) for key, value in sent.items()}
-        return self.session.request(method, self.url + self._named(path), data=self._named(data), headers=sent, params=query, timeout=timeout)
+        query = {key: self.named(value) for key, value in (query or {}).items()}
+        sent = {key: self.named(value) for key, value in sent.items()}
+        return self.session.request(method, self.url + self.named(path), data=self.named(data), headers=sent, params=query, timeout=timeout)
 
     def patch(self, name, path, body, kind="merge", **options):
         """A patch of one of the four types."""
@@ -143,15 +143,15 @@ class Server:
         events: list = []
         query = {"watch": "true", "timeoutSeconds": "20", **(query or {})}
         sent = {"Accept": "application/json", **(headers or {})}
-        response = self.session.get(self.url + self._named(path), params=query, headers=sent, stream=True, timeout=30)
+        response = self.session.get(self.url + self.named(path), params=query, headers=sent, stream=True, timeout=30)
         if response.status_code != 200:
-            answer = {"code": response.status_code, "body": json.loads(self._named_back(response.text))}
+            answer = {"code": response.status_code, "body": json.loads(self.named_back(response.text))}
             return self.keep(name, f"WATCH {path}", answer, ignore)
         worker = threading.Thread(target=changes)
         worker.start()
         with contextlib.closing(response):
             for line in response.iter_lines():
-                events.append(json.loads(self._named_back(line.decode())))
+                events.append(json.loads(self.named_back(line.decode())))
                 if len(events) == count or events[-1]["type"] == "ERROR":
                     break
         worker.join()
@@ -161,9 +161,9 @@ class Server:
     def kubectl(self, name: str, binary: str, *arguments, stdin=None, ignore=()):
         """What a kubectl says and how it ends."""
         env = {**os.environ, "KUBECONFIG": str(self.kubeconfig), "HOME": f"{self.folder.name}/{pathlib.Path(binary).name}"}
-        command = [binary, *map(self._named, arguments)]
-        done = subprocess.run(command, capture_output=True, text=True, env=env, input=self._named(stdin), timeout=120)
-        out, err = self._named_back(done.stdout), self._named_back(done.stderr)
+        command = [binary, *map(self.named, arguments)]
+        done = subprocess.run(command, capture_output=True, text=True, env=env, input=self.named(stdin), timeout=120)
+        out, err = self.named_back(done.stdout), self.named_back(done.stderr)
         answer = {"code": done.returncode, "out": out.splitlines(), "err": err.splitlines()}
         with contextlib.suppress(ValueError):
             answer["out"] = json.loads(out)

@@ -1,5 +1,7 @@
 """One home for the whole suite: the shipped binary on a temporary folder and free ports, or, with
-FERROFLOW_KUBECONFIG, the cluster that it leads to. Tests of the first alone carry the mark `one_machine`."""
+FERROFLOW_KUBECONFIG, the cluster that it leads to, or, with FERROFLOW_CONTROL_PLANE, an API server made by
+`cargo xtask cluster` in that folder, which our own controllers and node join. Tests of the first alone carry the mark
+`one_machine`."""
 
 import functools
 import json
@@ -17,7 +19,8 @@ from registry import Registry
 from relay import Relay
 
 ROOT = pathlib.Path(__file__).parents[2]
-CLUSTER = os.environ.get("FERROFLOW_KUBECONFIG")
+CONTROL_PLANE = os.environ.get("FERROFLOW_CONTROL_PLANE")
+CLUSTER = f"{CONTROL_PLANE}/kubeconfig" if CONTROL_PLANE else os.environ.get("FERROFLOW_KUBECONFIG")
 KFCTL = pathlib.Path(os.environ.get("FERROFLOW_KFCTL", "target/debug/kfctl")).absolute()
 
 
@@ -158,21 +161,101 @@ class Cluster(Platform):
             self.registry.close()
 
 
+class ControlPlane(Cluster):
+    """A real API server without controllers and nodes, and ours beside it, each with the credentials that its
+    counterpart has."""
+
+    NODE = "n1"
+
+    def __init__(self, folder: pathlib.Path):
+        super().__init__(folder)
+        self.place = pathlib.Path(CONTROL_PLANE)
+        self.address = json.loads((self.place / "cluster.json").read_text())["host_address"]
+        self.port = free_port()
+        self.processes = {}
+
+    def start(self, name: str) -> None:
+        keys = self.place / "keys"
+        options = {
+            "workloads": [
+                *("--kubeconfig", self.kubeconfig, "--root-ca", keys / "ca.crt", "--volumes", self.folder / "volumes"),
+                *("--gpu-fallback", "cpu", "--memory-fallback", "clamp"),
+            ],
+            "node": [
+                *("--kubeconfig", keys / "kubelet.kubeconfig", "--proxy-kubeconfig", keys / "kube-proxy.kubeconfig"),
+                *("--client-ca", keys / "ca.crt", "--listen", f"{self.address}:{self.port}"),
+                *("--tls-certificate", keys / "kubelet-serving.crt", "--tls-key", keys / "kubelet-serving.key"),
+            ],
+        }[name]
+        env = {**os.environ, "FERROFLOW_DATA_DIR": str(self.folder), "NO_COLOR": "1"}
+        command = [str(KFCTL), "controller", name, "--health", "127.0.0.1:0", *map(str, options)]
+        with (self.folder / f"{name}.log").open("a") as log:
+            self.processes[name] = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+
+    def log(self, name: str) -> str:
+        return (self.folder / f"{name}.log").read_text()
+
+    def condition(self) -> dict:
+        """Whether the node is ready, and why not."""
+        node = json.loads(self.kubectl("get", "node", self.NODE, "-o", "json"))
+        return next(one for one in node["status"]["conditions"] if one["type"] == "Ready")
+
+    def up(self) -> None:
+        self.start("workloads")
+        until(lambda: "default" in self.kubectl("get", "serviceaccounts", "-o", "name"), 120)
+        self.start("node")
+        until(lambda: f"node/{self.NODE}" in self.kubectl("get", "nodes", "-o", "name"), 120)
+        until(lambda: self.condition()["status"] == "True", 120)
+
+    def down(self) -> None:
+        for name in ("node", "workloads"):
+            process = self.processes.get(name)
+            if process and process.poll() is None:
+                process.terminate()
+                try:
+                    process.wait(timeout=150)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
+
+
 def pytest_configure(config):
     config.addinivalue_line("markers", "one_machine: a test of the home on one machine itself, or of what is only installed there")
     config.addinivalue_line("markers", "real_cluster: a test of what only a cluster without us has")
 
 
+    config.addinivalue_line("markers", "own_node: a test of our node and controllers on an API server that is not ours")
+
+
 def pytest_collection_modifyitems(items):
-    mark, reason = ("one_machine", "tests the home on one machine") if CLUSTER else ("real_cluster", "tests a cluster: cargo xtask test --cluster")
+    reasons = {
+        "one_machine": "tests the home on one machine" if CLUSTER else None,
+        "real_cluster": None if CLUSTER and not CONTROL_PLANE else "tests a cluster: cargo xtask test --cluster",
+        "own_node": None if CONTROL_PLANE else "tests our node on a real API server: cargo xtask test --cluster",
+    }
     for item in items:
         # A platform that a test starts for itself is one on this machine.
-        if item.get_closest_marker(mark) or (CLUSTER and "fresh" in item.fixturenames):
-            item.add_marker(pytest.mark.skip(reason=reason))
+        if CLUSTER and "fresh" in item.fixturenames:
+            item.add_marker(pytest.mark.skip(reason=reasons["one_machine"]))
+        for mark, reason in reasons.items():
+            if reason and item.get_closest_marker(mark):
+                item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @pytest.fixture(scope="session")
 def platform():
+    if CONTROL_PLANE:
+        with tempfile.TemporaryDirectory(prefix="ferroflow-e2e-") as folder:
+            platform = ControlPlane(pathlib.Path(folder))
+            try:
+                platform.up()
+                yield platform
+            finally:
+                platform.down()
+                logs = {name: platform.log(name) for name in platform.processes}
+            for name, log in logs.items():
+                assert "panicked" not in log and "forbidden" not in log, (name, log[-4000:])
+        return
     if CLUSTER:
         with tempfile.TemporaryDirectory(prefix="ferroflow-e2e-") as folder:
             cluster = Cluster(pathlib.Path(folder))

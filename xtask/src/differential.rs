@@ -18,6 +18,9 @@ pub struct Args {
     /// Show the known differences too.
     #[arg(long)]
     all: bool,
+    /// Write what came out into docs/compatibility.md, if everything that differs is listed.
+    #[arg(long)]
+    record: bool,
     /// Ask this binary instead of a freshly built one.
     #[arg(long)]
     kfctl: Option<PathBuf>,
@@ -73,8 +76,21 @@ fn compare(args: &Args, kfctl: &PathBuf, real: &PathBuf) -> Result<()> {
     if args.all {
         python.arg("--all");
     }
+    if args.record {
+        python.args(["--record", &commit()?]);
+    }
     let compared = step::run("ask both and compare", &mut python);
     step::run("end the embedded Kubernetes", &mut call(&["down"]))?;
     let _ = std::fs::remove_dir_all(&data);
     compared
+}
+
+/// The commit that is checked out, in short.
+fn commit() -> Result<String> {
+    let git = Command::new("git")
+        .args(["rev-parse", "--short", "HEAD"])
+        .current_dir(paths::root())
+        .output()
+        .context("ask git for the commit that is recorded")?;
+    Ok(String::from_utf8_lossy(&git.stdout).trim().to_owned())
 }

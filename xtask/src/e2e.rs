@@ -77,6 +77,41 @@ pub fn on_a_cluster(place: &cluster::Place, filter: Option<&str>) -> Result<()> 
     step::run("end-to-end tests on a real Kubernetes", &mut pytest)
 }
 
+/// The suites that our own node and controllers pass on a real API server.
+const ON_A_CONTROL_PLANE: [&str; 4] = [
+    "tests/e2e/test_own_node.py",
+    "tests/e2e/test_workloads.py",
+    "tests/e2e/test_pods.py",
+    "tests/e2e/test_streaming.py",
+];
+
+/// Runs those against the API server of `place`, which the suite itself lets our own parts join.
+pub fn on_a_control_plane(place: &cluster::Place, filter: Option<&str>) -> Result<()> {
+    let kubectl = setup::kubectl()?;
+    setup::node_packages()?;
+    web::build()?;
+    step::run(
+        "build kfctl",
+        &mut step::cargo(&["build", "--workspace", "--quiet", "--bins"]),
+    )?;
+    let mut pytest = pytest(LIMIT);
+    pytest
+        .args(ON_A_CONTROL_PLANE)
+        .env("FERROFLOW_CONTROL_PLANE", place.root())
+        .env("FERROFLOW_KFCTL", paths::target().join("debug/kfctl"))
+        .env(
+            "FERROFLOW_KUBECTL",
+            std::env::join_paths(&kubectl).context("list the kubectl binaries")?,
+        );
+    if let Some(filter) = filter {
+        pytest.args(["-k", filter]);
+    }
+    step::run(
+        "our own node and controllers on a real API server",
+        &mut pytest,
+    )
+}
+
 /// Images that tests do not push themselves, and storage, by our own provisioner.
 pub fn prepare(place: &cluster::Place, kfctl: &Path, kubectl: &[PathBuf]) -> Result<()> {
     let scratch = place.root().join("images");

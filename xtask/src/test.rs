@@ -18,7 +18,10 @@ pub struct Args {
     /// Which Kubernetes that is.
     #[arg(long, requires = "cluster")]
     kubernetes: Option<String>,
-    /// Only tests whose name matches this pytest expression.
+    /// Only our own node and controllers on a real API server that has none.
+    #[arg(long, requires = "cluster")]
+    own_node: bool,
+    /// Only tests whose name matches this pytest expression; those of our own node only with --own-node.
     #[arg(short = 'k', long, requires = "cluster")]
     filter: Option<String>,
     /// The cluster's folder; one that runs there already stays [default: one in the cache, ended afterwards].
@@ -69,18 +72,41 @@ pub fn run(args: &Args) -> Result<()> {
     step::all_passed(suites)
 }
 
-/// The end-to-end tests on a real Kubernetes, which must leave this machine as it was.
+/// The end-to-end tests on a real Kubernetes: whole, and as an API server alone that our own parts join.
 fn on_a_cluster(args: &Args) -> Result<()> {
     setup::python_environment()?;
-    let folder = args.cluster_dir.clone();
-    let folder = folder.unwrap_or_else(|| paths::cache().join("cluster/test"));
-    let options = cluster::Up::new(Some(folder), Vec::new()).version(args.kubernetes.as_deref())?;
+    let filter = args.filter.as_deref();
+    let mut suites = Vec::new();
+    if !args.own_node {
+        let folder = args.cluster_dir.clone();
+        let folder = folder.unwrap_or_else(|| paths::cache().join("cluster/test"));
+        let whole = cluster::Up::new(Some(folder), Vec::new());
+        suites.push(within(args, whole, |place| {
+            e2e::on_a_cluster(place, filter)
+        }));
+    }
+    if args.own_node || (filter.is_none() && args.cluster_dir.is_none()) {
+        let alone = cluster::Up::control_plane(paths::cache().join("cluster/control-plane"));
+        suites.push(within(args, alone, |place| {
+            e2e::on_a_control_plane(place, filter)
+        }));
+    }
+    step::all_passed(suites)
+}
+
+/// Tests on a cluster that lives as long, and must leave this machine as it was.
+fn within(
+    args: &Args,
+    options: cluster::Up,
+    tests: impl FnOnce(&cluster::Place) -> Result<()>,
+) -> Result<()> {
+    let options = options.version(args.kubernetes.as_deref())?;
     if options.place()?.running()?.is_some() {
-        return e2e::on_a_cluster(&cluster::up(&options)?, args.filter.as_deref());
+        return tests(&cluster::up(&options)?);
     }
     let before = cluster::Traces::now(&options.place()?)?;
     let place = cluster::up(&options)?;
-    let tested = e2e::on_a_cluster(&place, args.filter.as_deref());
+    let tested = tests(&place);
     cluster::down(&place)?;
     step::announce("what the cluster left behind");
     cluster::Traces::now(&place)?.same_as(&before)?;

@@ -56,6 +56,8 @@ pub struct Config {
     pub insecure_registries: Vec<String>,
     /// Host folders that pods may mount.
     pub host_paths: Vec<PathBuf>,
+    /// Where the API server reaches this machine, for the Node's status; none where it is in this process.
+    pub address: Option<IpAddr>,
     /// Where the HTTP API listens, for the Node's status; 0 where it is only used in process.
     pub port: u16,
 }
@@ -77,6 +79,7 @@ impl Config {
             settings: Vec::new(),
             insecure_registries: Vec::new(),
             host_paths: Vec::new(),
+            address: None,
             port: 0,
         }
     }
@@ -109,8 +112,11 @@ pub enum Error {
         name: String,
         /// The cause.
         #[source]
-        source: Box<kube::Error>,
+        source: Box<register::Error>,
     },
+    /// The port of the HTTP API.
+    #[error("serving the node's port")]
+    Port(#[from] http::Error),
 }
 
 /// A running node.
@@ -149,6 +155,12 @@ impl Node {
             components,
             host_listeners,
         } = dependencies;
+        let name = config.name.clone();
+        let refused = |source| Error::Register {
+            name: name.clone(),
+            source: Box::new(source),
+        };
+        register::is_free(&client, &name).await.map_err(refused)?;
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
         let images = images(&config);
@@ -170,11 +182,11 @@ impl Node {
             Isolation::HostProcess => None,
         };
         let capacity = Capacity::of_this_machine(&config.data);
-        let address = if network.is_some() {
+        let address = config.address.unwrap_or(if network.is_some() {
             IpAddr::V4(config.layout.gateway)
         } else {
             IpAddr::V4(Ipv4Addr::LOCALHOST)
-        };
+        });
         let identity = Identity {
             name: config.name.clone(),
             address,
@@ -186,12 +198,9 @@ impl Node {
                 "process"
             },
         };
-        register(&client, &identity)
+        register::register(&client, &identity)
             .await
-            .map_err(|source| Error::Register {
-                name: config.name.clone(),
-                source: Box::new(source),
-            })?;
+            .map_err(|source| refused(source.into()))?;
         let (events, writing) = Recorder::new(client.clone(), &config.name);
         tasks.spawn(writing);
         tasks.spawn(keep_alive(client.clone(), identity.clone(), stop.clone()));
@@ -277,6 +286,18 @@ impl Node {
             identity: self.identity.clone(),
             network: self.network.clone(),
         })
+    }
+
+    /// Serves the HTTP API on a port, to callers whom the API server lets use this node, until the node stops.
+    pub fn serve(
+        &mut self,
+        listener: tokio::net::TcpListener,
+        keys: &http::Keys,
+    ) -> Result<(), Error> {
+        let guard = http::Guard::new(self.client.clone(), &self.identity.name);
+        let served = http::serve(listener, keys, guard, self.http(), self.stop.clone())?;
+        self.tasks.spawn(served);
+        Ok(())
     }
 
     /// A handle that connects to pods and Services as the API server's proxy, which says for whom it asks.

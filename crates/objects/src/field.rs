@@ -150,6 +150,17 @@ impl FieldError {
         Self::new(FieldErrorKind::NotSupported, field, value.into(), detail)
     }
 
+    /// A list that holds something else than one of these.
+    pub fn not_supported_list(
+        field: impl Into<String>,
+        values: &[&str],
+        supported: &[&str],
+    ) -> Self {
+        let mut error = Self::not_supported(field, "", supported);
+        error.value = values.iter().copied().collect();
+        error
+    }
+
     /// `field: Duplicate value: value`
     pub fn duplicate(field: impl Into<String>, value: impl Into<Value>) -> Self {
         Self::new(FieldErrorKind::Duplicate, field, value.into(), "")
@@ -193,7 +204,7 @@ impl FieldError {
         let mut text = self.kind.words().to_owned();
         if self.kind.shows_value() {
             text.push_str(": ");
-            text.push_str(&show(&self.value));
+            text.push_str(&show(self.kind, &self.value));
         }
         if !self.detail.is_empty() {
             text.push_str(": ");
@@ -261,27 +272,35 @@ pub fn quote(text: &str) -> String {
 }
 
 /// A value as an error shows it: scalars plain, the rest in Go's syntax, which is what Kubernetes prints.
-fn show(value: &Value) -> String {
+fn show(kind: FieldErrorKind, value: &Value) -> String {
     match value {
         Value::Null => quote("null"),
-        other => go_syntax(other),
+        // Entries that stand twice are found by a schema, which knows no types of Go.
+        other if kind == FieldErrorKind::Duplicate => go_syntax(other, false),
+        other => go_syntax(other, true),
     }
 }
 
-fn go_syntax(value: &Value) -> String {
+/// `typed` says whether maps and lists of texts are of that type, as labels are, or of any.
+fn go_syntax(value: &Value, typed: bool) -> String {
     match value {
         Value::Null => "interface {}(nil)".to_owned(),
         Value::String(text) => quote(text),
         Value::Array(items) => {
-            let items: Vec<String> = items.iter().map(go_syntax).collect();
-            format!("[]interface {{}}{{{}}}", items.join(", "))
+            let all_text = typed && !items.is_empty() && items.iter().all(Value::is_string);
+            let items: Vec<String> = items.iter().map(|item| go_syntax(item, typed)).collect();
+            let item = if all_text { "string" } else { "interface {}" };
+            format!("[]{item}{{{}}}", items.join(", "))
         }
         Value::Object(map) => {
             let entries: Vec<String> = map
                 .iter()
-                .map(|(name, value)| format!("{}:{}", quote(name), go_syntax(value)))
+                .map(|(name, value)| format!("{}:{}", quote(name), go_syntax(value, typed)))
                 .collect();
-            format!("map[string]interface {{}}{{{}}}", entries.join(", "))
+            // Labels and their like are the maps of texts there are.
+            let all_text = typed && !map.is_empty() && map.values().all(Value::is_string);
+            let value = if all_text { "string" } else { "interface {}" };
+            format!("map[string]{value}{{{}}}", entries.join(", "))
         }
         other => other.to_string(),
     }

@@ -359,13 +359,13 @@ fn validate_annotations(object: &Value, errors: &mut Vec<FieldError>) {
 
 fn validate_owners(object: &Value, errors: &mut Vec<FieldError>) {
     let mut controllers = 0;
-    for (index, owner) in owner_references(object).enumerate() {
-        let at = |field: &str| format!("metadata.ownerReferences[{index}].{field}");
+    for owner in owner_references(object) {
+        let at = |field: &str| format!("metadata.ownerReferences.{field}");
         for (field, value, detail) in [
             ("apiVersion", owner.api_version, "version must not be empty"),
-            ("kind", owner.kind, "must not be empty"),
-            ("name", owner.name, "must not be empty"),
-            ("uid", owner.uid, "must not be empty"),
+            ("kind", owner.kind, "kind must not be empty"),
+            ("name", owner.name, "name must not be empty"),
+            ("uid", owner.uid, "uid must not be empty"),
         ] {
             if value.is_empty() {
                 errors.push(FieldError::invalid(at(field), value, detail));
@@ -471,7 +471,7 @@ mod tests {
         assert!(
             fields
                 .iter()
-                .any(|found| found == "metadata.ownerReferences[1].uid")
+                .any(|found| found == "metadata.ownerReferences.uid")
         );
     }
 }

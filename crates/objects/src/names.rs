@@ -50,7 +50,13 @@ pub fn dns_label(text: &str) -> Vec<String> {
         errors.push(too_long(LABEL_MAX));
     }
     if !is_label(text) {
-        errors.push(LABEL_RULE.to_owned());
+        let has_dots = text.contains('.') && text.split('.').all(is_label);
+        let rule = if has_dots {
+            "must not contain dots"
+        } else {
+            LABEL_RULE
+        };
+        errors.push(rule.to_owned());
     }
     errors
 }

@@ -205,7 +205,7 @@ impl Status {
 
     /// 422 for a body that is well formed and yet cannot be processed, such as a patch that does not apply.
     pub fn unprocessable(message: impl Into<String>) -> Self {
-        Self::failure(422, "Invalid", message)
+        Self::failure(422, "Invalid", message).about(StatusDetails::default())
     }
 
     /// 400.
@@ -300,15 +300,10 @@ impl Status {
         )
     }
 
-    /// 405: `create is not supported on resources of kind "pods"`.
-    pub fn method_not_allowed(group: &str, resource: &str, action: &str) -> Self {
-        let kind = quote(&qualified(resource, group));
-        Self::failure(
-            405,
-            "MethodNotAllowed",
-            format!("{action} is not supported on resources of kind {kind}"),
-        )
-        .about(names(group, resource, ""))
+    /// 405, in the words of a path that does not know the method.
+    pub fn method_not_allowed() -> Self {
+        let message = "the server does not allow this method on the requested resource";
+        Self::failure(405, "MethodNotAllowed", message).about(StatusDetails::default())
     }
 
     /// 415, with what is accepted instead.
@@ -470,10 +465,10 @@ mod tests {
             ),
             (Status::timeout("busy", 1), 504, "Timeout", "Timeout: busy"),
             (
-                Status::method_not_allowed("", "pods", "patch"),
+                Status::method_not_allowed(),
                 405,
                 "MethodNotAllowed",
-                r#"patch is not supported on resources of kind "pods""#,
+                "the server does not allow this method on the requested resource",
             ),
             (
                 Status::internal("x"),

@@ -10,6 +10,7 @@ use kube::Client;
 use tokio_util::sync::CancellationToken;
 
 mod discovery;
+mod rights;
 mod setup;
 mod watches;
 
@@ -44,6 +45,7 @@ mod volumes;
 mod nodes;
 mod scheduler;
 
+pub use rights::let_patch_what_may_update;
 pub use setup::ClientFactory;
 pub use volumes::{LOCAL_PROVISIONER, default_storage_class, on_node};
 

@@ -34,7 +34,7 @@ pub fn make(place: &Place, record: &Record) -> Result<()> {
     let (certificate, key) = authority.serve("kube-apiserver", &apiserver_names(record))?;
     write("apiserver.crt", &certificate)?;
     write("apiserver.key", &key)?;
-    let (certificate, key) = authority.serve(NODE, &[address(record.node_address)])?;
+    let (certificate, key) = authority.serve(NODE, &node_addresses(record))?;
     write("kubelet-serving.crt", &certificate)?;
     write("kubelet-serving.key", &key)?;
     for (name, user, groups) in [
@@ -69,6 +69,11 @@ pub fn make(place: &Place, record: &Record) -> Result<()> {
 
 fn address(address: Ipv4Addr) -> SanType {
     SanType::IpAddress(IpAddr::V4(address))
+}
+
+/// Where the node may be: inside, or, where one of ours joins, on this machine.
+fn node_addresses(record: &Record) -> [SanType; 2] {
+    [address(record.node_address), address(record.host_address)]
 }
 
 fn apiserver_names(record: &Record) -> Vec<SanType> {

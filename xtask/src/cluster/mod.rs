@@ -105,6 +105,14 @@ impl Up {
             without,
         }
     }
+
+    /// The default version's API server and its store alone, in `dir`.
+    pub fn control_plane(dir: PathBuf) -> Self {
+        Self {
+            control_plane_only: true,
+            ..Self::new(Some(dir), Vec::new())
+        }
+    }
 }
 
 #[derive(clap::Args)]

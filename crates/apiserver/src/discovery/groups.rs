@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::registry::{Registry, Resource, Subresource};
+use crate::registry::{Origin, Registry, Resource, Subresource};
 
 /// `/api`.
 pub(super) fn core_versions() -> Value {
@@ -54,7 +54,9 @@ pub(super) fn resources(registry: &Registry, group: &str, version: &str) -> Opti
             .iter()
             .map(|sub| subresource(resource, sub))
             .collect();
-        below.sort_by(|a, b| a["name"].as_str().cmp(&b["name"].as_str()));
+        if matches!(resource.origin, Origin::Builtin(_)) {
+            below.sort_by(|a, b| a["name"].as_str().cmp(&b["name"].as_str()));
+        }
         rows.extend(below);
     }
     Some(

@@ -32,8 +32,7 @@ pub async fn answer(
     query: &Query,
 ) -> Response {
     if !matches!(head.method, Method::GET | Method::HEAD) {
-        let verb = head.method.as_str().to_lowercase();
-        return reply::error(&objects::Status::method_not_allowed("", path, &verb).into());
+        return reply::error(&objects::Status::method_not_allowed().into());
     }
     let headers = &head.headers;
     let registry = api.registry.load_full();
@@ -76,7 +75,7 @@ pub async fn answer(
 }
 
 fn missing() -> Response {
-    reply::error(&ApiError::no_such_resource())
+    reply::no_such_page()
 }
 
 async fn resources(
@@ -87,6 +86,10 @@ async fn resources(
 ) -> Response {
     match groups::resources(registry, group, version) {
         Some(document) => plain(&document, headers).await,
+        // A group that is there answers for its versions.
+        None if group.is_empty() || groups::group(registry, group).is_some() => {
+            reply::error(&ApiError::no_such_resource())
+        }
         None => missing(),
     }
 }

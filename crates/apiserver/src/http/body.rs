@@ -12,6 +12,9 @@ use crate::error::ApiError;
 /// The largest body of a write, as upstream has it.
 pub const MAX_BYTES: usize = 3 << 20;
 
+/// The media types in which objects are taken and given.
+pub const ACCEPTED: [&str; 3] = ["application/json", "application/yaml", protobuf::MEDIA_TYPE];
+
 /// A decoded body.
 #[derive(Debug, Default)]
 pub struct Decoded {
@@ -90,11 +93,7 @@ pub fn decode(bytes: &[u8], media: &str) -> Result<Decoded, ApiError> {
                 duplicates: Vec::new(),
             }),
             Err(protobuf::Error::UnknownKind(_)) => {
-                Err(objects::Status::unsupported_media_type(&[
-                    "application/json",
-                    "application/yaml",
-                ])
-                .into())
+                Err(objects::Status::unsupported_media_type(&ACCEPTED).into())
             }
             Err(err) => Err(ApiError::bad_request(err.to_string())),
         },

@@ -43,7 +43,7 @@ impl Query {
         self.get(name).map(|value| {
             value
                 .parse()
-                .map_err(|_| format!("{name}: Invalid value: {value:?}: must be a number"))
+                .map_err(|_| format!("strconv.ParseInt: parsing {value:?}: invalid syntax"))
         })
     }
 }

@@ -245,5 +245,16 @@ pub fn error(err: &ApiError) -> Response {
 
 /// The 406 that says what can be had.
 pub fn not_acceptable() -> Response {
-    error(&Status::not_acceptable(&["application/json", "application/yaml"]).into())
+    error(&Status::not_acceptable(&super::body::ACCEPTED).into())
+}
+
+/// 404 for a path below which nothing is served: not in the words of the API, which such a path does not belong to.
+pub fn no_such_page() -> Response {
+    let mut response = Response::new(Body::from("404 page not found\n"));
+    *response.status_mut() = StatusCode::NOT_FOUND;
+    response.headers_mut().insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
+    response
 }

@@ -88,12 +88,7 @@ fn verb_of(method: &Method, path: &ResourcePath, query: &Query) -> Result<&'stat
         Method::DELETE if path.name.is_empty() => "deletecollection",
         Method::DELETE => "delete",
         _ => {
-            return Err(Status::method_not_allowed(
-                &path.group,
-                &path.resource,
-                &method.as_str().to_lowercase(),
-            )
-            .into());
+            return Err(Status::method_not_allowed().into());
         }
     })
 }
@@ -128,10 +123,18 @@ async fn resource(
     request: Request,
 ) -> Result<Response, ApiError> {
     let registry = api.registry.load_full();
-    let resource = registry
+    let Some(resource) = registry
         .find(&path.group, &path.version, &path.resource)
         .cloned()
-        .ok_or_else(ApiError::no_such_resource)?;
+    else {
+        let is_served = registry
+            .all()
+            .any(|known| known.group == path.group && known.version == path.version);
+        if is_served {
+            return Err(ApiError::no_such_resource());
+        }
+        return Ok(reply::no_such_page());
+    };
     check_names(&path)?;
     check_scope(&resource, verb, &path)?;
     let (parts, request_body) = request.into_parts();
@@ -243,7 +246,12 @@ fn check_scope(resource: &Resource, verb: &str, path: &ResourcePath) -> Result<(
         let needs_namespace = !path.name.is_empty() || verb == "create";
         if resource.namespaced && path.namespace.is_empty() && needs_namespace && !path.is_old_watch
         {
-            return Err(ApiError::no_such_resource());
+            // The path is one of a list over all namespaces, or no path at all.
+            return Err(if path.name.is_empty() {
+                Status::method_not_allowed().into()
+            } else {
+                ApiError::no_such_resource()
+            });
         }
         // Nothing deletes over all namespaces, or several namespaces at once.
         let is_too_wide = verb == "deletecollection"
@@ -251,7 +259,7 @@ fn check_scope(resource: &Resource, verb: &str, path: &ResourcePath) -> Result<(
                 || resource.namespaced && path.namespace.is_empty());
         let has_no_name = matches!(verb, "update" | "patch") && path.name.is_empty();
         if is_too_wide || has_no_name || !resource.verbs.contains(&verb) {
-            return Err(Status::method_not_allowed(&resource.group, &resource.plural, verb).into());
+            return Err(Status::method_not_allowed().into());
         }
         return Ok(());
     }
@@ -263,10 +271,10 @@ fn check_scope(resource: &Resource, verb: &str, path: &ResourcePath) -> Result<(
         Some(Subresource::Status | Subresource::Scale(_))
             if !matches!(verb, "get" | "update" | "patch") =>
         {
-            Err(Status::method_not_allowed(&resource.group, &resource.plural, verb).into())
+            Err(Status::method_not_allowed().into())
         }
         Some(Subresource::Named { verbs, .. }) if !verbs.contains(&verb) => {
-            Err(Status::method_not_allowed(&resource.group, &resource.plural, verb).into())
+            Err(Status::method_not_allowed().into())
         }
         Some(_) => Ok(()),
     }

@@ -217,7 +217,11 @@ fn validate_versions(spec: &Value, errors: &mut Vec<FieldError>) {
             ));
         }
         for (at, column) in list(&version["additionalPrinterColumns"]).enumerate() {
-            let path = format!("{path}.additionalPrinterColumns[{at}]");
+            // What a definition says of its only version, it says of itself.
+            let path = match list(versions).count() {
+                1 => format!("spec.additionalPrinterColumns[{at}]"),
+                _ => format!("{path}.additionalPrinterColumns[{at}]"),
+            };
             for field in ["name", "type", "jsonPath"] {
                 if is_empty(&column[field]) {
                     errors.push(FieldError::required(format!("{path}.{field}"), ""));

@@ -149,7 +149,7 @@ mod tests {
         assert_eq!(
             complaints(&deployment),
             [
-                r#"spec.template.metadata.labels: Invalid value: map[string]interface {}{"app":"other"}: `selector` does not match template `labels`"#
+                r#"spec.template.metadata.labels: Invalid value: map[string]string{"app":"other"}: `selector` does not match template `labels`"#
             ]
         );
     }

@@ -25,6 +25,7 @@ impl Strategy for Job {
     fn default(&self, object: &mut Value) {
         let Some(spec) = spec(object) else { return };
         default_job_spec(spec);
+        fill(spec, "manualSelector", false);
         default_template(spec);
         label_like_template(object);
     }
@@ -346,6 +347,17 @@ fn pod_failure_policy(policy: &Value, path: &str, errors: &mut Vec<FieldError>) 
                 json!([]),
                 "at least one value is required",
             ));
+        }
+        if rule["onExitCodes"]["operator"] == "In" {
+            for (at, value) in list(&rule["onExitCodes"]["values"]).enumerate() {
+                if *value == 0 {
+                    errors.push(FieldError::invalid(
+                        format!("{path}.onExitCodes.values[{at}]"),
+                        0,
+                        "must not be 0 for the In operator",
+                    ));
+                }
+            }
         }
     }
 }

@@ -31,6 +31,24 @@ pub fn validate_metadata(
     errors
 }
 
+/// Finalizers that need no domain, since Kubernetes itself knows them.
+const STANDARD_FINALIZERS: [&str; 3] = ["kubernetes", "orphan", "foregroundDeletion"];
+
+/// New objects of built-in kinds are held by finalizers that say whose they are.
+pub fn validate_finalizers(object: &Value) -> Vec<FieldError> {
+    meta::finalizers(object)
+        .enumerate()
+        .filter(|(_, name)| !name.contains('/') && !STANDARD_FINALIZERS.contains(name))
+        .map(|(index, name)| {
+            FieldError::invalid(
+                format!("metadata.finalizers[{index}]"),
+                name,
+                "name is neither a standard finalizer name nor is it fully qualified",
+            )
+        })
+        .collect()
+}
+
 /// What is wrong with a change of metadata.
 pub fn validate_metadata_update(
     strategy: &dyn Strategy,

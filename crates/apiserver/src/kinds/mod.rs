@@ -5,6 +5,7 @@
 //! `pkg/apis/*/validation`). Types, enums and required fields are the schema's to check; names of other
 //! objects are admission's; `metadata.generation`, uids and times are the verbs'.
 
+pub mod blank;
 pub mod fields;
 mod metadata;
 
@@ -63,7 +64,7 @@ mod pod_disruption_budget;
 use objects::FieldError;
 use serde_json::Value;
 
-pub use metadata::{validate_metadata, validate_metadata_update};
+pub use metadata::{validate_finalizers, validate_metadata, validate_metadata_update};
 
 /// The rules of one kind. Every method may be left as it is: then the kind has nothing of its own to say.
 pub trait Strategy: Sync {

@@ -56,6 +56,9 @@ impl Strategy for Pod {
         {
             status.insert("qosClass".into(), qos);
         }
+        if let Some(status) = object.get_mut("status").and_then(Value::as_object_mut) {
+            list_the_address(status);
+        }
     }
 
     fn validate_create(&self, object: &Value) -> Vec<FieldError> {
@@ -133,6 +136,21 @@ impl Strategy for Pod {
             "spec.hostNetwork" => (object["spec"]["hostNetwork"] == true).to_string(),
             _ => super::read_path(object, field),
         }
+    }
+}
+
+/// A pod's address is the first of its addresses, whichever of the two fields a node sends.
+fn list_the_address(status: &mut Fields) {
+    let single = status.get("podIP").cloned().filter(|ip| *ip != "");
+    let first = status.get("podIPs").map(|ips| ips[0]["ip"].clone());
+    match (single, first.filter(|ip| !ip.is_null())) {
+        (Some(ip), first) if first.as_ref() != Some(&ip) => {
+            status.insert("podIPs".into(), json!([{"ip": ip}]));
+        }
+        (None, Some(first)) => {
+            status.insert("podIP".into(), first);
+        }
+        _ => {}
     }
 }
 

@@ -219,7 +219,7 @@ mod tests {
                 "rules[0].verbs: Required value: verbs must contain at least one value",
                 "rules[1].apiGroups: Required value: resource rules must supply at least one api group",
                 "rules[1].resources: Required value: resource rules must supply at least one resource",
-                r#"rules[2].nonResourceURLs: Invalid value: []interface {}{"/x"}: namespaced rules cannot apply to non-resource URLs"#,
+                r#"rules[2].nonResourceURLs: Invalid value: []string{"/x"}: namespaced rules cannot apply to non-resource URLs"#,
             ]
         );
     }

@@ -56,11 +56,14 @@ impl Strategy for Service {
         if kind == "LoadBalancer" {
             fill(spec, "allocateLoadBalancerNodePorts", true);
         }
-        default_families(spec, &kind);
     }
 
     fn prepare_create(&self, object: &mut Value) {
         start_status(object, json!({"loadBalancer": {}}));
+        if let Some(spec) = spec(object) {
+            let kind = text(&spec["type"]).to_owned();
+            default_families(spec, &kind);
+        }
     }
 
     fn prepare_update(&self, object: &mut Value, old: &Value) {
@@ -70,6 +73,7 @@ impl Strategy for Service {
             text(&old["spec"]["type"]).to_owned(),
         );
         let Some(spec) = spec(object) else { return };
+        default_families(spec, &new_type);
         if new_type == "ExternalName" {
             if old_type != "ExternalName" {
                 for field in [
@@ -462,6 +466,7 @@ mod tests {
     fn service(spec: Value) -> Value {
         let mut service = json!({"metadata": {"name": "s"}, "spec": spec});
         Service.default(&mut service);
+        Service.prepare_create(&mut service);
         service
     }
 
@@ -511,7 +516,7 @@ mod tests {
         Service.prepare_update(&mut new, &old);
         assert_eq!(
             Service.validate_update(&new, &old)[0].to_string(),
-            r#"spec.clusterIPs[0]: Invalid value: []interface {}{"10.96.0.10"}: may not change once set"#
+            r#"spec.clusterIPs[0]: Invalid value: []string{"10.96.0.10"}: may not change once set"#
         );
     }
 

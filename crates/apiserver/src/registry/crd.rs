@@ -146,6 +146,7 @@ pub fn resources(crd: &Value, collection: &Collection, previous: &Registry) -> V
                 selectable,
                 caches_fields: name == storage,
                 schema: OnceLock::from(Arc::new(schema)),
+                blank: OnceLock::new(),
                 stored_head: OnceLock::new(),
                 version: name,
             }))
@@ -235,7 +236,14 @@ pub fn validate(
         ));
     }
     for (index, version) in versions.iter().enumerate() {
-        let path = format!("spec.versions[{index}].schema.openAPIV3Schema");
+        // What a definition says of its only version, it says of itself.
+        let is_only = versions.len() == 1;
+        let of_version = format!("spec.versions[{index}]");
+        let path = match is_only {
+            true => "spec.validation.openAPIV3Schema".to_owned(),
+            false => format!("{of_version}.schema.openAPIV3Schema"),
+        };
+        let selectable = if is_only { "spec" } else { of_version.as_str() };
         let schema = &version["schema"]["openAPIV3Schema"];
         if old.is_some_and(|old| {
             old["spec"]["versions"][index]["schema"]["openAPIV3Schema"] == *schema
@@ -243,10 +251,12 @@ pub fn validate(
             continue;
         }
         if schema.is_null() {
+            let path = format!("{of_version}.schema.openAPIV3Schema");
             errors.push(FieldError::required(path, "schemas are required"));
         } else if let Err(found) = Schema::custom_resource(schema) {
             errors.extend(found.into_iter().map(|error| error.under(&path)));
         }
+        errors.extend(unselectable(version, selectable));
     }
     let group = spec["group"].as_str().unwrap_or_default();
     let is_builtin = registry
@@ -259,6 +269,43 @@ pub fn validate(
         ));
     }
     errors
+}
+
+/// The fields that selectors may name must be fields of the schema.
+fn unselectable(version: &Value, path: &str) -> Vec<FieldError> {
+    let schema = &version["schema"]["openAPIV3Schema"];
+    let fields = version["selectableFields"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    if schema.is_null() && !fields.is_empty() {
+        return vec![FieldError::invalid(
+            format!("{path}.selectableFields"),
+            "",
+            "selectableFields may only be set when validations.schema is included",
+        )];
+    }
+    let is_there = |field: &str| {
+        field
+            .trim_start_matches('.')
+            .split('.')
+            .try_fold(schema, |schema, step| schema.get("properties")?.get(step))
+            .is_some()
+    };
+    fields
+        .iter()
+        .enumerate()
+        .filter_map(|(index, field)| {
+            let field = field["jsonPath"].as_str().unwrap_or_default();
+            (!is_there(field)).then(|| {
+                FieldError::invalid(
+                    format!("{path}.selectableFields[{index}].jsonPath"),
+                    field,
+                    "is an invalid path: does not refer to a valid field",
+                )
+            })
+        })
+        .collect()
 }
 
 /// Fills in what the server knows about a definition: accepted names, conditions, stored versions.

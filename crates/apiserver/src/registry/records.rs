@@ -72,6 +72,7 @@ pub async fn builtin(store: &Store) -> Result<Vec<Arc<Resource>>, crate::store::
                     .collect(),
                 caches_fields: true,
                 schema: OnceLock::new(),
+                blank: OnceLock::new(),
                 stored_head: OnceLock::new(),
             })
         })

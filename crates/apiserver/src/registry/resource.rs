@@ -115,6 +115,7 @@ pub struct Resource {
     /// Whether entries remember the values of exactly these paths.
     pub(super) caches_fields: bool,
     pub(super) schema: OnceLock<Arc<Schema>>,
+    pub(super) blank: OnceLock<Value>,
     pub(super) stored_head: OnceLock<Vec<u8>>,
 }
 
@@ -138,6 +139,14 @@ impl Resource {
         self.schema.get_or_init(|| match &self.origin {
             Origin::Builtin(builtin) => Arc::new(schemas::compile(builtin)),
             Origin::Custom(_) => unreachable!("a CRD's schema is compiled when its record is made"),
+        })
+    }
+
+    /// What a new object of a built-in kind differs from.
+    pub fn blank(&self) -> Option<&Value> {
+        matches!(self.origin, Origin::Builtin(_)).then(|| {
+            self.blank
+                .get_or_init(|| crate::kinds::blank::of(&self.kind))
         })
     }
 

@@ -28,7 +28,7 @@ pub fn token_request(
     let seconds = spec["expirationSeconds"]
         .as_i64()
         .unwrap_or(DEFAULT_SECONDS);
-    check_lifetime(name, seconds)?;
+    check_lifetime(seconds)?;
     let mut binding = Binding {
         namespace: namespace.to_owned(),
         serviceaccount: reference(&account),
@@ -73,7 +73,7 @@ pub fn token_request(
     Ok(answer)
 }
 
-fn check_lifetime(name: &str, seconds: i64) -> Result<(), Status> {
+fn check_lifetime(seconds: i64) -> Result<(), Status> {
     let detail = if seconds < MIN_SECONDS {
         "may not specify a duration less than 10 minutes"
     } else if seconds > MAX_SECONDS {
@@ -89,7 +89,7 @@ fn check_lifetime(name: &str, seconds: i64) -> Result<(), Status> {
     Err(Status::invalid(
         "authentication.k8s.io",
         "TokenRequest",
-        name,
+        "",
         errors,
     ))
 }
@@ -109,7 +109,8 @@ fn bind(
         ("v1", "Node") => ("nodes", ""),
         (version, kind) => {
             return Err(Status::bad_request(format!(
-                "cannot bind token to object of type {version}, Kind={kind}"
+                "cannot bind token to object of type {}{version}, Kind={kind}",
+                if version.contains('/') { "" } else { "/" }
             )));
         }
     };

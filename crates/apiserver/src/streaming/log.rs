@@ -5,6 +5,7 @@ use axum::extract::Request;
 use http::header::CONTENT_TYPE;
 use http::{Method, StatusCode};
 use objects::{FieldError, Status};
+use serde_json::Value;
 
 use super::{container, kubelet, query, websocket};
 use crate::error::ApiError;
@@ -26,8 +27,11 @@ pub async fn run(call: &Call, asked: Request) -> Result<Reply, ApiError> {
             Some(Ok(value)) if value >= i64::from(number != "tailLines") => {
                 parameters.push((number, value.to_string()))
             }
-            Some(_) => {
-                let given = call.query.get(number).unwrap_or_default();
+            Some(wrong) => {
+                let given = wrong.map_or_else(
+                    |_| Value::from(call.query.get(number).unwrap_or_default()),
+                    Value::from,
+                );
                 let least = if number == "tailLines" {
                     "or equal to 0"
                 } else {
@@ -44,10 +48,19 @@ pub async fn run(call: &Call, asked: Request) -> Result<Reply, ApiError> {
             parameters.push((text, value.to_owned()));
         }
     }
-    let node = kubelet::node_of(&pod).ok_or_else(|| {
-        let name = &call.name;
-        ApiError::bad_request(format!("pod {name} does not have a host assigned"))
-    })?;
+    if call.query.get("sinceTime").is_some() && call.query.get("sinceSeconds").is_some() {
+        let error = FieldError::forbidden(
+            "[]",
+            "at most one of `sinceTime` or `sinceSeconds` may be specified",
+        );
+        return Err(Status::invalid("", "PodLogOptions", &call.name, vec![error]).into());
+    }
+    let Some(node) = kubelet::node_of(&pod) else {
+        // Nothing runs yet, so nothing was said.
+        let mut response = axum::response::Response::new(Body::empty());
+        *response.status_mut() = StatusCode::NO_CONTENT;
+        return Ok(Reply::Response(Box::new(response)));
+    };
     let path = format!(
         "/containerLogs/{}/{}/{container}?{}",
         call.namespace,

@@ -94,9 +94,9 @@ pub(super) async fn evict(call: &Call) -> Result<Reply, ApiError> {
     let eviction = call.decode()?.value;
     let name = meta::name(&eviction);
     if !name.is_empty() && name != call.name {
-        return Err(ApiError::bad_request(format!(
-            "name in URL does not match name in Eviction object: {name}"
-        )));
+        return Err(ApiError::bad_request(
+            "name in URL does not match name in Eviction object",
+        ));
     }
     post(call, "eviction", &call.name, &eviction)?;
     let pod = call.current()?;

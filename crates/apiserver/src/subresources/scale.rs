@@ -23,7 +23,10 @@ pub(super) async fn run(call: &Call, scale: &Scale) -> Result<Reply, ApiError> {
     let reply = update::change(call, &manager, |old| {
         let present = view(call, scale, old);
         let wanted = match call.verb {
-            "update" => sent.clone(),
+            "update" => {
+                check_kind(&sent)?;
+                sent.clone()
+            }
             _ => patched(call, &present, &sent)?,
         };
         let name = meta::name(&wanted);
@@ -62,6 +65,20 @@ pub(super) async fn run(call: &Call, scale: &Scale) -> Result<Reply, ApiError> {
         }
         other => other,
     })
+}
+
+/// What is put must be a Scale, if it says what it is.
+fn check_kind(sent: &Value) -> Result<(), ApiError> {
+    let text = |field: &str| sent[field].as_str().unwrap_or_default();
+    let (kind, version) = (text("kind"), text("apiVersion"));
+    if kind.is_empty() || kind == "Scale" {
+        return Ok(());
+    }
+    let version = version.rsplit('/').next().unwrap_or_default();
+    Err(ApiError::bad_request(format!(
+        "{kind} in version {version:?} cannot be handled as a Scale: converting ({version}.{kind}) to (autoscaling.Scale): \
+         unknown conversion"
+    )))
 }
 
 /// What is asked for; what is left out is none.
@@ -118,7 +135,8 @@ fn view(call: &Call, scale: &Scale, object: &Value) -> Value {
     }
     let count = |path: &str| at(object, path).and_then(Value::as_i64);
     let mut spec = json!({});
-    if let Some(replicas) = count(&scale.spec_replicas) {
+    // None are wanted: its type leaves that out.
+    if let Some(replicas) = count(&scale.spec_replicas).filter(|count| *count != 0) {
         spec["replicas"] = replicas.into();
     }
     let mut status = json!({"replicas": count(&scale.status_replicas).unwrap_or(0)});

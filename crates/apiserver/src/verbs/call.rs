@@ -77,9 +77,9 @@ impl Call {
         match self.query.get("dryRun") {
             None => Ok(false),
             Some("All") => Ok(true),
-            Some(other) => Err(self.invalid_options(vec![FieldError::not_supported(
+            Some(other) => Err(self.invalid_options(vec![FieldError::not_supported_list(
                 "dryRun",
-                other,
+                &[other],
                 &["All"],
             )])),
         }
@@ -94,7 +94,7 @@ impl Call {
             Some(other) => Err(self.invalid_options(vec![FieldError::not_supported(
                 "fieldValidation",
                 other,
-                &["Ignore", "Strict", "Warn"],
+                &["", "Ignore", "Strict", "Warn"],
             )])),
         }
     }
@@ -125,13 +125,9 @@ impl Call {
                 | "application/yaml"
                 | "application/x-yaml"
                 | "text/yaml"
-                | "text/plain"
-                | "*/*"
                 | protobuf::MEDIA_TYPE
         ) {
-            return Err(
-                Status::unsupported_media_type(&["application/json", "application/yaml"]).into(),
-            );
+            return Err(Status::unsupported_media_type(&body::ACCEPTED).into());
         }
         if self.body.is_empty() {
             return Err(ApiError::bad_request(
@@ -147,8 +143,8 @@ impl Call {
     }
 
     /// 405.
-    pub fn unsupported(&self, verb: &str) -> ApiError {
-        Status::method_not_allowed(&self.resource.group, &self.resource.plural, verb).into()
+    pub fn unsupported(&self) -> ApiError {
+        Status::method_not_allowed().into()
     }
 
     /// 422 about the object of this request.

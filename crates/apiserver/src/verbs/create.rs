@@ -15,7 +15,7 @@ const NAME_ATTEMPTS: usize = 8;
 /// `POST` to a collection.
 pub async fn run(call: &Call) -> Result<Reply, ApiError> {
     if !call.name.is_empty() {
-        return Err(call.unsupported("create"));
+        return Err(call.unsupported());
     }
     let decoded = call.decode()?;
     let manager = Manager::Writer(call.manager()?);

@@ -159,7 +159,7 @@ impl Options {
                 return Err(refuse(FieldError::not_supported(
                     "propagationPolicy",
                     other,
-                    &["Background", "Foreground", "Orphan"],
+                    &["Foreground", "Background", "Orphan", "nil"],
                 )));
             }
             (None, None) => None,
@@ -167,9 +167,9 @@ impl Options {
         let is_dry_run = match &body["dryRun"] {
             Value::Array(words) if !words.is_empty() => {
                 if words.iter().any(|word| word != "All") {
-                    return Err(refuse(FieldError::not_supported(
+                    return Err(refuse(FieldError::not_supported_list(
                         "dryRun",
-                        words[0].clone(),
+                        &[words[0].as_str().unwrap_or_default()],
                         &["All"],
                     )));
                 }
@@ -199,11 +199,17 @@ impl Options {
 
     /// Refuses another object than the one that is meant.
     pub fn check(&self, call: &Call, old: &Value) -> Result<(), ApiError> {
-        let wrong = |what: &str, wanted: &str, present: &str| {
+        let wrong = |what: &str, wanted: &str, present: &str| -> ApiError {
+            let since = match what {
+                "UID" => "deleted and then recreated",
+                _ => "modified",
+            };
             let why = format!(
-                "Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {present}"
+                "the {what} in the precondition ({wanted}) does not match the {what} in record ({present}). \
+                 The object might have been {since}"
             );
-            call.conflict(meta::name(old), &why)
+            let kind = &call.resource.kind;
+            Status::conflict(&call.resource.group, kind, meta::name(old), &why).into()
         };
         if let Some(uid) = self.uid.as_deref().filter(|uid| *uid != meta::uid(old)) {
             return Err(wrong("UID", uid, meta::uid(old)));

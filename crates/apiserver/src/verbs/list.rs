@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use objects::Status;
+use objects::{FieldError, Status};
 
 use super::pages::Token;
 use super::selection::Selection;
@@ -28,11 +28,8 @@ pub async fn page(call: &Call, selection: &Selection) -> Result<ListReply, ApiEr
         None => usize::MAX,
         Some(Ok(0)) => usize::MAX,
         Some(Ok(limit)) if limit > 0 => limit as usize,
-        Some(Ok(_)) => {
-            return Err(ApiError::bad_request(
-                "limit: Invalid value: must not be negative",
-            ));
-        }
+        // Less than nothing asks for no limit.
+        Some(Ok(_)) => usize::MAX,
         Some(Err(why)) => return Err(ApiError::bad_request(why)),
     };
     let (map, revision, start) = view(call).await?;
@@ -127,7 +124,10 @@ async fn view(call: &Call) -> Result<(Map, u64, String), ApiError> {
             },
         };
     }
-    let revision = wanted.map(parse_revision).transpose()?;
+    let revision = wanted
+        .map(parse_revision)
+        .transpose()
+        .map_err(|err| ApiError::bad_request(format!("invalid resource version: {err}")))?;
     match (matching, revision) {
         (None | Some("NotOlderThan"), Some(revision)) => await_revision(call, revision).await?,
         (None, None) => {}
@@ -143,19 +143,23 @@ async fn view(call: &Call) -> Result<(Map, u64, String), ApiError> {
             return Ok((map, revision, String::new()));
         }
         (Some("Exact"), _) => {
-            return Err(ApiError::bad_request(
-                "resourceVersionMatch \"Exact\" is forbidden for resourceVersion \"0\"",
-            ));
+            return Err(forbidden_match(match revision {
+                None => "resourceVersionMatch is forbidden unless resourceVersion is provided",
+                Some(_) => "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"",
+            }));
         }
         (Some("NotOlderThan"), None) => {
-            return Err(ApiError::bad_request(
+            return Err(forbidden_match(
                 "resourceVersionMatch is forbidden unless resourceVersion is provided",
             ));
         }
         (Some(other), _) => {
-            return Err(ApiError::bad_request(format!(
-                "resourceVersionMatch: Unsupported value: {other:?}: supported values: \"Exact\", \"NotOlderThan\""
-            )));
+            let error = FieldError::not_supported(
+                "resourceVersionMatch",
+                other,
+                &["Exact", "NotOlderThan", ""],
+            );
+            return Err(invalid_options(error));
         }
     }
     let snapshot = call.api.store.snapshot();
@@ -164,6 +168,15 @@ async fn view(call: &Call) -> Result<(Map, u64, String), ApiError> {
         snapshot.revision,
         String::new(),
     ))
+}
+
+/// 422 about the options of a list.
+fn invalid_options(error: FieldError) -> ApiError {
+    Status::invalid("meta.k8s.io", "ListOptions", "", vec![error]).into()
+}
+
+fn forbidden_match(why: &str) -> ApiError {
+    invalid_options(FieldError::forbidden("resourceVersionMatch", why))
 }
 
 /// The 410 of a later page, with a token to go on inconsistently.
@@ -182,7 +195,7 @@ fn expired_page(start: String) -> ApiError {
 pub fn parse_revision(text: &str) -> Result<u64, ApiError> {
     text.parse().map_err(|_| {
         ApiError::bad_request(format!(
-            "resourceVersion: Invalid value: {text:?}: strconv.ParseUint: invalid syntax"
+            "resourceVersion: Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax"
         ))
     })
 }

@@ -13,12 +13,12 @@ pub(super) fn name(query: &Query, headers: &HeaderMap) -> Result<String, FieldEr
         if given.chars().count() > MAX_CHARS {
             return Err(FieldError::too_long("fieldManager", MAX_CHARS));
         }
-        if given.chars().any(char::is_control) {
-            return Err(FieldError::invalid(
-                "fieldManager",
-                given,
-                "should only contain printable characters",
-            ));
+        if let Some((at, odd)) = given.char_indices().find(|(_, c)| c.is_control()) {
+            let why = format!(
+                "invalid character U+{:04X} (at position {at})",
+                u32::from(odd)
+            );
+            return Err(FieldError::invalid("fieldManager", given, why));
         }
         return Ok(given.to_owned());
     }

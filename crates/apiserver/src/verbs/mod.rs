@@ -95,6 +95,6 @@ pub async fn run(call: &Call) -> Result<Reply, ApiError> {
         "patch" => patch::run(call).await,
         "delete" => delete::run(call).await,
         "deletecollection" => deletecollection::run(call).await,
-        verb => Err(call.unsupported(verb)),
+        _ => Err(call.unsupported()),
     }
 }

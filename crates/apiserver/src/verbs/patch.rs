@@ -73,6 +73,17 @@ impl Form {
     }
 }
 
+/// Whether the request is a server-side apply.
+pub(super) fn is_apply(call: &Call) -> bool {
+    matches!(Form::of(call), Ok(Form::Apply))
+}
+
+/// 422: the patch can be read, and what it leads to cannot. The whole patch is shown.
+pub(super) fn unusable(call: &Call, why: String) -> ApiError {
+    let patch = String::from_utf8_lossy(&call.body).into_owned();
+    Status::invalid("", "", "", vec![FieldError::invalid("patch", patch, why)]).into()
+}
+
 /// A patch may not make another kind of an object.
 fn check_kind(call: &Call, new: &Value, old: &Value) -> Result<(), ApiError> {
     for field in ["kind", "apiVersion"] {

@@ -24,7 +24,8 @@ pub async fn run(call: &Call) -> Result<Reply, ApiError> {
             0,
             "must be specified for an update",
         );
-        return Err(call.invalid(&call.name, vec![error]));
+        let (group, plural) = (&call.resource.group, &call.resource.plural);
+        return Err(objects::Status::invalid(group, plural, &call.name, vec![error]).into());
     }
     change(call, &manager, |_| Ok(object.clone())).await
 }
@@ -39,6 +40,7 @@ pub async fn change(
     let dry_run = call.is_dry_run()?;
     let mut claim = None;
     let mut removed = false;
+    let mut end = None;
     let mut before: Option<Arc<Entry>> = None;
     let mut dry = None;
     let result = call
@@ -48,13 +50,17 @@ pub async fn change(
             let old = call.resource.value(entry);
             let wanted = decide(&old)?;
             before = Some(entry.clone());
-            removed = false;
+            (removed, end) = (false, None);
             match write::prepare_update(call, &old, wanted, manager)? {
                 Outcome::Same => Ok(Decision::Keep),
-                Outcome::Remove if dry_run => Ok(Decision::Keep),
-                Outcome::Remove => {
-                    removed = true;
-                    Ok(Decision::Remove)
+                Outcome::Remove(last) => {
+                    removed = !dry_run;
+                    end = Some(last);
+                    Ok(if dry_run {
+                        Decision::Keep
+                    } else {
+                        Decision::Remove
+                    })
                 }
                 Outcome::Changed(mut new) => {
                     claim = Some(call.api.services.claim(call, Some(&old), &mut new)?);
@@ -85,6 +91,9 @@ pub async fn change(
                 (!removed).then_some(&entry),
             )
             .await;
+    }
+    if let Some(end) = end {
+        return Ok(Reply::value(StatusCode::OK, &call.resource, &end));
     }
     Ok(Reply::object(
         StatusCode::OK,

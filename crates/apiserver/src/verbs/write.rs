@@ -1,5 +1,6 @@
-//! The write pipeline, the same for every kind and verb: decode → default → mutate → prune → validate → managed fields →
+//! The write pipeline, the same for every kind and verb: decode → default → prune → managed fields → mutate → validate →
 //! no-op check. The store follows; patches come in between decoding and defaulting.
+//! One file because the order of these steps is one decision, and each is a few lines beside the next.
 
 use objects::apply::{FieldSet, Write};
 use objects::field::FieldErrorKind;
@@ -37,8 +38,8 @@ pub enum Outcome {
     Same,
     /// Store this.
     Changed(Value),
-    /// The last finalizer of a deleted object went: remove it.
-    Remove,
+    /// The last finalizer of a deleted object went: remove it. What it was at its end.
+    Remove(Value),
 }
 
 /// The present time as objects have it.
@@ -57,6 +58,10 @@ pub fn needs_revision(resource: &Resource) -> bool {
 pub fn accept(call: &Call, decoded: Decoded) -> Result<Value, ApiError> {
     let mut object = decoded.value;
     let resource = &call.resource;
+    if object.is_null() && matches!(resource.origin, Origin::Builtin(_)) {
+        // Nothing said is a type's beginning, of which validation says what it lacks.
+        object = Value::Object(Map::new());
+    }
     let Some(root) = object.as_object_mut() else {
         return Err(ApiError::bad_request("the request body must be an object"));
     };
@@ -171,6 +176,12 @@ pub fn report_fields(
         return Ok(());
     }
     let resource = &call.resource;
+    if call.verb == "patch" && call.query.get("force").is_none() && !patch::is_apply(call) {
+        return Err(patch::unusable(
+            call,
+            format!("strict decoding error: {}", words.join(", ")),
+        ));
+    }
     Err(ApiError::bad_request(format!(
         "{kind} in version {:?} cannot be handled as a {kind}: strict decoding error: {}",
         resource.version,
@@ -239,6 +250,15 @@ pub fn prepare_create(
         meta::set(&mut object, "generation", 1);
     }
     default(resource, rules, &mut object);
+    resource.schema().prune(&mut object);
+    meta::omit_empty(&mut object);
+    // Before admission and before what only the server sets: neither is the writer's.
+    track(call, None, applied.as_ref(), &mut object, manager, &time)?;
+    warn_of_inaction(call, &object);
+    let lookup = call.api.lookup();
+    admit(call, Pass::Mutating, &mut object, None, &lookup)?;
+    // What admission added has defaults too.
+    default(resource, rules, &mut object);
     match &resource.origin {
         Origin::Builtin(_) => rules.prepare_create(&mut object),
         Origin::Custom(_) if resource.has_status() => {
@@ -248,14 +268,11 @@ pub fn prepare_create(
         }
         Origin::Custom(_) => {}
     }
-    warn_of_inaction(call, &object);
-    let lookup = call.api.lookup();
-    admit(call, Pass::Mutating, &mut object, None, &lookup)?;
-    // What admission added has defaults too.
-    default(resource, rules, &mut object);
-    resource.schema().prune(&mut object);
     meta::omit_empty(&mut object);
     let mut errors = kinds::validate_metadata(rules, &object, resource.namespaced);
+    if matches!(resource.origin, Origin::Builtin(_)) && resource.group != crd::GROUP {
+        errors.extend(kinds::validate_finalizers(&object));
+    }
     errors.extend(by_schema_and_rules(resource, &object, None, || {
         rules.validate_create(&object)
     }));
@@ -265,7 +282,6 @@ pub fn prepare_create(
     refuse_if_any(call, &object, errors)?;
     crd::complete(resource, &mut object, &call.registry, &time);
     admit(call, Pass::Validating, &mut object, None, &lookup)?;
-    track(call, None, applied.as_ref(), &mut object, manager, &time)?;
     Ok(object)
 }
 
@@ -298,9 +314,12 @@ pub fn prepare_update(
         ("", Origin::Custom(_)) if resource.has_status() => carry_root(&mut new, old, "status"),
         (view, _) => crate::subresources::restrict(view, &mut new, old),
     }
+    resource.schema().prune(&mut new);
+    meta::omit_empty(&mut new);
+    let time = now();
+    track(call, Some(old), None, &mut new, manager, &time)?;
     let lookup = call.api.lookup();
     admit(call, Pass::Mutating, &mut new, Some(old), &lookup)?;
-    resource.schema().prune(&mut new);
     meta::omit_empty(&mut new);
     let mut errors = kinds::validate_metadata_update(rules, &new, old, resource.namespaced);
     errors.extend(by_schema_and_rules(
@@ -317,7 +336,6 @@ pub fn prepare_update(
         errors.extend(crd::validate(resource, &new, Some(old), &call.registry));
     }
     refuse_if_any(call, old, errors)?;
-    let time = now();
     crd::complete(resource, &mut new, &call.registry, &time);
     if counts_generations(resource, rules) && is_new_generation(resource, old, &new) {
         meta::set(&mut new, "generation", meta::generation(old) + 1);
@@ -325,9 +343,8 @@ pub fn prepare_update(
     carry(&mut new, old, "resourceVersion");
     admit(call, Pass::Validating, &mut new, Some(old), &lookup)?;
     if is_released(resource, &new) {
-        return Ok(Outcome::Remove);
+        return Ok(Outcome::Remove(new));
     }
-    track(call, Some(old), None, &mut new, manager, &time)?;
     Ok(if is_same(old, &new) {
         Outcome::Same
     } else {
@@ -411,7 +428,57 @@ fn refuse_if_any(call: &Call, object: &Value, mut errors: Vec<FieldError>) -> Re
         return Ok(());
     }
     errors.dedup();
+    if let Some(undecodable) = undecodable(call, &errors) {
+        return Err(undecodable);
+    }
     Err(call.invalid(meta::name(object), errors))
+}
+
+/// A built-in kind is decoded into types of its own before anything else is looked at. What does not fit them is a bad
+/// request where the object itself was sent; a patch that leads there has been understood, and is invalid.
+fn undecodable(call: &Call, errors: &[FieldError]) -> Option<ApiError> {
+    let resource = &call.resource;
+    if !matches!(resource.origin, Origin::Builtin(_)) || !matches!(call.verb, "create" | "update") {
+        return None;
+    }
+    let kind = &resource.kind;
+    // A definition's schemas hold values of any type; theirs are checked as what they are.
+    let is_inside = |field: &str| {
+        resource.group == crd::GROUP
+            && ["spec.validation", "spec.versions["]
+                .iter()
+                .any(|schemas| field.starts_with(schemas))
+    };
+    let problem = errors.iter().find_map(|error| {
+        if is_inside(&error.field) {
+            return None;
+        }
+        if let Some((_, wanted)) = error.detail.split_once(" must be of type ")
+            && error.kind == FieldErrorKind::TypeInvalid
+        {
+            let (wanted, found) = wanted.split_once(": ").unwrap_or((wanted, "value"));
+            let found = match found.trim_matches('"') {
+                "integer" => "number",
+                "boolean" => "bool",
+                found => found,
+            };
+            return Some(match wanted {
+                "byte" => "illegal base64 data at input byte 0".to_owned(),
+                _ => format!(
+                    "json: cannot unmarshal {} into Go struct field {kind}.{} of type {wanted}",
+                    found, error.field
+                ),
+            });
+        }
+        error
+            .detail
+            .starts_with("quantities must match")
+            .then(|| error.detail.clone())
+    })?;
+    Some(ApiError::bad_request(format!(
+        "{kind} in version {:?} cannot be handled as a {kind}: {problem}",
+        resource.version
+    )))
 }
 
 /// Records who manages which fields.
@@ -426,7 +493,9 @@ fn track(
     match (manager, applied) {
         (Manager::Writer(name), _) => {
             let reset = reset_fields(call);
-            writer(call, name, time, reset.as_ref()).track_update(old, new);
+            // A new object differs from what its type is without being told anything.
+            let before = old.or_else(|| call.resource.blank());
+            writer(call, name, time, reset.as_ref()).track_update(before, new);
         }
         // What an applier set at creation is exactly what it sent; defaults are nobody's.
         (Manager::Applier { name, force }, Some(applied)) => {

@@ -160,7 +160,7 @@ async fn bad_bodies_get_a_clear_status() {
         ),
         (
             r#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"x"},"data":{"a":1}}"#,
-            422,
+            400,
         ),
         ("", 400),
     ] {
@@ -275,4 +275,62 @@ async fn what_is_stored_but_not_acted_on_says_so() {
         answer.warnings
     );
     answer.expect(201);
+}
+
+#[tokio::test]
+async fn the_writer_owns_defaults_and_nobody_owns_what_admission_adds() {
+    let server = Server::start().await;
+    server
+        .post(
+            "/api/v1/namespaces/default/serviceaccounts",
+            &service_account("default"),
+        )
+        .await
+        .expect(201);
+    let made = server.post(PODS, &pod("p")).await.expect(201);
+    let owned = &made["metadata"]["managedFields"][0]["fieldsV1"]["f:spec"];
+    assert_eq!(owned["f:dnsPolicy"], json!({}), "{owned:#}");
+    for added in ["f:serviceAccountName", "f:tolerations", "f:priority", "."] {
+        assert!(owned.get(added).is_none(), "{added} is owned: {owned:#}");
+    }
+    assert_eq!(made["spec"]["serviceAccountName"], "default");
+}
+
+#[tokio::test]
+async fn an_object_whose_types_are_wrong_is_a_bad_request() {
+    let server = Server::start().await;
+    for (data, words) in [
+        (
+            json!({"k": 1}),
+            "json: cannot unmarshal number into Go struct field ConfigMap.data.k of type string",
+        ),
+        (
+            json!([]),
+            "json: cannot unmarshal array into Go struct field ConfigMap.data of type object",
+        ),
+    ] {
+        let refusal = server.post(CONFIG_MAPS, &config_map("a", data)).await;
+        let message = refusal.refused(400);
+        assert!(message.ends_with(words), "{message}");
+    }
+    let mut object = config_map("a", json!({}));
+    object["binaryData"] = json!({"b": "!!"});
+    let message = server.post(CONFIG_MAPS, &object).await.refused(400);
+    assert!(message.ends_with("illegal base64 data at input byte 0"));
+    let nothing = server.post(CONFIG_MAPS, &json!(null)).await.refused(422);
+    assert!(nothing.contains("name or generateName is required"));
+}
+
+#[tokio::test]
+async fn a_finalizer_says_whose_it_is() {
+    let server = Server::start().await;
+    let mut object = config_map("a", json!({}));
+    object["metadata"]["finalizers"] = json!(["plain"]);
+    let message = server.post(CONFIG_MAPS, &object).await.refused(422);
+    assert!(
+        message.contains("metadata.finalizers[0]: Invalid value: \"plain\": name is neither"),
+        "{message}"
+    );
+    object["metadata"]["finalizers"] = json!(["orphan", "example.com/hold"]);
+    server.post(CONFIG_MAPS, &object).await.expect(201);
 }

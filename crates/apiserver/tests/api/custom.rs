@@ -239,3 +239,15 @@ async fn an_update_must_say_which_version_it_replaces() {
         "{words}"
     );
 }
+
+#[tokio::test]
+async fn rules_that_were_not_looked_at_are_mentioned() {
+    let server = with_widgets().await;
+    let mut wrong = widget("w", 1);
+    wrong["spec"]["size"] = "large".into();
+    let words = server.post(WIDGETS, &wrong).await.refused(422);
+    assert!(
+        words.contains("some validation rules were not checked"),
+        "{words}"
+    );
+}

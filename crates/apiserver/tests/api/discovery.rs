@@ -363,3 +363,23 @@ async fn a_document_that_a_client_has_is_not_sent_again() {
         "a new group makes a new document"
     );
 }
+
+#[tokio::test]
+async fn a_path_below_which_nothing_is_served_is_a_page_that_is_not_there() {
+    let server = Server::start().await;
+    for path in [
+        "/nothing",
+        "/apis/example.com",
+        "/apis/example.com/v1/namespaces/default/widgets",
+    ] {
+        let answer = server.get(path).await.expect(404);
+        assert_eq!(answer, json!("404 page not found\n"), "{path}");
+    }
+    let words = server.get("/api/v1/nothings").await.refused(404);
+    assert_eq!(words, "the server could not find the requested resource");
+    let words = server.post("/api/v1/configmaps", &json!({})).await;
+    assert_eq!(
+        words.refused(405),
+        "the server does not allow this method on the requested resource"
+    );
+}

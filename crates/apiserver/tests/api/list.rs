@@ -149,13 +149,7 @@ async fn pods_are_selected_by_node_and_phase() {
 #[tokio::test]
 async fn bad_options_are_refused_in_words() {
     let server = Server::start().await;
-    for query in [
-        "limit=x",
-        "limit=-1",
-        "continue=rubbish",
-        "resourceVersion=x",
-        "resourceVersionMatch=Exact",
-    ] {
+    for query in ["limit=x", "continue=rubbish", "resourceVersion=x"] {
         let answer = server.get(&format!("{CONFIG_MAPS}?{query}")).await;
         assert_eq!(answer.code.as_u16(), 400, "{query}: {:#}", answer.body);
     }
@@ -169,4 +163,32 @@ async fn what_was_stored_is_there_after_a_restart() {
     let server = server.restart().await;
     let after = server.get(CONFIG_MAPS).await.expect(200);
     assert_eq!(after["items"], before["items"]);
+}
+
+#[tokio::test]
+async fn options_that_contradict_each_other_are_invalid_and_a_negative_limit_is_none() {
+    let server = Server::start().await;
+    five(&server).await;
+    for (options, words) in [
+        (
+            "resourceVersionMatch=Exact",
+            "forbidden unless resourceVersion is provided",
+        ),
+        (
+            "resourceVersionMatch=Exact&resourceVersion=0",
+            "is forbidden for resourceVersion \"0\"",
+        ),
+        (
+            "resourceVersionMatch=Nearly&resourceVersion=1",
+            "Unsupported value: \"Nearly\"",
+        ),
+    ] {
+        let message = server
+            .get(&format!("{CONFIG_MAPS}?{options}"))
+            .await
+            .refused(422);
+        assert!(message.contains(words), "{message}");
+    }
+    let all = server.get(&format!("{CONFIG_MAPS}?limit=-1")).await;
+    assert_eq!(names(&all.expect(200)).len(), 5);
 }

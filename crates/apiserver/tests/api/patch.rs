@@ -202,3 +202,35 @@ async fn twenty_patches_at_once_all_land() {
     let data = server.get(&format!("{CONFIG_MAPS}/a")).await.expect(200)["data"].clone();
     assert_eq!(data.as_object().unwrap().len(), 20);
 }
+
+#[tokio::test]
+async fn replacing_a_field_that_is_not_there_adds_it() {
+    let server = Server::start().await;
+    server.create_config_map("a", json!({"k": "1"})).await;
+    let path = format!("{CONFIG_MAPS}/a");
+    let add = json!([{"op": "replace", "path": "/data/new", "value": "2"}]);
+    let patched = server.patch(&path, "json", &add).await.expect(200);
+    assert_eq!(patched["data"], json!({"k": "1", "new": "2"}));
+    let unknown = json!([{"op": "jump", "path": "/data"}]);
+    server.patch(&path, "json", &unknown).await.expect(422);
+}
+
+#[tokio::test]
+async fn a_strict_patch_that_brings_an_unknown_field_is_invalid() {
+    let server = Server::start().await;
+    server.create_config_map("a", json!({})).await;
+    let refused = server
+        .patch(
+            &format!("{CONFIG_MAPS}/a?fieldValidation=Strict"),
+            "merge",
+            &json!({"datum": {}}),
+        )
+        .await
+        .expect(422);
+    assert_eq!(refused["details"]["causes"][0]["field"], "patch");
+    let message = refused["message"].as_str().unwrap();
+    assert!(
+        message.ends_with("strict decoding error: unknown field \"datum\""),
+        "{message}"
+    );
+}

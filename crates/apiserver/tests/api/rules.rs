@@ -866,3 +866,21 @@ async fn a_role_made_of_others_shows_their_rules_soon() {
             .unwrap_or_else(|_| panic!("{name} never shows the rule"));
     }
 }
+
+#[tokio::test]
+async fn limits_that_a_namespace_adds_count_for_the_class_of_a_pod() {
+    let cluster = Cluster::start().await;
+    let limits = json!({"metadata": {"name": "l"}, "spec": {"limits": [{"type": "Container", "defaultRequest": {"cpu": "100m"}}]}});
+    let path = "/api/v1/namespaces/default";
+    cluster
+        .owner("POST", &format!("{path}/limitranges"), limits)
+        .await
+        .ok();
+    let pod =
+        json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "m", "image": "a:1"}]}});
+    let made = cluster
+        .owner("POST", &format!("{path}/pods"), pod)
+        .await
+        .ok();
+    assert_eq!(made["status"]["qosClass"], "Burstable");
+}

@@ -175,3 +175,41 @@ async fn a_pod_is_bound_to_a_node_once() {
             .contains("already assigned to node \"n1\"")
     );
 }
+
+#[tokio::test]
+async fn whoever_lets_a_deleted_object_go_sees_it_without_its_finalizer() {
+    let server = Server::start().await;
+    let mut object = crate::server::config_map("a", json!({}));
+    object["metadata"]["finalizers"] = json!(["example.com/hold"]);
+    server.post(CONFIG_MAPS, &object).await.expect(201);
+    let path = format!("{CONFIG_MAPS}/a");
+    let mut held = server.delete(&path, None).await.expect(200);
+    held["metadata"]["finalizers"] = json!([]);
+    let last = server.put(&path, &held).await.expect(200);
+    assert!(last["metadata"].get("finalizers").is_none(), "{last:#}");
+    server.get(&path).await.expect(404);
+}
+
+#[tokio::test]
+async fn the_address_of_a_pod_is_the_first_of_its_addresses() {
+    let server = Server::start().await;
+    server
+        .post(
+            "/api/v1/namespaces/default/serviceaccounts",
+            &service_account("default"),
+        )
+        .await
+        .expect(201);
+    server.post(PODS, &pod("p")).await.expect(201);
+    let status = format!("{PODS}/p/status");
+    for (given, expected) in [
+        (json!({"podIP": "10.1.2.3"}), "10.1.2.3"),
+        (json!({"podIP": "10.1.2.4"}), "10.1.2.4"),
+    ] {
+        let pod = server
+            .patch(&status, "merge", &json!({"status": given}))
+            .await
+            .expect(200);
+        assert_eq!(pod["status"]["podIPs"], json!([{"ip": expected}]));
+    }
+}

@@ -4,11 +4,12 @@
 use anyhow::{Context, Result};
 use tokio_util::sync::CancellationToken;
 
+use crate::cli::Global;
 use crate::components::standalone::{self, Controller};
 use crate::{lifecycle, logging};
 
 /// Runs the component until it is told to stop.
-pub fn run(controller: Controller) -> Result<()> {
+pub fn run(global: &Global, controller: Controller) -> Result<()> {
     logging::to_stderr()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -17,6 +18,6 @@ pub fn run(controller: Controller) -> Result<()> {
     runtime.block_on(async {
         let stop = CancellationToken::new();
         lifecycle::watch_signals(stop.clone()).context("listen for signals")?;
-        standalone::run(controller, stop).await
+        standalone::run(global, controller, stop).await
     })
 }

@@ -55,7 +55,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Check(args) => return check::run(&args),
         Command::Export(export) => export::run(&export)?,
         Command::Answers(args) => answers::run(&args)?,
-        Command::Controller(controller) => controller::run(controller)?,
+        Command::Controller(controller) => controller::run(&global, controller)?,
         Command::Launcher(command) => launcher::run(&command)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -4,12 +4,13 @@
 mod console;
 mod gateway;
 mod local_storage;
+mod node;
 mod pipelines;
 pub mod standalone;
 mod telemetry;
 mod workloads;
 
-use node::builtin::{Failure, Table};
+use ::node::builtin::{Failure, Table};
 
 /// Where every pod finds its service-account token.
 const TOKEN_FOLDER: &str = "/var/run/secrets/kubernetes.io/serviceaccount";

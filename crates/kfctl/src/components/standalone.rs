@@ -8,7 +8,8 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::telemetry::Vitals;
-use super::{console, gateway, local_storage, pipelines, workloads};
+use super::{console, gateway, local_storage, node, pipelines, workloads};
+use crate::cli::Global;
 use crate::cluster::{Cluster, Target};
 
 /// `kfctl controller`.
@@ -52,6 +53,8 @@ pub enum Component {
     LocalStorage(local_storage::Settings),
     /// Workload controllers and scheduler, for an API server that has none.
     Workloads(workloads::Settings),
+    /// This machine as a node of the cluster.
+    Node(node::Settings),
 }
 
 /// What every component of its own has.
@@ -90,7 +93,11 @@ impl Surface {
 }
 
 /// Runs the component until it is told to stop.
-pub async fn run(controller: Controller, shutdown: CancellationToken) -> Result<()> {
+pub async fn run(
+    global: &Global,
+    controller: Controller,
+    shutdown: CancellationToken,
+) -> Result<()> {
     let vitals = Arc::new(Vitals::default());
     let name = match controller.component {
         Component::Pipelines(_) => "pipelines",
@@ -98,6 +105,7 @@ pub async fn run(controller: Controller, shutdown: CancellationToken) -> Result<
         Component::Gateway => "gateway",
         Component::LocalStorage(_) => "local-storage",
         Component::Workloads(_) => "workloads",
+        Component::Node(_) => "node",
     };
     let health = TcpListener::bind(controller.health)
         .await
@@ -120,12 +128,12 @@ pub async fn run(controller: Controller, shutdown: CancellationToken) -> Result<
         shutdown,
         listen: controller.listen,
     };
-    let ended = component(controller, surface).await;
+    let ended = component(global, controller, surface).await;
     health.abort();
     ended
 }
 
-async fn component(controller: Controller, surface: Surface) -> Result<()> {
+async fn component(global: &Global, controller: Controller, surface: Surface) -> Result<()> {
     if matches!(controller.component, Component::Gateway) {
         // It has no rights anywhere, and so no cluster.
         return gateway::alone(&surface).await;
@@ -144,6 +152,7 @@ async fn component(controller: Controller, surface: Surface) -> Result<()> {
         Component::Console(reach) => console::alone(&process, reach).await,
         Component::LocalStorage(settings) => local_storage::alone(&process, settings).await,
         Component::Workloads(settings) => workloads::alone(&process, settings).await,
+        Component::Node(settings) => node::alone(&process, global, settings).await,
         Component::Gateway => Ok(()),
     }
 }

@@ -4,9 +4,14 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
+use k8s_openapi::api::storage::v1::StorageClass;
+use kube::Api;
+use kube::api::{ListParams, PostParams};
 use tokio_util::sync::CancellationToken;
 
 use super::standalone::Process;
+use crate::cluster;
+use crate::config::{GpuFallback, MemoryFallback};
 
 /// Settings of the controllers.
 #[derive(Clone, Debug, clap::Args)]
@@ -17,6 +22,12 @@ pub struct Settings {
     /// File with the certificate of the authority that signed the API server's, published to every namespace.
     #[arg(long)]
     root_ca: Option<PathBuf>,
+    /// Where there is no GPU: leave pods that ask for one Pending, or run them on the CPU. Only nodes of ours can.
+    #[arg(long, value_enum, default_value_t)]
+    gpu_fallback: GpuFallback,
+    /// Where memory is short: leave pods that ask for more Pending, or cut their request. Only nodes of ours can.
+    #[arg(long, value_enum, default_value_t)]
+    memory_fallback: MemoryFallback,
 }
 
 /// The lease, in `kube-system`: kube-controller-manager's own, so that the two never work side by side.
@@ -35,6 +46,15 @@ pub async fn alone(process: &Process, settings: &Settings) -> Result<()> {
         .iter()
         .map(|identity| Ok((*identity, client_of(process, identity)?)))
         .collect::<Result<_>>()?;
+    workloads::let_patch_what_may_update(&process.cluster.client)
+        .await
+        .map_err(|error| cluster::refusal(&process.cluster, &error))
+        .context("let the controllers patch what Kubernetes' own may update")?;
+    if settings.volumes.is_some() {
+        offer_storage(&process.cluster.client)
+            .await
+            .map_err(|error| cluster::refusal(&process.cluster, &error))?;
+    }
     let candidate = control::lease::Candidate::new("kube-system", LEASE, &process.identity);
     process.surface.vitals.follows(LEASE);
     let leader = process.cluster.client.clone();
@@ -45,8 +65,8 @@ pub async fn alone(process: &Process, settings: &Settings) -> Result<()> {
         process.surface.shutdown.clone(),
         |leading, _| {
             let config = workloads::Config {
-                gpu_fallback: false,
-                memory_fallback: false,
+                gpu_fallback: settings.gpu_fallback == GpuFallback::Cpu,
+                memory_fallback: settings.memory_fallback == MemoryFallback::Clamp,
                 volumes_dir: settings.volumes.clone(),
                 root_ca: root_ca.clone(),
             };
@@ -61,6 +81,20 @@ pub async fn alone(process: &Process, settings: &Settings) -> Result<()> {
     )
     .await;
     Ok(())
+}
+
+/// The class of the volumes that are made here, where the cluster has none at all.
+async fn offer_storage(client: &kube::Client) -> kube::Result<()> {
+    let classes: Api<StorageClass> = Api::all(client.clone());
+    if !classes.list(&ListParams::default()).await?.items.is_empty() {
+        return Ok(());
+    }
+    let class = serde_json::from_value(workloads::default_storage_class())
+        .map_err(kube::Error::SerdeError)?;
+    match classes.create(&PostParams::default(), &class).await {
+        Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(()),
+        made => made.map(drop),
+    }
 }
 
 async fn run(

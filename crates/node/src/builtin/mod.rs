@@ -56,6 +56,11 @@ impl Table {
         self.components.keys().map(String::as_str)
     }
 
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.components.is_empty()
+    }
+
     /// The component that a container's command line names, and the arguments left for it. The longest subcommand wins.
     fn find(&self, command: &[String]) -> Option<(Component, Vec<String>)> {
         let words = match command.split_first() {

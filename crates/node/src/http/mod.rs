@@ -1,5 +1,5 @@
 //! The kubelet's HTTP API: how the API server reaches the pods of this node. Who may ask is decided before: in process
-//! only the API server holds this service, on a port only callers with its certificate get through.
+//! only the API server holds this service, on a port `guard` asks the API about each caller.
 
 mod logs;
 mod stats;
@@ -14,6 +14,9 @@ mod streams;
 mod upgrade;
 mod websocket;
 
+mod guard;
+mod secure;
+
 use std::sync::Arc;
 
 use axum::Router;
@@ -25,6 +28,9 @@ use serde_json::{Value, json};
 
 use crate::kubelet::{Identity, Known, PodIndex};
 use crate::net::NodeNetwork;
+
+pub use guard::Guard;
+pub use secure::{Error, Keys, serve};
 
 /// What the HTTP API answers from.
 #[derive(Debug, Clone)]

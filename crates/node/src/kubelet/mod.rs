@@ -10,7 +10,7 @@ mod hooks;
 pub(crate) mod logs;
 mod plan;
 mod record;
-mod register;
+pub mod register;
 pub(crate) mod services;
 mod spec;
 mod status;
@@ -23,9 +23,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use k8s_openapi::api::core::v1::Pod;
-use kube::Client;
+use kube::{Client, ResourceExt};
 
-use crate::builtin::{ClientFactory, HostListeners, Table};
+use crate::builtin::{self, ClientFactory, HostListeners, Table};
 use crate::env::NodeFacts;
 use crate::images::Images;
 use crate::net::{Layout, NodeNetwork};
@@ -35,7 +35,7 @@ use crate::volumes::Volumes;
 pub use capacity::{Capacity, GpuPool};
 pub use events::Recorder;
 pub use folders::{Folders, PodFolder};
-pub use register::{Identity, keep_alive, publish, register};
+pub use register::{Identity, keep_alive, publish};
 pub use watch::{Kubelet, Running};
 
 /// What every worker works with.
@@ -75,6 +75,16 @@ pub struct Context {
 }
 
 impl Context {
+    /// Whether a pod runs as tasks of this process. The mark counts only where this process has components: there an
+    /// API server of ours sets it and refuses it to everybody else, elsewhere anybody could.
+    fn is_built_in(&self, pod: &Pod) -> bool {
+        !self.components.is_empty()
+            && pod
+                .annotations()
+                .get(builtin::ANNOTATION)
+                .is_some_and(|value| value == "true")
+    }
+
     /// Addresses of the network, the usual ones where there is none.
     fn layout(&self) -> Layout {
         self.network
@@ -121,7 +131,6 @@ impl PodIndex {
     /// Adds a pod that no worker owns.
     #[cfg(test)]
     pub(crate) fn set_for_test(&self, known: Known) {
-        use kube::ResourceExt;
         self.set(
             &known.pod.namespace().unwrap_or_default(),
             &known.pod.name_any(),

@@ -31,7 +31,42 @@ pub struct Identity {
 const LEASE_SECONDS: i32 = 40;
 const BEAT: std::time::Duration = std::time::Duration::from_secs(10);
 
-/// Makes the Node, or brings an existing one up to date. Labels and taints that others set stay.
+/// What our nodes call what runs their containers.
+const RUNTIME: &str = "ferroflow://";
+
+/// Why the node's own objects could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Its pods would be run twice, and their status written by two.
+    #[error(
+        "a node of that name is there already, and {runtime} runs its pods; take another name, or delete that node once its kubelet has ended"
+    )]
+    Taken {
+        /// What runs containers on that node.
+        runtime: String,
+    },
+    /// The API refused to read or write them.
+    #[error("asking the API server")]
+    Refused(#[from] kube::Error),
+}
+
+/// Whether the name is free, or ours already. Asked before anything is made on this machine.
+pub async fn is_free(client: &Client, name: &str) -> Result<(), Error> {
+    let nodes: Api<Node> = Api::all(client.clone());
+    match nodes
+        .get_opt(name)
+        .await?
+        .as_ref()
+        .and_then(foreign_runtime)
+    {
+        Some(runtime) => Err(Error::Taken {
+            runtime: runtime.to_owned(),
+        }),
+        None => Ok(()),
+    }
+}
+
+/// Makes the Node, or brings an existing one of ours up to date. Labels and taints that others set stay.
 pub async fn register(client: &Client, identity: &Identity) -> Result<(), kube::Error> {
     let nodes: Api<Node> = Api::all(client.clone());
     let labels = json!({
@@ -64,6 +99,17 @@ pub async fn register(client: &Client, identity: &Identity) -> Result<(), kube::
             .await?;
     }
     publish(client, identity, true).await
+}
+
+/// What runs the containers of a node that is not ours.
+fn foreign_runtime(node: &Node) -> Option<&str> {
+    let runtime = &node
+        .status
+        .as_ref()?
+        .node_info
+        .as_ref()?
+        .container_runtime_version;
+    (!runtime.is_empty() && !runtime.starts_with(RUNTIME)).then_some(runtime)
 }
 
 /// Writes the Node's status.
@@ -215,7 +261,7 @@ fn node_info() -> Value {
     json!({
         "architecture": architecture(),
         "bootID": read("/proc/sys/kernel/random/boot_id"),
-        "containerRuntimeVersion": format!("ferroflow://{}", env!("CARGO_PKG_VERSION")),
+        "containerRuntimeVersion": format!("{RUNTIME}{}", env!("CARGO_PKG_VERSION")),
         "kernelVersion": read("/proc/sys/kernel/osrelease"),
         "kubeProxyVersion": "",
         "kubeletVersion": "v1.33.13+ferroflow",
@@ -256,6 +302,20 @@ mod tests {
             .iter()
             .find(|c| c["type"] == "Ready")
             .expect("ready")
+    }
+
+    #[test]
+    fn a_node_that_another_kubelet_runs_is_told_from_ours() {
+        let node = |runtime: &str| -> Node {
+            let mut status = status(&identity(), None, true, Timestamp::UNIX_EPOCH);
+            status["nodeInfo"]["containerRuntimeVersion"] = json!(runtime);
+            serde_json::from_value(json!({"metadata": {}, "status": status})).expect("a node")
+        };
+        assert_eq!(foreign_runtime(&node("ferroflow://0.1.0")), None);
+        assert_eq!(
+            foreign_runtime(&node("containerd://1.7.0")),
+            Some("containerd://1.7.0")
+        );
     }
 
     #[test]

@@ -15,7 +15,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::Context;
 use super::worker::{Message, Worker};
-use crate::builtin;
 use crate::shim::{self, Adopted};
 
 /// The kubelet: start it with [`Kubelet::run`].
@@ -143,7 +142,7 @@ impl Workers {
         {
             return;
         }
-        let is_built_in = is_built_in(&pod);
+        let is_built_in = self.ctx.is_built_in(&pod);
         tracing::debug!(pod = pod.name_any(), "taken up");
         let (messages, received) = mpsc::unbounded_channel();
         let worker = Worker::new(self.ctx.clone(), pod, messages.clone(), received);
@@ -189,13 +188,6 @@ impl Workers {
 
 /// A pod that has not ended by then is left to its shim.
 const LONGEST_DRAIN: Duration = Duration::from_secs(45);
-
-/// Whether a pod runs as tasks of this process.
-pub(super) fn is_built_in(pod: &Pod) -> bool {
-    pod.annotations()
-        .get(builtin::ANNOTATION)
-        .is_some_and(|value| value == "true")
-}
 
 /// Ends what is left of pods that were deleted while no server ran.
 async fn clear_orphans(ctx: &Context, living: &BTreeSet<String>) {

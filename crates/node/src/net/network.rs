@@ -13,6 +13,7 @@ use super::error::Error;
 use super::layout::Layout;
 use super::netlink::Socket;
 use super::node::{Node, remove_link};
+use super::outside::Outside;
 use super::pool::Pool;
 use super::services::ServiceEntry;
 use crate::dns::{self, Dns};
@@ -183,7 +184,10 @@ impl NodeNetwork {
     }
 
     /// Says what all Services are; only differences reach the kernel.
-    pub async fn set_services(&self, entries: Vec<ServiceEntry>) -> Result<(), Error> {
+    pub async fn set_services(&self, mut entries: Vec<ServiceEntry>) -> Result<(), Error> {
+        // The relay first: it must know where to when the first connection comes.
+        let outside = Outside::leave(&mut entries, &self.0.layout);
+        self.0.relay.set_outside(outside);
         self.kernel(move |node| node.set_services(&entries)).await
     }
 

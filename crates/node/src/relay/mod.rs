@@ -10,9 +10,10 @@ use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use futures::future::BoxFuture;
 use nix::sys::socket::{setsockopt, sockopt};
 use tokio::net::{TcpListener, TcpStream};
@@ -87,6 +88,9 @@ struct Shared {
     host: Host,
     pipes: Pipes,
     usages: Usages,
+    /// Where Services with endpoints outside of the cluster lead.
+    outside: ArcSwap<crate::net::Outside>,
+    turn: AtomicUsize,
 }
 
 impl fmt::Debug for Relay {
@@ -124,7 +128,14 @@ impl Relay {
             host: Host::new(),
             pipes: Pipes::default(),
             usages: Usages::default(),
+            outside: ArcSwap::default(),
+            turn: AtomicUsize::new(0),
         }))
+    }
+
+    /// Says where Services with endpoints outside of the cluster lead.
+    pub fn set_outside(&self, outside: crate::net::Outside) {
+        self.0.outside.store(Arc::new(outside));
     }
 
     /// What a pod did so far.
@@ -215,9 +226,13 @@ impl Relay {
             policy,
             config,
             host,
+            outside,
+            turn,
             ..
         } = &*self.0;
         let target = original_target(pod).map_err(NotCarried::NoTarget)?;
+        let turn = turn.fetch_add(1, Ordering::Relaxed);
+        let target = outside.load().endpoint(target, turn).unwrap_or(target);
         let attempt = Attempt {
             pod: address,
             target,

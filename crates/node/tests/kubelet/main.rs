@@ -12,6 +12,7 @@ mod health;
 mod inside;
 mod life;
 mod packages;
+mod port;
 mod registry;
 mod streams;
 mod token_server;

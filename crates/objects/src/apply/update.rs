@@ -263,9 +263,9 @@ fn attempt(
     take_from_all(&mut managers, &changes);
     let mut set = applied_set;
     set.subtract(&UNOWNED);
-    let is_same_set = last.as_ref().is_some_and(|last| last.set == set);
+    // The time is that of a change of the object; who only agrees with what is there has none.
     let time = match &last {
-        Some(last) if is_same_set && changes.is_empty() => last.time.clone(),
+        last if changes.is_empty() => last.as_ref().and_then(|last| last.time.clone()),
         _ => Some(write.now.to_owned()),
     };
     managers.0.push(Entry {

@@ -18,13 +18,24 @@ pub fn json(object: &mut Value, patch: &Value) -> Result<(), Error> {
             "The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {count}"
         )));
     }
-    let patch: Patch = serde_json::from_value(patch.clone())
-        .map_err(|error| Error::Malformed(format!("error decoding patch: {error}")))?;
-    if !patch
-        .0
-        .iter()
-        .any(|operation| matches!(operation, PatchOperation::Copy(_)))
-    {
+    if !patch.is_array() {
+        return Err(Error::Malformed(
+            "error decoding patch: a JSON patch must be a list of operations".to_owned(),
+        ));
+    }
+    // A list of something else than operations is read, and then refused.
+    let patch: Patch = serde_json::from_value(patch.clone()).map_err(|error| {
+        Error::Unprocessable(format!(
+            "the server rejected our request due to an error in our request: {error}"
+        ))
+    })?;
+    let is_one_by_one = |operation: &PatchOperation| {
+        matches!(
+            operation,
+            PatchOperation::Copy(_) | PatchOperation::Replace(_)
+        )
+    };
+    if !patch.0.iter().any(is_one_by_one) {
         return json_patch::patch(object, &patch).map_err(refused);
     }
     // Copies can double the document with each operation: they are counted one by one.
@@ -42,10 +53,31 @@ pub fn json(object: &mut Value, patch: &Value) -> Result<(), Error> {
                 )));
             }
         }
+        let added;
+        let operation = match operation {
+            // Clients replace what may not be there, and the API server lets them.
+            PatchOperation::Replace(replace) if is_absent_field(&patched, &replace.path) => {
+                added = PatchOperation::Add(json_patch::AddOperation {
+                    path: replace.path.clone(),
+                    value: replace.value.clone(),
+                });
+                &added
+            }
+            operation => operation,
+        };
         json_patch::patch(&mut patched, std::slice::from_ref(operation)).map_err(refused)?;
     }
     *object = patched;
     Ok(())
+}
+
+/// Whether the path names a field that an object, which is there, does not have.
+fn is_absent_field(object: &Value, path: &json_patch::jsonptr::Pointer) -> bool {
+    path.resolve(object).is_err()
+        && path
+            .parent()
+            .and_then(|parent| parent.resolve(object).ok())
+            .is_some_and(Value::is_object)
 }
 
 fn refused(error: json_patch::PatchError) -> Error {
@@ -90,14 +122,25 @@ mod tests {
     }
 
     #[test]
+    fn replacing_what_is_not_there_adds_it_where_it_can_be() {
+        let mut object = json!({"data": {}});
+        let replace = |path: &str| json!([{"op": "replace", "path": path, "value": 1}]);
+        json(&mut object, &replace("/data/a")).unwrap();
+        assert_eq!(object, json!({"data": {"a": 1}}));
+        assert!(json(&mut object, &replace("/nothing/a")).is_err());
+    }
+
+    #[test]
     fn a_malformed_patch_and_a_failing_test_are_told_apart() {
+        let bad = json(&mut json!({}), &json!({"op": "add"}));
+        assert!(matches!(bad, Err(Error::Malformed(_))));
         for bad in [
-            json!({"op": "add"}),
             json!([{"op": "nope", "path": "/a"}]),
             json!([{"op": "add", "path": "a", "value": 1}]),
+            json!([{"op": "add", "value": 1}]),
         ] {
             assert!(
-                matches!(json(&mut json!({}), &bad), Err(Error::Malformed(_))),
+                matches!(json(&mut json!({}), &bad), Err(Error::Unprocessable(_))),
                 "{bad}"
             );
         }

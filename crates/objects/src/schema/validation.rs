@@ -18,8 +18,22 @@ impl Schema {
             errors: Vec::new(),
         };
         walk.check(self.id, value, old, "");
-        if !walk.errors.iter().any(is_fatal_for_rules) && self.node().has_rules {
-            walk.rules(self.id, value, old, "");
+        if self.node().has_rules {
+            let is_duplicate = |error: &FieldError| error.kind == FieldErrorKind::Duplicate;
+            if walk
+                .errors
+                .iter()
+                .any(|error| is_fatal_for_rules(error) && !is_duplicate(error))
+            {
+                walk.errors.push(FieldError::invalid(
+                    "<nil>",
+                    Value::Null,
+                    "some validation rules were not checked because the object was invalid; \
+                     correct the existing errors to complete validation",
+                ));
+            } else if !walk.errors.iter().any(is_duplicate) {
+                walk.rules(self.id, value, old, "");
+            }
         }
         walk.errors
     }
@@ -109,7 +123,7 @@ impl Walk<'_> {
                         field::quote(text)
                     );
                     self.errors
-                        .push(FieldError::invalid(path, text.as_str(), detail));
+                        .push(FieldError::type_invalid(path, text.as_str(), detail));
                 }
             }
             Value::Number(number) => {
@@ -124,7 +138,7 @@ impl Walk<'_> {
                         number_text(number)
                     );
                     self.errors
-                        .push(FieldError::invalid(path, value.clone(), detail));
+                        .push(FieldError::type_invalid(path, value.clone(), detail));
                 }
             }
             _ => {}

@@ -123,19 +123,29 @@ impl LabelSelector {
         if parser.is_done() {
             return Ok(Self::everything());
         }
+        let starts = |token: &Token<'_>| matches!(token, Token::Word(_) | Token::Not);
+        let first = parser.peek();
+        if !starts(&first) {
+            return Err(Error::Expression(format!(
+                "found '{}', expected: !, identifier, or 'end of string'",
+                first.text()
+            )));
+        }
         loop {
             requirements.push(parser.requirement()?);
             match parser.token() {
                 Token::End => break,
                 Token::Comma => {
-                    if matches!(parser.peek(), Token::End) {
-                        return Err(Error::Label(
-                            "found '', expected: identifier after ','".to_owned(),
-                        ));
+                    let next = parser.peek();
+                    if !starts(&next) {
+                        return Err(Error::Expression(format!(
+                            "found '{}', expected: identifier after ','",
+                            next.text()
+                        )));
                     }
                 }
                 other => {
-                    return Err(Error::Label(format!(
+                    return Err(Error::Expression(format!(
                         "found '{}', expected: ',' or 'end of string'",
                         other.text()
                     )));

@@ -107,8 +107,12 @@ impl<'a> Parser<'a> {
     }
 
     fn values(&mut self) -> Result<BTreeSet<String>, Error> {
-        if self.token() != Token::Open {
-            return Err(Error::Label("found no values, expected: '('".to_owned()));
+        let first = self.token();
+        if first != Token::Open {
+            return Err(Error::Label(format!(
+                "found '{}' expected: '('",
+                first.text()
+            )));
         }
         let mut values = BTreeSet::new();
         loop {

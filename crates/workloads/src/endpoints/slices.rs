@@ -79,7 +79,40 @@ pub fn plan(service: &Service, members: &[Member], held: &[Arc<EndpointSlice>]) 
         );
     }
     plan.delete.extend(spare);
+    reuse(&mut plan);
     plan
+}
+
+/// A slice that would go becomes one that would come, so that watchers see a slice change and none is gone for a moment.
+fn reuse(plan: &mut Plan) {
+    let mut made = Vec::new();
+    for mut body in std::mem::take(&mut plan.create) {
+        let Some(at) = plan
+            .delete
+            .iter()
+            .position(|slice| body["addressType"] == slice.address_type.as_str())
+        else {
+            made.push(body);
+            continue;
+        };
+        let slice = plan.delete.remove(at);
+        let mut metadata = json!({"uid": slice.uid(), "resourceVersion": slice.resource_version()});
+        let wanted = &body["metadata"];
+        if let Some(labels) = control::write::merge_diff(&json!(slice.labels()), &wanted["labels"])
+        {
+            metadata["labels"] = labels;
+        }
+        if !wanted["annotations"].is_null() {
+            metadata["annotations"] = wanted["annotations"].clone();
+        }
+        let patch = json!({
+            "metadata": metadata,
+            "endpoints": body["endpoints"].take(),
+            "ports": body["ports"].take(),
+        });
+        plan.change.push((slice.name_any(), patch));
+    }
+    plan.create = made;
 }
 
 /// Puts endpoints into the slices there are, then into new ones.
@@ -396,12 +429,13 @@ mod tests {
     }
 
     #[test]
-    fn new_ports_move_the_endpoints_to_a_new_slice() {
+    fn new_ports_are_given_to_the_slice_there_is() {
         let first = plan_for(&service(json!({})), &[("a", "10.1.0.1", true)], &[]);
         let held = [stored(&first.create[0], "web-1")];
         let moved = service(json!({"ports": [{"name": "http", "port": 80, "targetPort": 9090}]}));
         let second = plan_for(&moved, &[("a", "10.1.0.1", true)], &held);
-        assert_eq!(second.create[0]["ports"][0]["port"], 9090);
-        assert_eq!(second.delete.len(), 1);
+        assert_eq!(second.change[0].0, "web-1");
+        assert_eq!(second.change[0].1["ports"][0]["port"], 9090);
+        assert!(second.create.is_empty() && second.delete.is_empty());
     }
 }

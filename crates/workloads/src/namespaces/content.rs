@@ -2,11 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ListMeta;
 use kube::Client;
 use kube::api::{DeleteParams, ListParams};
-use kube::core::{PartialObjectMeta, Request};
-use serde::Deserialize;
+use kube::core::{ObjectList, PartialObjectMeta, Request};
 
 use crate::discovery::{self, Resource};
 
@@ -65,13 +63,8 @@ pub async fn delete_all(client: &Client, namespace: &str) -> Outcome {
     outcome
 }
 
-#[derive(Clone, Debug, Deserialize)]
-struct Names {
-    #[serde(default)]
-    items: Vec<PartialObjectMeta>,
-    #[serde(default)]
-    metadata: ListMeta,
-}
+/// What is in a namespace, by name. Go's servers say `null` where there is nothing, which this type reads as such.
+type Names = ObjectList<PartialObjectMeta>;
 
 async fn delete_resource(
     client: &Client,
@@ -123,4 +116,16 @@ async fn list(client: &Client, request: &Request) -> kube::Result<Names> {
         .list_metadata(&ListParams::default().limit(500))
         .map_err(kube::Error::BuildRequest)?;
     client.request(list).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_that_says_null_is_empty() {
+        let text = r#"{"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": {"resourceVersion": "7"}, "items": null}"#;
+        let names: Names = serde_json::from_str(text).expect("a list");
+        assert!(names.items.is_empty());
+    }
 }

@@ -6,7 +6,7 @@ use super::super::{Printer, age, duration, name};
 use super::{AGE, NAME, column, list, number, wide};
 
 pub(super) static ROLES: Printer = Printer {
-    columns: &[NAME, column("Created At", "string")],
+    columns: &[NAME, column("Created At", "date")],
     row: |object| {
         vec![
             name(object),
@@ -112,7 +112,7 @@ pub(super) static QUOTAS: Printer = Printer {
 };
 
 pub(super) static LIMIT_RANGES: Printer = Printer {
-    columns: &[NAME, column("Created At", "string")],
+    columns: &[NAME, column("Created At", "date")],
     row: |object| {
         vec![
             name(object),

@@ -9,8 +9,8 @@ pub(super) static DEPLOYMENTS: Printer = Printer {
     columns: &[
         NAME,
         column("Ready", "string"),
-        column("Up-to-date", "integer"),
-        column("Available", "integer"),
+        column("Up-to-date", "string"),
+        column("Available", "string"),
         AGE,
         wide("Containers", "string"),
         wide("Images", "string"),
@@ -123,7 +123,7 @@ pub(super) static CONTROLLER_REVISIONS: Printer = Printer {
     columns: &[
         NAME,
         column("Controller", "string"),
-        column("Revision", "integer"),
+        column("Revision", "string"),
         AGE,
     ],
     row: |object| {
@@ -280,7 +280,7 @@ pub(super) static AUTOSCALERS: Printer = Printer {
         column("Targets", "string"),
         column("MinPods", "string"),
         column("MaxPods", "string"),
-        column("Replicas", "integer"),
+        column("Replicas", "string"),
         AGE,
     ],
     row: |object| {

@@ -29,11 +29,9 @@ impl Worker {
         );
         let mut value = serde_json::to_value(&computed).unwrap_or_default();
         // A strategic merge keeps what is not mentioned.
-        for field in ["reason", "message"] {
-            if value.get(field).is_none() {
-                value[field] = Value::Null;
-            }
-        }
+        say_what_is_gone(&mut value);
+        let conditions = value.get_mut("conditions").and_then(Value::as_array_mut);
+        conditions.into_iter().flatten().for_each(say_what_is_gone);
         self.tell_index(&computed);
         if self.published.as_ref() == Some(&value) && !self.is_unpublished {
             return;
@@ -162,6 +160,15 @@ impl Worker {
     }
 }
 
+/// Reason and message that no longer hold.
+fn say_what_is_gone(said: &mut Value) {
+    for field in ["reason", "message"] {
+        if said.get(field).is_none() {
+            said[field] = Value::Null;
+        }
+    }
+}
+
 /// The patch that makes a pod's status say this. Addresses are merged by what they are, so without a word the pod would
 /// keep those it had before the node restarted, and Services would lead to whoever has them now.
 fn patch(uid: &str, status: &Value) -> Value {
@@ -180,6 +187,16 @@ fn patch(uid: &str, status: &Value) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_condition_that_holds_again_loses_the_reason_why_it_did_not() {
+        let mut condition = json!({"type": "Ready", "status": "True"});
+        say_what_is_gone(&mut condition);
+        assert_eq!(
+            condition,
+            json!({"type": "Ready", "status": "True", "reason": null, "message": null})
+        );
+    }
 
     #[test]
     fn addresses_replace_those_of_before() {

@@ -15,7 +15,6 @@ use crate::env::hostname;
 use crate::kubelet::events::Kind as EventKind;
 use crate::kubelet::record::{PodRecord, State, app_containers, init_containers, seconds_after};
 use crate::kubelet::spec;
-use crate::kubelet::watch::is_built_in;
 use crate::shim::{self, Adopted, ContainerPhase, NodeNamespaces, PodSpec};
 use crate::volumes::{self, Mounted};
 
@@ -60,7 +59,7 @@ impl Worker {
             self.is_torn_down = true;
             return;
         }
-        let found = if self.record.has_sandbox && !is_built_in(&self.pod) {
+        let found = if self.record.has_sandbox && !self.ctx.is_built_in(&self.pod) {
             shim::adopt(&self.folder.shim()).unwrap_or(Adopted::Dead(Vec::new()))
         } else {
             Adopted::Dead(Vec::new())
@@ -84,7 +83,10 @@ impl Worker {
                     self.resume(&name);
                 }
             }
-            Adopted::Dead(records) => self.without_sandbox(records, is_built_in(&self.pod)).await,
+            Adopted::Dead(records) => {
+                self.without_sandbox(records, self.ctx.is_built_in(&self.pod))
+                    .await
+            }
         }
     }
 
@@ -204,7 +206,7 @@ impl Worker {
             .address()
             .map_err(|error| (SANDBOX, format!("Failed to create pod sandbox: {error}")))?;
         self.record.pod_ip = Some(ip.into());
-        let is_built_in = is_built_in(&self.pod);
+        let is_built_in = self.ctx.is_built_in(&self.pod);
         let mut mounted = std::mem::take(&mut self.mounted);
         // What is asked of the API and what is asked of the kernel do not wait for each other. A try after a failure asks
         // the API first: a volume that cannot be made should not cost a shim each time.
@@ -480,7 +482,7 @@ impl Worker {
         self.record.has_sandbox = false;
         self.ctx.services.remove_pod(ip);
         if let Some(network) = &self.ctx.network {
-            let gone = if is_built_in(&self.pod) {
+            let gone = if self.ctx.is_built_in(&self.pod) {
                 network.remove_builtin(ip).await
             } else {
                 network.detach_pod(ip).await
