@@ -174,6 +174,9 @@ class ControlPlane(Cluster):
         self.port = free_port()
         self.processes = {}
 
+    # The node takes its images where kfctl puts them, and nothing of Kubeflow is installed.
+    target, offer = Platform.target, Platform.offer
+
     def start(self, name: str) -> None:
         keys = self.place / "keys"
         options = {
@@ -222,8 +225,6 @@ class ControlPlane(Cluster):
 def pytest_configure(config):
     config.addinivalue_line("markers", "one_machine: a test of the home on one machine itself, or of what is only installed there")
     config.addinivalue_line("markers", "real_cluster: a test of what only a cluster without us has")
-
-
     config.addinivalue_line("markers", "own_node: a test of our node and controllers on an API server that is not ours")
 
 
@@ -234,12 +235,12 @@ def pytest_collection_modifyitems(items):
         "own_node": None if CONTROL_PLANE else "tests our node on a real API server: cargo xtask test --cluster",
     }
     for item in items:
-        # A platform that a test starts for itself is one on this machine.
-        if CLUSTER and "fresh" in item.fixturenames:
-            item.add_marker(pytest.mark.skip(reason=reasons["one_machine"]))
         for mark, reason in reasons.items():
             if reason and item.get_closest_marker(mark):
                 item.add_marker(pytest.mark.skip(reason=reason))
+        # A platform that a test starts for itself is one on this machine.
+        if CLUSTER and "fresh" in item.fixturenames:
+            item.add_marker(pytest.mark.skip(reason=reasons["one_machine"]))
 
 
 @pytest.fixture(scope="session")

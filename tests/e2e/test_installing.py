@@ -173,6 +173,29 @@ def test_replicas_of_pipelines_share_a_database_server(exported):
     assert url["valueFrom"]["secretKeyRef"] == {"name": "runs", "key": "url", "optional": False}
 
 
+def test_artifacts_in_a_bucket_need_a_secret_and_no_claim(exported):
+    template = [HELM, "template", "kubeflow", exported / "chart/kubeflow", "-n", "kubeflow", "--kube-version", "1.33"]
+
+    def rendered(text):
+        objects = {(thing["kind"], thing["metadata"]["name"]): thing for thing in yaml.safe_load_all(text) if thing}
+        pod = objects["Deployment", "ml-pipeline"]["spec"]["template"]["spec"]
+        env = {variable["name"]: variable["valueFrom"].get("secretKeyRef") for variable in pod["containers"][0]["env"]}
+        volume = next(volume for volume in pod["volumes"] if volume["name"] == "artifacts")
+        return env, volume, ("PersistentVolumeClaim", "ferroflow-artifacts") in objects
+
+    env, volume, has_claim = rendered(run(template).stdout)
+    assert has_claim and volume["persistentVolumeClaim"] == {"claimName": "ferroflow-artifacts"}
+    assert env["FERROFLOW_OBJECT_STORE"] == {"name": "ferroflow-object-store", "key": "url", "optional": True}
+    env, volume, has_claim = rendered(run([*template, "--set", "objectStore.secretName=minio"]).stdout)
+    assert not has_claim and volume == {"name": "artifacts", "emptyDir": {"sizeLimit": "64Mi"}}
+    assert env["AWS_SECRET_ACCESS_KEY"] == {"name": "minio", "key": "secret-access-key", "optional": False}
+    assert env["AWS_SESSION_TOKEN"] == {"name": "minio", "key": "session-token", "optional": True}
+    assert env["FERROFLOW_DATABASE_URL"]["optional"] is True
+    by_kustomize = rendered(run([KUSTOMIZE, "build", exported / "manifests/s3"]).stdout)
+    assert by_kustomize[1:] == (volume, False)
+    assert by_kustomize[0]["FERROFLOW_OBJECT_STORE"]["optional"] is False
+
+
 def test_every_switch_of_the_values_is_in_their_schema(exported):
     folder = exported / "chart/kubeflow"
     values = yaml.safe_load((folder / "values.yaml").read_text())

@@ -211,7 +211,9 @@ pub fn run(args: &Args) -> Result<()> {
             .env("FERROFLOW_KUSTOMIZE", kustomize)
             .env("FERROFLOW_HELM", helm);
     } else {
-        pytest.args(["tests/e2e", "--ignore=tests/e2e/test_installing.py"]);
+        pytest
+            .args(["tests/e2e", "--ignore=tests/e2e/test_installing.py"])
+            .env("FERROFLOW_VERSITYGW", setup::s3_server()?);
     }
     if let Some(filter) = &args.filter {
         pytest.args(["-k", filter]);

@@ -244,26 +244,43 @@ pub fn installers() -> Result<(PathBuf, PathBuf)> {
         ("kustomize", "sigs.k8s.io/kustomize/kustomize/v5@v5.7.1"),
         ("helm", "helm.sh/helm/v3/cmd/helm@v3.19.4"),
     ];
+    let [kustomize, helm] = TOOLS;
+    Ok((
+        installed(kustomize.0, kustomize.1)?,
+        installed(helm.0, helm.1)?,
+    ))
+}
+
+/// A program of the cache, built from its Go module if it is not there.
+fn installed(name: &str, module: &str) -> Result<PathBuf> {
     let folder = paths::cache().join("bin");
-    for (name, module) in TOOLS {
-        if folder.join(name).is_file() {
-            continue;
-        }
-        if !step::has("go") {
-            bail!(
-                "no {name} in {} and no Go to build it; install Go",
-                folder.display()
-            );
-        }
-        step::run(
-            &format!("set-up: build {module}"),
-            step::command("go")
-                .args(["install", "-trimpath", "-ldflags=-s -w", module])
-                .env("GOBIN", &folder)
-                .env("GOFLAGS", "-buildvcs=false"),
-        )?;
+    let program = folder.join(name);
+    if program.is_file() {
+        return Ok(program);
     }
-    Ok((folder.join("kustomize"), folder.join("helm")))
+    if !step::has("go") {
+        bail!(
+            "no {name} in {} and no Go to build it; install Go",
+            folder.display()
+        );
+    }
+    step::run(
+        &format!("set-up: build {module}"),
+        step::command("go")
+            .args(["install", "-trimpath", "-ldflags=-s -w", module])
+            .env("GOBIN", &folder)
+            .env("GOFLAGS", "-buildvcs=false"),
+    )
+    .with_context(|| {
+        format!("{name} comes from its Go module: let this machine reach a Go module proxy (GOPROXY), or put the program at {}", program.display())
+    })?;
+    Ok(program)
+}
+
+/// A real S3 server, versitygw, built from its Go module: about a minute the first time.
+pub fn s3_server() -> Result<PathBuf> {
+    let module = "github.com/versity/versitygw/cmd/versitygw@v1.8.0";
+    installed("versitygw", module)
 }
 
 /// Whether this process runs as root.

@@ -94,7 +94,7 @@ fn on_a_cluster(args: &Args) -> Result<()> {
     step::all_passed(suites)
 }
 
-/// Tests on a cluster that lives as long, and must leave this machine as it was.
+/// Tests on a cluster that lives as long and must leave this machine as it was, or on one that runs already and stays.
 fn within(
     args: &Args,
     options: cluster::Up,

@@ -5,12 +5,14 @@
 
 pub mod key;
 pub mod local;
+mod object;
+pub mod s3;
 pub mod store;
 pub mod uri;
 
 pub use key::Key;
 pub use local::LocalStore;
-pub use store::{Store, Stores};
+pub use store::{Chunks, Entry, Stat, Store, Stores};
 pub use uri::Uri;
 
 /// What can go wrong between a URI and its bytes.
@@ -33,10 +35,31 @@ pub enum Error {
         reason: &'static str,
     },
     /// No store is configured for the bucket.
-    #[error(
-        "no artifact store holds {0}: this installation keeps artifacts under minio://mlpipeline"
-    )]
-    NoStore(String),
+    #[error("no artifact store holds {bucket}: this installation keeps artifacts under {kept}")]
+    NoStore {
+        /// The bucket.
+        bucket: String,
+        /// Where artifacts are kept instead.
+        kept: String,
+    },
+    /// The bucket itself cannot be used.
+    #[error("could not {action} the bucket {bucket} at {server}; {remedy}")]
+    Bucket {
+        /// The verb.
+        action: &'static str,
+        /// The bucket.
+        bucket: String,
+        /// The server it should be on.
+        server: String,
+        /// What helps.
+        remedy: &'static str,
+        /// The cause.
+        #[source]
+        source: object_store::Error,
+    },
+    /// Fewer or more bytes came than were announced.
+    #[error("artifact {0} did not come whole: its size is not the one that was announced")]
+    Size(String),
     /// Nothing is stored under the key.
     #[error("artifact {0} does not exist")]
     NotFound(String),

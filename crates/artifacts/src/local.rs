@@ -5,10 +5,11 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 
-use crate::{Error, Key};
+use crate::{Entry, Error, Key, Stat};
 
 /// A folder that holds artifacts by key.
 #[derive(Clone, Debug)]
@@ -110,22 +111,71 @@ impl LocalStore {
 
     /// Stores content under a key: written beside it, then renamed.
     pub fn write(&self, key: &Key, content: &[u8]) -> Result<(), Error> {
+        let unfinished = self.begin(key)?;
+        unfinished
+            .file()
+            .and_then(|mut file| file.write_all(content))
+            .and_then(|()| unfinished.finish())
+            .map_err(|source| io_error("write", key, source))
+    }
+
+    /// A file that is not there until it is finished.
+    pub fn begin(&self, key: &Key) -> Result<Unfinished, Error> {
+        static WRITERS: AtomicU64 = AtomicU64::new(0);
         let path = self.path(key);
         let parent = path.parent().unwrap_or(&self.root);
         fs::create_dir_all(parent)
             .map_err(|source| io_error("create the folder of", key, source))?;
         let temporary = parent.join(format!(
-            ".{}.{}.tmp",
-            key.file_name().chars().take(100).collect::<String>(),
-            std::process::id()
+            ".{}.{}.{}.tmp",
+            key.file_name().chars().take(50).collect::<String>(),
+            std::process::id(),
+            WRITERS.fetch_add(1, Ordering::Relaxed),
         ));
-        let written = File::create(&temporary)
-            .and_then(|mut file| file.write_all(content))
-            .and_then(|()| fs::rename(&temporary, &path));
-        written.map_err(|source| {
-            let _ = fs::remove_file(&temporary);
-            io_error("write", key, source)
-        })
+        Ok(Unfinished { temporary, path })
+    }
+
+    /// What is stored under a key.
+    pub fn stat(&self, key: &Key) -> Result<Option<Stat>, Error> {
+        let found = match self.resolve(key, OFlag::O_PATH) {
+            Ok(found) => File::from(found),
+            Err(Error::NotFound(_)) => return Ok(None),
+            Err(problem) => return Err(problem),
+        };
+        let found = found
+            .metadata()
+            .map_err(|source| io_error("look at", key, source))?;
+        Ok(Some(if found.is_dir() {
+            Stat::Folder
+        } else {
+            Stat::File(found.len())
+        }))
+    }
+
+    /// All files below a stored folder, sorted. Folders are entered, symlinks to folders are not.
+    pub fn files(&self, key: &Key) -> Result<Vec<Entry>, Error> {
+        let (mut files, mut folders) = (Vec::new(), vec![String::new()]);
+        while let Some(folder) = folders.pop() {
+            let within = if folder.is_empty() {
+                key.clone()
+            } else {
+                key.join(&folder)?
+            };
+            for (name, is_folder) in self.list(&within)? {
+                let path = if folder.is_empty() {
+                    name
+                } else {
+                    format!("{folder}/{name}")
+                };
+                if is_folder {
+                    folders.push(path);
+                } else if let Some(Stat::File(size_bytes)) = self.stat(&key.join(&path)?)? {
+                    files.push(Entry { path, size_bytes });
+                }
+            }
+        }
+        files.sort_by(|one, other| one.path.cmp(&other.path));
+        Ok(files)
     }
 
     /// Removes whatever is stored under a key; nothing there is fine.
@@ -156,6 +206,31 @@ impl LocalStore {
             }
             other => io_error("open", key, other.into()),
         })
+    }
+}
+
+/// A file that is being written beside its place.
+pub struct Unfinished {
+    temporary: PathBuf,
+    path: PathBuf,
+}
+
+impl Unfinished {
+    /// What is written to.
+    pub fn file(&self) -> io::Result<File> {
+        File::create(&self.temporary)
+    }
+
+    /// Puts it into its place.
+    pub fn finish(self) -> io::Result<()> {
+        fs::rename(&self.temporary, &self.path)
+    }
+}
+
+impl Drop for Unfinished {
+    /// Nothing is left of what was not finished.
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.temporary);
     }
 }
 

@@ -109,6 +109,9 @@ fn template(object: &Value, kind: &str, component: &str) -> String {
     let condition = match kind {
         "Namespace" => return namespace(&object, component, &document),
         "Ingress" => format!("and {values}.enabled .Values.ingress.enabled"),
+        "PersistentVolumeClaim" if object["metadata"]["name"] == ARTIFACTS => {
+            format!("and {values}.enabled (empty {BUCKET})")
+        }
         "NetworkPolicy" => format!("and {values}.enabled .Values.networkPolicies"),
         "PodDisruptionBudget" => format!("and {values}.enabled .Values.podDisruptionBudgets"),
         _ => format!("{values}.enabled"),
@@ -140,6 +143,7 @@ fn open_workload(object: &mut Value, component: &str, values: &str) {
     }
     if component == "pipelines" {
         open_database(object);
+        open_object_store(object);
     }
     let pod = &mut object["spec"]["template"]["spec"];
     for (key, value) in [
@@ -159,6 +163,10 @@ fn open_workload(object: &mut Value, component: &str, values: &str) {
     }
 }
 
+/// The claim of artifacts, and the value that puts a bucket in its place.
+const ARTIFACTS: &str = "ferroflow-artifacts";
+const BUCKET: &str = ".Values.objectStore.secretName";
+
 /// A file or a server. With a server there may be replicas, and no volume that ties them to a node.
 fn open_database(object: &mut Value) {
     const SECRET: &str = ".Values.database.secretName";
@@ -167,18 +175,7 @@ fn open_database(object: &mut Value) {
         "{{{{ ternary \"Recreate\" \"RollingUpdate\" (empty {SECRET}) }}}}"
     ));
     let pod = &mut object["spec"]["template"]["spec"];
-    for variable in pod["containers"][0]["env"]
-        .as_array_mut()
-        .into_iter()
-        .flatten()
-    {
-        let Some(secret) = variable.pointer_mut("/valueFrom/secretKeyRef") else {
-            continue;
-        };
-        let name = text(&secret["name"]);
-        secret["name"] = inline(&format!("{{{{ {SECRET} | default \"{name}\" }}}}"));
-        secret["optional"] = inline(&format!("{{{{ empty {SECRET} }}}}"));
-    }
+    open_secret(pod, "ferroflow-database", SECRET);
     for volume in pod["volumes"].as_array_mut().into_iter().flatten() {
         if volume["name"] == "data" {
             let claim = text(&volume["persistentVolumeClaim"]["claimName"]);
@@ -192,9 +189,46 @@ fn open_database(object: &mut Value) {
     }
 }
 
+/// A volume or a bucket. With a bucket there is no claim of artifacts.
+fn open_object_store(object: &mut Value) {
+    let pod = &mut object["spec"]["template"]["spec"];
+    open_secret(pod, "ferroflow-object-store", BUCKET);
+    for volume in pod["volumes"].as_array_mut().into_iter().flatten() {
+        if volume["name"] == "artifacts" {
+            volume["persistentVolumeClaim"] = optional(&format!(
+                "(ternary (dict \"claimName\" \"{ARTIFACTS}\") (dict) (empty {BUCKET}))"
+            ));
+            volume["emptyDir"] = optional(&format!(
+                "(ternary (dict) (dict \"sizeLimit\" \"64Mi\") (empty {BUCKET}))"
+            ));
+        }
+    }
+}
+
+/// Variables from a Secret: from the one that the values name, which must be there then. What is a matter of taste in it
+/// stays so.
+fn open_secret(pod: &mut Value, default: &str, value: &str) {
+    for variable in pod["containers"][0]["env"]
+        .as_array_mut()
+        .into_iter()
+        .flatten()
+    {
+        let Some(secret) = variable.pointer_mut("/valueFrom/secretKeyRef") else {
+            continue;
+        };
+        if secret["name"] != default {
+            continue;
+        }
+        secret["name"] = inline(&format!("{{{{ {value} | default \"{default}\" }}}}"));
+        if secret["key"] != "session-token" {
+            secret["optional"] = inline(&format!("{{{{ empty {value} }}}}"));
+        }
+    }
+}
+
 fn open_claim(object: &mut Value) {
     let key = match text(&object["metadata"]["name"]).as_str() {
-        "ferroflow-artifacts" => "artifacts",
+        ARTIFACTS => "artifacts",
         _ => "data",
     };
     let values = format!(".Values.persistence.{key}");

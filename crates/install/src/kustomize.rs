@@ -1,4 +1,5 @@
-//! Renders a kustomize folder: resources, namespace, labels, images and JSON patches, in that order.
+//! Renders a kustomize folder: resources, namespace, labels, images and patches (JSON, or of a whole object away), in that
+//! order.
 //! What else kustomize knows is refused by name, so that no folder means one thing here and another there.
 
 use std::collections::BTreeMap;
@@ -153,9 +154,9 @@ fn load(folder: &str, read: &dyn Fn(&str) -> Option<String>) -> Result<Vec<Value
             read(&file).ok_or_else(|| fault(&path, &format!("patch {file} does not exist")))?;
         let operations =
             objects::yaml::parse(&text).map_err(|error| fault(&file, &error.to_string()))?;
-        let target = objects
-            .iter_mut()
-            .find(|object| {
+        let index = objects
+            .iter()
+            .position(|object| {
                 object["kind"] == patch.target.kind.as_str()
                     && object["metadata"]["name"] == patch.target.name.as_str()
             })
@@ -165,7 +166,11 @@ fn load(folder: &str, read: &dyn Fn(&str) -> Option<String>) -> Result<Vec<Value
                     &format!("no {} {} to patch", patch.target.kind, patch.target.name),
                 )
             })?;
-        objects::patch::json(target, &operations)
+        if operations["$patch"] == "delete" {
+            objects.remove(index);
+            continue;
+        }
+        objects::patch::json(&mut objects[index], &operations)
             .map_err(|error| fault(&file, &error.to_string()))?;
     }
     Ok(objects)
@@ -263,6 +268,43 @@ mod tests {
 
     fn one_machine() -> Vec<Value> {
         render("one-machine", &sources::read).expect("what we ship can be rendered")
+    }
+
+    #[test]
+    fn with_artifacts_in_a_bucket_there_is_no_claim_of_them_and_the_secret_is_needed() {
+        let objects = render("s3", &sources::read).unwrap();
+        let named = |name: &str| {
+            objects
+                .iter()
+                .filter(|object| object["metadata"]["name"] == name)
+                .collect::<Vec<_>>()
+        };
+        assert!(named("ferroflow-artifacts").is_empty());
+        assert_eq!(named("ml-pipeline-data").len(), 1);
+        let deployment = named("ml-pipeline")
+            .into_iter()
+            .find(|object| object["kind"] == "Deployment")
+            .unwrap();
+        let pod = &deployment["spec"]["template"]["spec"];
+        let needed: Vec<&str> = pod["containers"][0]["env"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|variable| variable["valueFrom"]["secretKeyRef"]["optional"] == false)
+            .map(|variable| variable["name"].as_str().unwrap())
+            .collect();
+        assert_eq!(
+            needed,
+            [
+                "FERROFLOW_OBJECT_STORE",
+                "AWS_ACCESS_KEY_ID",
+                "AWS_SECRET_ACCESS_KEY"
+            ]
+        );
+        assert_eq!(
+            pod["volumes"][2],
+            serde_json::json!({"name": "artifacts", "emptyDir": {"sizeLimit": "64Mi"}})
+        );
     }
 
     fn find<'a>(objects: &'a [Value], kind: &str, name: &str) -> &'a Value {

@@ -129,6 +129,7 @@ const RIGHTS: &[(&str, &str, &str)] = &[
         "create,get,patch,update leases.coordination.k8s.io",
     ),
     ("ml-pipeline", "kubeflow", "get pods/log"),
+    ("ml-pipeline", "kubeflow", "get services ml-pipeline"),
     ("ml-pipeline", "kubeflow", "get,list,watch configmaps"),
     (
         "pipeline-runner",

@@ -1,4 +1,5 @@
-//! What the engine and the launcher say to each other, as two JSON files on the artifact volume.
+//! What the engine and the launcher say to each other, as two JSON files on the artifact volume, or, where artifacts lie
+//! in an object store, through the Pipelines API (`remote`).
 //!
 //! The engine writes a [`Step`] before it makes the pod; the launcher, inside the pod, answers with one [`Report`],
 //! written beside and renamed, so that it is there whole or not at all. The report decides how the step ended. The
@@ -9,7 +10,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub mod copy;
+pub mod http;
 pub mod outputs;
+pub mod remote;
 pub mod run;
 
 /// The largest output parameter; what is larger belongs in an artifact.
@@ -34,6 +37,21 @@ pub struct Step {
     pub artifacts: BTreeMap<String, String>,
     /// Where the report goes.
     pub report: String,
+    /// Artifacts to bring before the command starts, where no volume holds them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inputs: Vec<Input>,
+    /// The folder whose files are taken away after it ended, where no volume holds them.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub outputs: String,
+}
+
+/// An artifact that the step reads.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Input {
+    /// Where it is kept.
+    pub uri: String,
+    /// Where the command looks for it.
+    pub path: String,
 }
 
 /// How the command ended and what it left.

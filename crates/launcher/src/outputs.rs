@@ -153,6 +153,7 @@ mod tests {
             artifacts: [("model".to_owned(), place("model"))].into(),
             report: place("report.json"),
             directories: vec![],
+            ..Step::default()
         }
     }
 

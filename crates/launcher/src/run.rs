@@ -43,6 +43,17 @@ pub fn run(step: &Step, command: &[String]) -> Report {
     report
 }
 
+/// The report of a step whose command was never started.
+pub fn not_run(problem: String) -> Report {
+    Report {
+        exit_code: 1,
+        error: Some(problem),
+        started_at: now(),
+        finished_at: now(),
+        ..Report::default()
+    }
+}
+
 /// Writes the report beside its place, then renames it into it.
 pub fn publish(report: &Report, place: &Path) -> io::Result<()> {
     if let Some(folder) = place.parent() {

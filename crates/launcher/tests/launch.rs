@@ -21,6 +21,7 @@ impl Pod {
             executor_output: pod.place("outputs/executor.json"),
             artifacts: [("model".to_owned(), pod.place("artifacts/run/model"))].into(),
             report: pod.place("result/report.json"),
+            ..Step::default()
         };
         fs::write(pod.place("step.json"), serde_json::to_vec(&step).unwrap()).unwrap();
         pod

@@ -171,6 +171,7 @@ async fn main() {
         user: "local".into(),
         groups: vec![],
         uid: String::new(),
+        pod: None,
     });
     let api = Arc::new(Api {
         store,
@@ -181,6 +182,7 @@ async fn main() {
         service_account: "pipeline-runner".into(),
         client: None,
         allows_private_urls: true,
+        steps: pipelines::api::step::Running::default(),
     });
     let listener = tokio::net::TcpListener::bind(format!("127.0.0.1:{port}"))
         .await

@@ -16,4 +16,4 @@ pub mod stamped_log;
 pub mod store;
 pub mod task;
 
-pub use serve::{Config, Database, serve};
+pub use serve::{Config, Database, ObjectStore, serve};

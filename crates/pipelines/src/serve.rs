@@ -19,7 +19,7 @@ use crate::api::{self, AccessPolicy, Api};
 use crate::engine::replicas::Replicas;
 use crate::engine::{self, Engine, Inbox, Memory, Policy, Reports};
 use crate::launcher_file;
-use crate::pods::{Pods, Settings, Target};
+use crate::pods::{Door, Pods, Settings, Target};
 use crate::store::postgresql::Url;
 use crate::store::{self, Store};
 
@@ -53,6 +53,17 @@ impl Database {
     }
 }
 
+/// A bucket that keeps artifacts instead of the volume.
+#[derive(Clone, Debug)]
+pub struct ObjectStore {
+    /// Where it is.
+    pub address: artifacts::s3::Address,
+    /// Who we are there. Steps never see it: their artifacts go through this component.
+    pub credentials: artifacts::s3::Credentials,
+    /// Where step pods reach this component, `http://ADDRESS:PORT`; that of the Service `ml-pipeline` when absent.
+    pub door: Option<String>,
+}
+
 /// What the component needs.
 pub struct Config {
     /// The cluster, with the component's own identity.
@@ -63,6 +74,8 @@ pub struct Config {
     pub artifacts_dir: PathBuf,
     /// Claim of the artifact volume.
     pub artifacts_claim: String,
+    /// Where new artifacts go instead; what lies on the volume stays readable.
+    pub object_store: Option<ObjectStore>,
     /// Where steps run.
     pub namespace: String,
     /// Our own image, which carries the launcher.
@@ -102,6 +115,7 @@ impl Config {
             database,
             artifacts_dir,
             artifacts_claim: "ferroflow-artifacts".to_owned(),
+            object_store: None,
             namespace: "kubeflow".to_owned(),
             image,
             launcher: None,
@@ -122,8 +136,8 @@ pub enum Error {
     /// The database failed, or another engine has taken over.
     #[error("the pipelines store failed")]
     Store(#[from] store::Error),
-    /// The artifact volume cannot be used.
-    #[error("the artifact volume cannot be used")]
+    /// The artifact volume or the bucket cannot be used.
+    #[error("artifacts cannot be kept")]
     Artifacts(#[from] artifacts::Error),
     /// The launcher could not be put there.
     #[error("put the launcher on the artifact volume")]
@@ -210,7 +224,17 @@ struct Component {
 impl Component {
     async fn open(config: Config, identity: &str) -> Result<Self, Error> {
         let store = config.database.open().await?;
-        let stores = Stores::local(LocalStore::open(&config.artifacts_dir)?);
+        let mut stores = Stores::local(LocalStore::open(&config.artifacts_dir)?);
+        let mut policy = config.policy;
+        let mut door = None;
+        if let Some(bucket) = config.object_store {
+            let kept = bucket.address.open(&bucket.credentials)?;
+            bucket.address.probe(&kept).await?;
+            stores = stores.with(&bucket.address.uri(), kept)?;
+            policy.default_root = format!("{}/v2/artifacts", stores.first());
+            tracing::info!(artifacts = stores.first(), "artifacts go to a bucket");
+            door = Some(bucket.door.map(Door::at).unwrap_or_default());
+        }
         store
             .write(|tx| store::experiment::default(tx, "", jiff::Timestamp::now()).map(|_| ()))
             .await?;
@@ -225,6 +249,7 @@ impl Component {
                 .map(|launcher| launcher_file::share(&config.artifacts_dir, launcher))
                 .transpose()
                 .map_err(Error::Launcher)?,
+            api: None,
         };
         let settings = Settings {
             client: config.client.clone(),
@@ -232,6 +257,7 @@ impl Component {
             storage_class: config.storage_class,
             shared_size: "10Gi".to_owned(),
             keep_pods: config.keep_pods,
+            door,
         };
         let api = Arc::new(Api {
             store: Arc::clone(&store),
@@ -242,6 +268,7 @@ impl Component {
             service_account: config.service_account,
             client: Some(config.client),
             allows_private_urls: config.allows_private_urls,
+            steps: api::step::Running::default(),
         });
         if let Some(ready) = config.ready {
             let _ = ready.send(());
@@ -255,7 +282,7 @@ impl Component {
             inbox: tokio::sync::Mutex::new(inbox),
             drives: watch::Sender::new(false),
             settings,
-            policy: config.policy,
+            policy,
             identity: identity.to_owned(),
             api,
             connections: Mutex::new(Some(config.connections)),

@@ -120,7 +120,44 @@ async fn components(client: &Client) -> Result<Vec<Component>> {
         .list(&ListParams::default().labels("app.kubernetes.io/part-of=kubeflow"))
         .await
         .context("list the components")?;
-    Ok(deployments.into_iter().map(component).collect())
+    let mut components = Vec::new();
+    for deployment in deployments {
+        let trouble = trouble(client, &deployment).await;
+        let mut component = component(deployment);
+        if !component.ready
+            && let Some(cause) = trouble
+        {
+            component.cause = cause;
+        }
+        components.push(component);
+    }
+    Ok(components)
+}
+
+/// What a pod of a component that is not ready says about itself: why it ended, or what it lacks.
+async fn trouble(client: &Client, deployment: &Deployment) -> Option<String> {
+    let spec = deployment.spec.as_ref()?;
+    let status = deployment.status.as_ref();
+    let ready = status.and_then(|status| status.ready_replicas);
+    if ready.unwrap_or_default() >= spec.replicas.unwrap_or(1) {
+        return None;
+    }
+    let labels = spec.selector.match_labels.as_ref()?;
+    let selector: Vec<String> = labels
+        .iter()
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
+    let namespace = deployment.metadata.namespace.as_deref()?;
+    let pods = Api::<Pod>::namespaced(client.clone(), namespace)
+        .list(&ListParams::default().labels(&selector.join(",")))
+        .await
+        .ok()?;
+    pods.items.iter().find_map(
+        |pod| match install::wait::judge(pod, jiff::Timestamp::UNIX_EPOCH) {
+            install::wait::Progress::Troubled(cause) => Some(cause),
+            _ => None,
+        },
+    )
 }
 
 /// Pods by phase.

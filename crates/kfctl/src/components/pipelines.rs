@@ -13,7 +13,7 @@ use kube::Api;
 use node::builtin::{Peer, PodContext};
 use node::net::Layout;
 use pipelines::serve::LEASE;
-use pipelines::{Config, Database};
+use pipelines::{Config, Database, ObjectStore};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
@@ -29,6 +29,11 @@ const ARTIFACTS: &str = "/artifacts";
 
 /// The variable that names the database server; the installed Deployment fills it from a Secret.
 const DATABASE_URL: &str = "FERROFLOW_DATABASE_URL";
+/// The variable that names the bucket for artifacts, and those that hold the key to it; filled from a Secret too.
+const OBJECT_STORE: &str = "FERROFLOW_OBJECT_STORE";
+const ACCESS_KEY_ID: &str = "AWS_ACCESS_KEY_ID";
+const SECRET_ACCESS_KEY: &str = "AWS_SECRET_ACCESS_KEY";
+const SESSION_TOKEN: &str = "AWS_SESSION_TOKEN";
 
 /// Where its state is, when it runs as a process of its own.
 #[derive(Clone, Debug, clap::Args)]
@@ -43,6 +48,14 @@ pub struct Folders {
     /// The artifact volume; steps see it through the claim ferroflow-artifacts.
     #[arg(long, default_value = ARTIFACTS)]
     artifacts: PathBuf,
+    /// Bucket that keeps artifacts instead: s3://BUCKET/PREFIX?endpoint=https://HOST:PORT&region=NAME&path-style=true. The key
+    /// to it comes from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and stays here: steps bring and take their artifacts
+    /// through this component.
+    #[arg(long, env = OBJECT_STORE, value_name = "URL")]
+    object_store: Option<String>,
+    /// Where step pods reach this component, with --object-store [default: the address of the Service ml-pipeline].
+    #[arg(long, value_name = "http://ADDRESS:PORT")]
+    steps_url: Option<String>,
 }
 
 /// A database's address as it was given: it is read only when it is used, so that no message about arguments shows it.
@@ -69,6 +82,41 @@ fn database(url: Option<&str>, folder: PathBuf) -> Result<Database> {
         )?)),
         None => Ok(Database::Folder(folder)),
     }
+}
+
+/// The bucket, where one is named. An empty address names none.
+fn object_store(
+    url: Option<&str>,
+    variable: impl Fn(&str) -> Option<String>,
+    door: Option<String>,
+) -> Result<Option<ObjectStore>> {
+    let Some(url) = url.map(str::trim).filter(|url| !url.is_empty()) else {
+        return Ok(None);
+    };
+    let given = |name: &str| {
+        variable(name)
+            .map(|value| value.trim().to_owned())
+            .filter(|value| !value.is_empty())
+    };
+    let needed = |name: &str, key: &str| {
+        given(name).with_context(|| {
+            format!(
+                "the object store needs {name} (the key {key} of the Secret ferroflow-object-store)"
+            )
+        })
+    };
+    let address = url.parse().context(
+        "read the object store's address (--object-store, or the key url of the Secret ferroflow-object-store)",
+    )?;
+    Ok(Some(ObjectStore {
+        address,
+        credentials: artifacts::s3::Credentials {
+            access_key_id: needed(ACCESS_KEY_ID, "access-key-id")?,
+            secret_access_key: needed(SECRET_ACCESS_KEY, "secret-access-key")?,
+            session_token: given(SESSION_TOKEN),
+        },
+        door,
+    }))
 }
 
 /// As a built-in pod.
@@ -105,6 +153,8 @@ pub async fn in_pod(pod: PodContext) -> Result<()> {
     );
     config.namespace.clone_from(&pod.namespace);
     config.launcher = Some(crate::commands::launcher::LAUNCHER);
+    let variable = |name: &str| pod.env(name).map(str::to_owned);
+    config.object_store = object_store(pod.env(OBJECT_STORE), variable, None)?;
     tracing::info!(
         version = version::FERROFLOW,
         port = PORT,
@@ -129,6 +179,9 @@ fn is_the_proxy(peer: Peer) -> bool {
 pub async fn alone(process: &Process, folders: &Folders) -> Result<()> {
     let url = folders.database_url.as_ref().map(|url| url.0.as_str());
     let database = database(url, folders.state.clone())?;
+    let variable = |name: &str| std::env::var(name).ok();
+    let bucket = folders.object_store.as_deref();
+    let object_store = object_store(bucket, variable, folders.steps_url.clone())?;
     let image = own_image(process).await?;
     if process.pod.is_some() {
         // Steps run as whoever their images say, and write into folders that are made here, on a volume that only this
@@ -147,6 +200,7 @@ pub async fn alone(process: &Process, folders: &Folders) -> Result<()> {
             Box::pin(connections(listener.clone())),
         );
         config.namespace.clone_from(&process.namespace);
+        config.object_store.clone_from(&object_store);
         config.ready = Some(ready);
         config
     };
@@ -256,4 +310,30 @@ async fn own_image(process: &Process) -> Result<String> {
         .and_then(|spec| spec.containers.into_iter().next())
         .and_then(|container| container.image)
         .with_context(|| format!("the pod {name} names no image"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const URL: &str = "s3://bucket/team?endpoint=http://127.0.0.1:1";
+
+    #[test]
+    fn a_bucket_without_its_key_is_refused_by_the_name_of_what_is_missing() {
+        let only_id = |name: &str| (name == ACCESS_KEY_ID).then(|| "id".to_owned());
+        let problem = object_store(Some(URL), only_id, None).unwrap_err();
+        assert!(
+            problem.to_string().contains("secret-access-key"),
+            "{problem}"
+        );
+    }
+
+    #[test]
+    fn no_address_is_no_bucket_and_a_key_is_never_printed() {
+        assert!(object_store(Some(" "), |_| None, None).unwrap().is_none());
+        let hidden = |_: &str| Some(" hidden\n".to_owned());
+        let store = object_store(Some(URL), hidden, None).unwrap().unwrap();
+        assert_eq!(store.credentials.secret_access_key, "hidden");
+        assert!(!format!("{store:?}").contains("hidden"));
+    }
 }

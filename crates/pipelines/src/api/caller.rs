@@ -2,7 +2,7 @@
 //! that only our own proxy and console can make, which name the user in headers. Every call is then put to the cluster as a
 //! SubjectAccessReview in the group `pipelines.kubeflow.org`. There is no anonymous access.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -49,6 +49,31 @@ pub struct Caller {
     pub groups: Vec<String>,
     /// Uid, when the token has one.
     pub uid: String,
+    /// The pod whose token was shown, when it was a pod's.
+    pub pod: Option<BoundPod>,
+}
+
+/// The pod that a token was made for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct BoundPod {
+    /// Its name.
+    pub name: String,
+    /// Its uid.
+    pub uid: String,
+}
+
+impl BoundPod {
+    /// What the cluster says about a token beside whose it is.
+    fn of(extra: Option<&BTreeMap<String, Vec<String>>>) -> Option<Self> {
+        let said = |key: &str| {
+            let values = extra?.get(&format!("authentication.kubernetes.io/{key}"))?;
+            values.first().filter(|value| !value.is_empty()).cloned()
+        };
+        Some(Self {
+            name: said("pod-name")?,
+            uid: said("pod-uid")?,
+        })
+    }
 }
 
 /// How callers are known and judged.
@@ -165,6 +190,7 @@ fn named_caller(headers: &HeaderMap) -> Option<Caller> {
         user,
         groups,
         uid: String::new(),
+        pod: None,
     })
 }
 
@@ -207,6 +233,7 @@ impl ClusterAccess {
                     user: user.username.unwrap_or_default(),
                     groups: user.groups.unwrap_or_default(),
                     uid: user.uid.unwrap_or_default(),
+                    pod: BoundPod::of(user.extra.as_ref()),
                 };
                 let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
                 tokens.retain(|_, (since, _)| since.elapsed() < TOKEN_MEMORY);
@@ -232,6 +259,7 @@ impl ClusterAccess {
             user: user.to_owned(),
             groups: vec!["system:authenticated".to_owned()],
             uid: String::new(),
+            pod: None,
         };
         if self.front_doors.contains(&caller.user) {
             return Ok(taken);
@@ -335,6 +363,22 @@ fn unreachable(action: &str, problem: &kube::Error) -> ApiError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_token_names_the_pod_that_it_was_made_for() {
+        let extra = |pairs: &[(&str, &str)]| -> BTreeMap<String, Vec<String>> {
+            let pairs = pairs.iter();
+            let named = pairs.map(|(key, value)| {
+                let key = format!("authentication.kubernetes.io/{key}");
+                (key, vec![(*value).to_owned()])
+            });
+            named.collect()
+        };
+        let both = extra(&[("pod-name", "train"), ("pod-uid", "1")]);
+        assert_eq!(BoundPod::of(Some(&both)).unwrap().name, "train");
+        assert_eq!(BoundPod::of(Some(&extra(&[("pod-name", "train")]))), None);
+        assert_eq!(BoundPod::of(None), None);
+    }
 
     #[test]
     fn the_named_user_needs_a_name() {

@@ -134,9 +134,9 @@ impl From<artifacts::Error> for ApiError {
     fn from(problem: artifacts::Error) -> Self {
         use artifacts::Error;
         let code = match &problem {
-            Error::Uri { .. } | Error::Key { .. } => Code::InvalidArgument,
-            Error::NotFound(_) | Error::NoStore(_) => Code::NotFound,
-            Error::Io { .. } | Error::Object { .. } => {
+            Error::Uri { .. } | Error::Key { .. } | Error::Size(_) => Code::InvalidArgument,
+            Error::NotFound(_) | Error::NoStore { .. } => Code::NotFound,
+            Error::Io { .. } | Error::Object { .. } | Error::Bucket { .. } => {
                 tracing::error!(
                     error = &problem as &dyn std::error::Error,
                     "artifact request failed"

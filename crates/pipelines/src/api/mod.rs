@@ -24,9 +24,10 @@ pub mod openapi;
 pub mod pipelines;
 pub mod router;
 pub mod runs;
+pub mod step;
 pub mod ui;
 
-pub use caller::{AUDIENCE, AccessPolicy, Caller, TOKEN_HEADER};
+pub use caller::{AUDIENCE, AccessPolicy, BoundPod, Caller, TOKEN_HEADER};
 pub use error::{ApiError, Code};
 pub use router::router;
 
@@ -48,6 +49,8 @@ pub struct Api {
     pub client: Option<kube::Client>,
     /// Packages may be fetched from private addresses too.
     pub allows_private_urls: bool,
+    /// Steps that were seen to run.
+    pub steps: step::Running,
 }
 
 /// How endpoints get at it.

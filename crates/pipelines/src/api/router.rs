@@ -4,11 +4,11 @@ use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::middleware::{self, Next};
 use axum::response::Response;
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 use http::Uri;
 
 use super::{
-    Shared, absent, artifacts_api, auth, experiments, healthz, openapi, pipelines, runs, ui,
+    Shared, absent, artifacts_api, auth, experiments, healthz, openapi, pipelines, runs, step, ui,
 };
 
 /// Largest uploaded package.
@@ -111,6 +111,12 @@ pub fn router(api: Shared) -> Router {
             get(ui::artifact::raw),
         )
         .route("/k8s/pod/logs", get(ui::pod_logs::handle))
+        // Steps, where artifacts lie in an object store.
+        .route("/step", get(step::describe::handle))
+        .route("/step/inputs/{index}", get(step::inputs::list))
+        .route("/step/inputs/{index}/content", get(step::inputs::content))
+        .route("/step/outputs", put(step::outputs::handle))
+        .route("/step/report", put(step::report::handle))
         .fallback(absent::unknown)
         .layer(DefaultBodyLimit::max(UPLOAD_LIMIT_BYTES))
         .layer(middleware::from_fn(log))

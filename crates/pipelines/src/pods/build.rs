@@ -1,7 +1,8 @@
 //! The pod of a step. Pure.
 //!
 //! Inside it: the launcher, from the artifact volume or put into an emptyDir by our own image; the artifact volume at the very path that the KFP
-//! executor derives from `minio://mlpipeline/…`, read-only but for the run's own folder; a token for this API.
+//! executor derives from `minio://mlpipeline/…`, read-only but for the run's own folder; a token for this API. Where artifacts lie in an object
+//! store, emptyDirs stand at the paths of the buckets, and the launcher fills and empties them through this API.
 
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Map, Value, json};
@@ -23,8 +24,11 @@ pub fn build(step: &Step, target: &Target) -> Result<Pod, String> {
     main.insert("name".into(), "main".into());
     main.insert("image".into(), step.image.clone().into());
     if is_wrapped {
-        let path = artifacts::uri::local_path(&step.launcher_uri());
-        let arguments = ["--step".to_owned(), path, "--".to_owned()];
+        let (source, place) = match &target.api {
+            Some(url) => ("--api", url.clone()),
+            None => ("--step", artifacts::uri::local_path(&step.launcher_uri())),
+        };
+        let arguments = [source.to_owned(), place, "--".to_owned()];
         let user = step
             .command
             .iter()
@@ -78,10 +82,13 @@ pub fn build(step: &Step, target: &Target) -> Result<Pod, String> {
             "volumes": [],
         },
     });
-    let artifacts = artifacts_folder(step);
+    let artifacts = artifacts_folder(step).filter(|_| target.api.is_none());
     let lies_there = target.launcher.as_deref().filter(|_| artifacts.is_some());
+    let is_brought = target.api.is_some() && !step.launcher.inputs.is_empty();
     if is_wrapped {
         pod["metadata"]["annotations"][marks::REPORT] = step.report_uri().into();
+    }
+    if is_wrapped || is_brought {
         // Even with nothing to install the list is there: shared folders are filled by init containers, too.
         pod["spec"]["initContainers"] = match lies_there {
             Some(_) => json!([]),
@@ -100,6 +107,9 @@ pub fn build(step: &Step, target: &Target) -> Result<Pod, String> {
         );
     }
     add_artifacts(&mut pod, artifacts, target);
+    if target.api.is_some() {
+        add_buckets(&mut pod, step);
+    }
     if let (true, Some(file)) = (is_wrapped, lies_there) {
         let mount = json!({"mountPath": format!("{LAUNCHER_FOLDER}/launch"), "subPath": file, "readOnly": true});
         add_volume(&mut pod, artifacts_volume(target), &[mount]);
@@ -110,6 +120,9 @@ pub fn build(step: &Step, target: &Target) -> Result<Pod, String> {
         json!({"name": "pipelines-token", "projected": {"sources": [token]}}),
         &[json!({"mountPath": "/var/run/secrets/kubeflow/pipelines", "readOnly": true})],
     );
+    if let (false, true, Some(url)) = (is_wrapped, is_brought, &target.api) {
+        bring_first(&mut pod, step, url);
+    }
     add_shared(&mut pod, step, lies_there);
     platform::apply(&mut pod, &step.platform)?;
     serde_json::from_value(pod).map_err(|problem| format!("its pod cannot be built: {problem}"))
@@ -157,6 +170,46 @@ fn add_artifacts(pod: &mut Value, folder: Option<&str>, target: &Target) {
         json!({"mountPath": format!("{ARTIFACTS_MOUNT}/{folder}"), "subPath": folder}),
     ];
     add_volume(pod, volume, &mounts);
+}
+
+/// Empty folders at the paths of the buckets that the step reads from and writes to.
+fn add_buckets(pod: &mut Value, step: &Step) {
+    let read = step.launcher.inputs.iter().map(|input| input.uri.as_str());
+    let mut paths: Vec<String> = Vec::new();
+    for uri in std::iter::once(step.run_folder.as_str()).chain(read) {
+        let Ok(uri) = artifacts::Uri::parse(uri) else {
+            continue;
+        };
+        let path = artifacts::uri::local_path(&uri.bucket_uri());
+        let path = path.trim_end_matches('/').to_owned();
+        if path.starts_with('/') && !paths.contains(&path) {
+            paths.push(path);
+        }
+    }
+    for (index, path) in paths.iter().enumerate() {
+        let name = match index {
+            0 => "artifacts".to_owned(),
+            index => format!("artifacts-{index}"),
+        };
+        add_volume(
+            pod,
+            json!({"name": name, "emptyDir": {}}),
+            &[json!({"mountPath": path})],
+        );
+    }
+}
+
+/// An image that starts by its own entry point finds its inputs there already.
+fn bring_first(pod: &mut Value, step: &Step, url: &str) {
+    let mounts = pod["spec"]["containers"][0]["volumeMounts"].clone();
+    if let Some(inits) = pod["spec"]["initContainers"].as_array_mut() {
+        inits.push(json!({
+            "name": "inputs",
+            "image": step.image,
+            "command": [format!("{LAUNCHER_FOLDER}/launch"), "--bring", url],
+            "volumeMounts": mounts,
+        }));
+    }
 }
 
 /// `launcher`: where it lies on the artifact volume, if it does.
@@ -238,6 +291,7 @@ pub(super) mod tests {
             service_account: "pipeline-runner".into(),
             artifacts_claim: "ferroflow-artifacts".into(),
             launcher: None,
+            api: None,
         }
     }
 
@@ -322,6 +376,71 @@ pub(super) mod tests {
         step.run_folder = "s3://bucket/r1".into();
         let pod = serde_json::to_value(build(&step, &target).unwrap()).unwrap();
         assert_eq!(pod["spec"]["initContainers"][0]["name"], "launcher");
+    }
+
+    fn through_the_api() -> (Step, Target) {
+        let target = Target {
+            launcher: Some(".launcher/0123/launch".into()),
+            api: Some("http://10.0.0.7:8888".into()),
+            ..target()
+        };
+        let mut step = step();
+        step.run_folder = "s3://bucket/team/v2/artifacts/demo/r1".into();
+        step.launcher.inputs = vec![
+            launcher::Input {
+                uri: "s3://bucket/team/v2/x".into(),
+                path: "/s3/bucket/team/v2/x".into(),
+            },
+            launcher::Input {
+                uri: "minio://mlpipeline/old".into(),
+                path: "/minio/mlpipeline/old".into(),
+            },
+        ];
+        (step, target)
+    }
+
+    #[test]
+    fn where_artifacts_lie_in_a_bucket_the_pod_mounts_no_claim_of_them() {
+        let (step, target) = through_the_api();
+        let pod = serde_json::to_value(build(&step, &target).unwrap()).unwrap();
+        let main = &pod["spec"]["containers"][0];
+        assert_eq!(
+            main["args"].as_array().unwrap()[..3],
+            ["--api", "http://10.0.0.7:8888", "--"]
+        );
+        let mounts: Vec<(&str, &str)> = main["volumeMounts"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|mount| {
+                (
+                    mount["name"].as_str().unwrap(),
+                    mount["mountPath"].as_str().unwrap(),
+                )
+            })
+            .collect();
+        assert!(mounts.contains(&("artifacts", "/s3/bucket")), "{mounts:?}");
+        assert!(mounts.contains(&("artifacts-1", "/minio/mlpipeline")));
+        assert!(mounts.contains(&("shared", "/data")), "{mounts:?}");
+        let text = pod.to_string();
+        assert!(!text.contains("ferroflow-artifacts"), "{pod:#}");
+        assert!(!text.contains("secretKeyRef"), "{pod:#}");
+        assert_eq!(pod["spec"]["initContainers"][0]["name"], "launcher");
+    }
+
+    #[test]
+    fn an_image_with_its_own_entry_point_has_its_inputs_brought_before() {
+        let (mut step, target) = through_the_api();
+        step.command.clear();
+        step.shared_paths.clear();
+        step.fills.clear();
+        let pod = serde_json::to_value(build(&step, &target).unwrap()).unwrap();
+        let inits = pod["spec"]["initContainers"].as_array().unwrap();
+        assert_eq!(inits.len(), 2, "{pod:#}");
+        assert_eq!(inits[1]["command"][1], "--bring");
+        assert_eq!(inits[1]["image"], step.image);
+        assert!(pod["spec"]["containers"][0].get("command").is_none());
+        assert!(pod["metadata"]["annotations"].get(marks::REPORT).is_none());
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! The files a step leaves on the artifact volume: what the launcher is told, what it reports, the kept log.
 
-use artifacts::Stores;
+use std::time::Duration;
+
+use artifacts::{Key, Stores};
 use bytes::Bytes;
 use futures::{AsyncReadExt as _, TryStreamExt as _};
 use k8s_openapi::api::core::v1::Pod;
@@ -9,6 +11,7 @@ use kube::api::LogParams;
 
 use crate::engine::Outcome;
 use crate::engine::step::Step;
+use crate::pods::REPORT_TRIES;
 use crate::stamped_log::unstamp;
 
 /// Longest log that is kept whole; of a longer one the first part is.
@@ -29,7 +32,7 @@ pub async fn write_step(stores: &Stores, step: &Step) -> Result<(), String> {
         .await
         .map_err(|problem| {
             format!(
-                "the artifact volume cannot be written: {}",
+                "waits for the artifact store to take what it is to do: {}",
                 objects::chain(&problem)
             )
         })?;
@@ -65,12 +68,35 @@ fn open_below(top: &std::path::Path, folder: &std::path::Path) {
 /// Reads the launcher's report, if it is there.
 pub async fn read_report(stores: &Stores, uri: &str) -> Option<launcher::Report> {
     let (store, key) = stores.resolve(uri).ok()?;
-    let chunks = store.read(&key).await.ok()?;
+    let mut tries = 0;
+    let content = loop {
+        match read_whole(store, &key).await {
+            Ok(content) => break content,
+            Err(artifacts::Error::NotFound(_)) => return None,
+            Err(problem) => {
+                // A bucket that does not answer says nothing about how the step ended.
+                tracing::warn!(
+                    error = &problem as &dyn std::error::Error,
+                    "could not read the report {uri}"
+                );
+                tries += 1;
+                if tries == REPORT_TRIES || matches!(store, artifacts::Store::Local(_)) {
+                    return None;
+                }
+                tokio::time::sleep(Duration::from_secs(2)).await;
+            }
+        }
+    };
+    serde_json::from_slice(&content).ok()
+}
+
+async fn read_whole(store: &artifacts::Store, key: &Key) -> Result<Vec<u8>, artifacts::Error> {
+    let chunks = store.read(key).await?;
     let content = chunks.try_fold(Vec::new(), |mut all, chunk| async move {
         all.extend(chunk);
         Ok(all)
     });
-    serde_json::from_slice(&content.await.ok()?).ok()
+    content.await
 }
 
 /// The outcome a report stands for. `tail`: last lines of the log.

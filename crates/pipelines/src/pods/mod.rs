@@ -18,12 +18,14 @@ use crate::engine::{Outcome, Reports};
 
 mod build;
 mod claims;
+mod door;
 mod ended;
 mod judge;
 mod platform;
 mod watch;
 
 pub use build::build;
+pub use door::Door;
 pub use judge::{Verdict, judge};
 pub use platform::apply as apply_platform;
 
@@ -48,6 +50,11 @@ pub mod marks {
 /// How often letting a pod go is tried; the next start of the engine tries again.
 const RELEASE_TRIES: u32 = 10;
 
+/// How often writing what a step is to do is tried before the step fails.
+const DESCRIBE_TRIES: u32 = 20;
+/// How often a report is asked for where its store does not answer.
+const REPORT_TRIES: u32 = 5;
+
 /// Where and as whom steps run.
 #[derive(Clone, Debug)]
 pub struct Target {
@@ -61,6 +68,8 @@ pub struct Target {
     pub artifacts_claim: String,
     /// The launcher's file on that claim's volume. Without it an init container of our own image brings the launcher.
     pub launcher: Option<String>,
+    /// Where steps bring and take their artifacts, `http://ADDRESS:PORT`; none where they mount the claim.
+    pub api: Option<String>,
 }
 
 /// Settings of the runner.
@@ -76,6 +85,8 @@ pub struct Settings {
     pub shared_size: String,
     /// How long the pod of an ended step stays to be looked at.
     pub keep_pods: Duration,
+    /// The way that artifacts take between steps and an object store; none where steps mount the artifact volume.
+    pub door: Option<Door>,
 }
 
 /// Runs steps as pods.
@@ -194,9 +205,11 @@ impl Pods {
             self.report(step, What::Ended(ended::from_report(report, None, &[])));
             return Ok(());
         }
-        ended::write_step(&self.0.stores, step).await?;
+        let (target, given) = self.through_the_door(step).await?;
+        let step = given.as_ref().unwrap_or(step);
+        self.describe(step).await?;
         claims::ensure_for(&self.0.settings, step).await?;
-        let pod = build(step, &self.0.settings.target)?;
+        let pod = build(step, &target)?;
         let mut tries = 0;
         loop {
             if self.is_stopped(&step.pod_name) {
@@ -237,6 +250,40 @@ impl Pods {
                 .await;
         }
         Ok(())
+    }
+
+    /// Where artifacts go through the API: the target with its address, and the step with what to bring and take.
+    async fn through_the_door(&self, step: &Step) -> Result<(Target, Option<Step>), String> {
+        let settings = &self.0.settings;
+        let mut target = settings.target.clone();
+        let Some(door) = &settings.door else {
+            return Ok((target, None));
+        };
+        target.api = Some(door.url(&settings.client, &target.namespace).await?);
+        let mut step = step.clone();
+        step.launcher.inputs = step.inputs();
+        step.launcher
+            .inputs
+            .retain(|input| self.0.stores.holds(&input.uri));
+        step.launcher.outputs = artifacts::uri::local_path(&step.attempt_folder);
+        Ok((target, Some(step)))
+    }
+
+    /// Writes what the launcher is told. Nothing is wrong with the step while that is refused, so it waits a while.
+    async fn describe(&self, step: &Step) -> Result<(), String> {
+        let mut tries = 0;
+        loop {
+            let Err(problem) = ended::write_step(&self.0.stores, step).await else {
+                return Ok(());
+            };
+            tries += 1;
+            if tries == DESCRIBE_TRIES || self.is_stopped(&step.pod_name) {
+                return Err(problem);
+            }
+            tracing::warn!(pod = %step.pod_name, "{problem}");
+            self.report(step, What::Waiting { message: problem });
+            tokio::time::sleep(Duration::from_millis(100 << tries.min(6))).await;
+        }
     }
 
     /// A pod of that name exists: ours when it carries our labels, since its name follows from them.

@@ -52,6 +52,7 @@ impl Server {
             user: "test".into(),
             groups: vec![],
             uid: String::new(),
+            pod: None,
         });
         let api = Api {
             store: Arc::clone(&store),
@@ -62,6 +63,7 @@ impl Server {
             service_account: "pipeline-runner".into(),
             client: None,
             allows_private_urls: false,
+            steps: pipelines::api::step::Running::default(),
         };
         Self {
             folder,

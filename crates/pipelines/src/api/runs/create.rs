@@ -225,12 +225,12 @@ fn check_root(api: &Api, roots: [&String; 2]) -> Result<(), ApiError> {
         Some(root) if root.contains("://") && !api.stores.holds(root) => {
             Err(ApiError::invalid(format!(
                 "pipeline root {root} lies in a store that is not configured here; leave pipeline_root out, or use one below {}",
-                artifacts::uri::DEFAULT_BUCKET
+                api.stores.first()
             )))
         }
         Some(root) if !root.contains("://") => Err(ApiError::invalid(format!(
             "pipeline root {root:?} is not a URI; leave pipeline_root out, or use one below {}",
-            artifacts::uri::DEFAULT_BUCKET
+            api.stores.first()
         ))),
         Some(root) if root.contains("..") => Err(ApiError::invalid(format!(
             "pipeline root {root} may not contain '..'"

@@ -4,9 +4,6 @@
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse as _, Response};
-use bytes::Bytes;
-use futures::StreamExt as _;
-use futures::stream::BoxStream;
 use http::header::{
     CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS,
 };
@@ -22,7 +19,7 @@ pub struct Options {
     bucket: String,
     key: String,
     /// Only so many bytes.
-    peek: Option<usize>,
+    peek: Option<u64>,
 }
 
 /// The query form.
@@ -57,15 +54,12 @@ async fn answer(
     source: &str,
     bucket: &str,
     key: &str,
-    peek: Option<usize>,
+    peek: Option<u64>,
 ) -> Result<Response, ApiError> {
     api.authorise(caller, "readArtifact", "runs").await?;
     let (store, key) = api.stores.resolve(&format!("{source}://{bucket}/{key}"))?;
-    let content = store.read(&key).await?;
-    let body = match peek {
-        None => Body::from_stream(content),
-        Some(limit) => Body::from_stream(first_bytes(content, limit)),
-    };
+    let (_, content) = store.read_first(&key, peek).await?;
+    let body = Body::from_stream(content);
     let name: String = key
         .file_name()
         .chars()
@@ -84,24 +78,4 @@ async fn answer(
         ),
     ];
     Ok((headers, body).into_response())
-}
-
-fn first_bytes(
-    content: BoxStream<'static, Result<Bytes, artifacts::Error>>,
-    limit: usize,
-) -> BoxStream<'static, Result<Bytes, artifacts::Error>> {
-    content
-        .scan(limit, |left, chunk| {
-            let taken = match chunk {
-                Ok(_) if *left == 0 => None,
-                Ok(chunk) => {
-                    let length = chunk.len().min(*left);
-                    *left -= length;
-                    Some(Ok(chunk.slice(..length)))
-                }
-                Err(problem) => Some(Err(problem)),
-            };
-            std::future::ready(taken)
-        })
-        .boxed()
 }

@@ -201,6 +201,7 @@ pub fn build(request: &Request<'_>) -> Result<Step, String> {
             .map(|key| (key.clone(), paths(&format!("{attempt_folder}/{key}"))))
             .collect(),
         report: paths(&format!("{step_folder}/report.json")),
+        ..launcher::Step::default()
     };
     Ok(Step {
         run_id: run.id.clone(),
@@ -303,6 +304,33 @@ impl Step {
             .filter_map(Value::as_str)
             .map(str::to_owned)
             .collect()
+    }
+
+    /// Artifacts that the step reads, with the paths it looks for them at. What lies in the run's workspace is there.
+    pub fn inputs(&self) -> Vec<launcher::Input> {
+        let lists = self
+            .executor_input
+            .pointer("/inputs/artifacts")
+            .and_then(Value::as_object)
+            .into_iter()
+            .flat_map(|artifacts| artifacts.values());
+        let artifacts = lists
+            .filter_map(|list| list.get("artifacts")?.as_array())
+            .flatten();
+        let mut inputs: Vec<launcher::Input> = Vec::new();
+        for artifact in artifacts {
+            let is_in_workspace = artifact
+                .pointer("/metadata/_kfp_workspace")
+                .is_some_and(|mark| mark == true);
+            let uri = artifact["uri"].as_str().unwrap_or_default();
+            if !is_in_workspace && !inputs.iter().any(|known| known.uri == uri) {
+                inputs.push(launcher::Input {
+                    uri: uri.to_owned(),
+                    path: artifacts::uri::local_path(uri),
+                });
+            }
+        }
+        inputs
     }
 
     /// URI of the report.
