@@ -121,7 +121,7 @@ def test_a_folder_goes_to_a_registry_and_comes_back_as_an_image(platform, regist
     image = f"{registry.host}/team/shout:latest"
     platform.kubectl("create", "secret", "docker-registry", "pull-here", f"--docker-server={registry.host}", "--docker-username=me", "--docker-password=s:ecret")
     stranger = run_pod(platform, image, "python", "shout.py", "x")
-    words = "no basic auth credentials" if CLUSTER else "imagePullSecrets"
+    words = "401 Unauthorized" if CLUSTER else "imagePullSecrets"
     until(lambda: words in platform.kubectl("get", "events", "--field-selector", f"involvedObject.name={stranger}"))
     platform.kubectl("delete", "pod", stranger, "--now")
     name = run_pod(platform, image, "python", "shout.py", "hello", secret="pull-here")

@@ -94,7 +94,7 @@ pub fn on_a_control_plane(place: &cluster::Place, filter: Option<&str>) -> Resul
         "build kfctl",
         &mut step::cargo(&["build", "--workspace", "--quiet", "--bins"]),
     )?;
-    let mut pytest = pytest();
+    let mut pytest = pytest(LIMIT);
     pytest
         .args(ON_A_CONTROL_PLANE)
         .env("FERROFLOW_CONTROL_PLANE", place.root())

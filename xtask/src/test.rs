@@ -85,7 +85,7 @@ fn on_a_cluster(args: &Args) -> Result<()> {
             e2e::on_a_cluster(place, filter)
         }));
     }
-    if args.own_node || filter.is_none() {
+    if args.own_node || (filter.is_none() && args.cluster_dir.is_none()) {
         let alone = cluster::Up::control_plane(paths::cache().join("cluster/control-plane"));
         suites.push(within(args, alone, |place| {
             e2e::on_a_control_plane(place, filter)
