@@ -113,8 +113,12 @@ def test_the_guides_pipeline_runs_from_images_that_were_pushed(platform, gpus, t
     log = platform.kfctl("logs", "last", "validate").stdout
     report = json.loads(next(line for line in log.splitlines() if line.startswith("{")))
     assert report["perplexity"] < report["unigram_perplexity"]
-    listed = {row["name"] for row in json.loads(platform.kfctl("image", "list", "-o", "json", "--kubeconfig", platform.kubeconfig).stdout)}
-    assert {f"{platform.registry.host}/team/{step}:1" for step in ("preprocess", "train", "validate")} <= listed
+
+    def listed():
+        return {row["name"] for row in json.loads(platform.kfctl("image", "list", "-o", "json", "--kubeconfig", platform.kubeconfig).stdout)}
+
+    # A node tells of its images now and then.
+    until(lambda: {f"{platform.registry.host}/team/{step}:1" for step in ("preprocess", "train", "validate")} <= listed(), 120)
 
 
 @pytest.mark.real_cluster
