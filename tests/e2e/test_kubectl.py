@@ -111,8 +111,9 @@ def test_describe_tells_what_happened(web):
     said = web("describe", "deploy/web")
     assert "2 desired | 2 updated | 2 total | 2 available" in said and "ScalingReplicaSet" in said
     said = web("describe", pods(web)[0])
-    for words in ("Successfully assigned", "Started container web", "Readiness:", "QoS Class"):
+    for words in ("Successfully assigned", "Readiness:", "QoS Class"):
         assert words in said, said
+    assert re.search(r"Started container web|Container started", said), said  # 1.36 has it the other way round
     assert re.search(r"Ready +True", said)
     assert "TargetPort:" in web("describe", "service", "web") and "Capacity:" in web("describe", "nodes")
 
@@ -218,7 +219,7 @@ def test_explain_api_resources_and_versions(web):
     names = web("api-resources", "--namespaced=true", "-o", "name").split()
     assert {"pods", "deployments.apps", "jobs.batch", "roles.rbac.authorization.k8s.io"} <= set(names)
     assert {"v1", "apps/v1", "batch/v1", "apiextensions.k8s.io/v1"} <= set(web("api-versions").split())
-    assert re.search(r"Server Version: .*v1\.33", web("version")) and "is running at" in web("cluster-info")
+    assert re.search(r"Server Version: .*v1\.3\d", web("version")) and "is running at" in web("cluster-info")
 
 
 def test_rights_and_tokens(web):

@@ -13,8 +13,6 @@ pub struct Version {
     pub number: &'static str,
     /// Its folder in tests/cluster.
     folder: &'static str,
-    /// Its kubelet asks what Debian's containerd does not answer, so it gets a newer one.
-    needs_newer_containerd: bool,
 }
 
 /// The versions, the usual one first.
@@ -22,12 +20,10 @@ pub const VERSIONS: [Version; 2] = [
     Version {
         number: "1.33.13",
         folder: "kubernetes-1.33",
-        needs_newer_containerd: false,
     },
     Version {
         number: "1.36.3",
         folder: "kubernetes-1.36",
-        needs_newer_containerd: true,
     },
 ];
 
@@ -71,11 +67,6 @@ pub fn everything(kubernetes: &str, parts: &[Part]) -> Result<Built> {
     if parts.contains(&Part::Kubelet) {
         built.push((pause()?, "pause"));
         built.push((module("CoreDNS", "dns", "coredns", "")?, "coredns"));
-        if version.needs_newer_containerd {
-            for name in ["containerd", "containerd-shim-runc-v2"] {
-                built.push((newer_containerd(name)?, name));
-            }
-        }
     }
     Ok(Built(built))
 }
@@ -100,20 +91,6 @@ fn module(what: &str, folder: &str, name: &str, flags: &str) -> Result<PathBuf> 
         linker_flags: flags,
         is_tests: false,
         is_static: false,
-    }
-    .build()
-}
-
-/// A program of containerd 2; both of the same version belong together.
-fn newer_containerd(name: &str) -> Result<PathBuf> {
-    go::Program {
-        what: &format!("{name} 2"),
-        module: "tests/cluster/containerd",
-        package: &format!("github.com/containerd/containerd/v2/cmd/{name}"),
-        name,
-        linker_flags: "",
-        is_tests: false,
-        is_static: true,
     }
     .build()
 }

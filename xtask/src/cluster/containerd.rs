@@ -1,4 +1,4 @@
-//! What runs containers: containerd, Debian's or a newer one, and Debian's runc, told what this kind of machine allows.
+//! What runs containers: Debian's containerd and runc, told what this kind of machine allows.
 
 use std::process::Command;
 
@@ -42,20 +42,8 @@ SystemdCgroup = false
     );
     let path = root.join("containerd.toml");
     write(&path, &config)?;
-    // A version of Kubernetes may have brought a newer one than Debian's, with its own shim beside it.
-    let brought = inside.place.program("containerd");
-    let mut command = if brought.is_file() {
-        Command::new(brought)
-    } else {
-        Command::new("containerd")
-    };
-    let own = inside.place.program("");
-    let path_variable = std::env::var_os("PATH").unwrap_or_default();
-    let folders = std::iter::once(own).chain(std::env::split_paths(&path_variable));
-    command
-        .arg("--config")
-        .arg(path)
-        .env("PATH", std::env::join_paths(folders)?);
+    let mut command = Command::new("containerd");
+    command.arg("--config").arg(path);
     Ok(Start {
         command,
         is_ready: Box::new(|_| ctr(&["plugins", "ls", "-q"]).map(drop)),
