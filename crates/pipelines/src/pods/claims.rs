@@ -41,12 +41,17 @@ fn short(run_id: &str) -> String {
 /// Makes the claims a step's pod will mount, unless they are there.
 pub async fn ensure_for(settings: &Settings, step: &Step) -> Result<(), String> {
     if !step.shared_paths.is_empty() {
-        let spec = claim_spec(
-            settings.storage_class.as_deref(),
-            &json!(["ReadWriteOnce"]),
-            &settings.shared_size,
-        );
-        ensure(settings, step, &shared_claim(&step.run_id), spec).await?;
+        let name = shared_claim(&step.run_id);
+        // The first step of a run makes it; the others need to know no more.
+        if find(settings, &name).await?.is_none() {
+            let artifacts = find(settings, &settings.target.artifacts_claim).await?;
+            let spec = shared_spec(
+                artifacts.as_ref(),
+                settings.storage_class.as_deref(),
+                &settings.shared_size,
+            );
+            ensure(settings, step, &name, spec).await?;
+        }
     }
     if step.uses_workspace {
         let workspace = step
@@ -80,6 +85,29 @@ pub async fn ensure_for(settings: &Settings, step: &Step) -> Result<(), String> 
         .await?;
     }
     Ok(())
+}
+
+async fn find(settings: &Settings, name: &str) -> Result<Option<PersistentVolumeClaim>, String> {
+    api(settings)
+        .get_opt(name)
+        .await
+        .map_err(|problem| format!("the volume claim {name} could not be read: {problem}"))
+}
+
+/// A run's shared folders lie where the artifacts do, for as many nodes at once: nothing else tells what a class offers.
+/// Without a claim of artifacts they are for one node at a time, which every class offers.
+fn shared_spec(
+    artifacts: Option<&PersistentVolumeClaim>,
+    class: Option<&str>,
+    size: &str,
+) -> Value {
+    let artifacts = artifacts.and_then(|claim| claim.spec.as_ref());
+    let modes = artifacts.and_then(|spec| spec.access_modes.as_ref());
+    let class = class.or_else(|| artifacts?.storage_class_name.as_deref());
+    match modes {
+        Some(modes) => claim_spec(class, &json!(modes), size),
+        None => claim_spec(class, &json!(["ReadWriteOnce"]), size),
+    }
 }
 
 async fn ensure(settings: &Settings, step: &Step, name: &str, spec: Value) -> Result<(), String> {
@@ -265,5 +293,27 @@ mod tests {
             shared_claim("0f3e7a52-9a1b-4c5d-8e6f-000000000000"),
             "run-0f3e7a529a1b-shared"
         );
+    }
+
+    fn artifacts(modes: &[&str], class: Option<&str>) -> PersistentVolumeClaim {
+        serde_json::from_value(json!({"spec": {"accessModes": modes, "storageClassName": class}}))
+            .expect("a claim")
+    }
+
+    #[test]
+    fn shared_folders_lie_where_the_artifacts_do_for_as_many_nodes() {
+        let claim = artifacts(&["ReadWriteMany"], Some("nfs"));
+        let spec = shared_spec(Some(&claim), None, "1Gi");
+        assert_eq!(spec["accessModes"], json!(["ReadWriteMany"]));
+        assert_eq!(spec["storageClassName"], "nfs");
+        let spec = shared_spec(Some(&claim), Some("fast"), "1Gi");
+        assert_eq!(spec["storageClassName"], "fast");
+    }
+
+    #[test]
+    fn without_a_claim_of_artifacts_they_are_for_one_node_at_a_time() {
+        let spec = shared_spec(None, None, "1Gi");
+        assert_eq!(spec["accessModes"], json!(["ReadWriteOnce"]));
+        assert_eq!(spec.get("storageClassName"), None);
     }
 }
