@@ -129,6 +129,11 @@ def s3():
         yield running
 
 
+def restart(platform):
+    """kubectl takes no two restarts within one second, and a component is up again sooner."""
+    until(lambda: "restarted" in platform.kubectl("rollout", "restart", "-n", "kubeflow", "deploy/ml-pipeline", check=False))
+
+
 def secret(url, key=SECRET_KEY):
     data = {"url": url, "access-key-id": ACCESS_KEY, "secret-access-key": key}
     return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "ferroflow-object-store", "namespace": "kubeflow"}, "stringData": data}
@@ -141,7 +146,7 @@ def home(s3):
     platform = Platform(folder)
     platform.up()
     platform.kubectl("apply", "-f", "-", stdin=json.dumps(secret(s3.address(f"{BUCKET}/{PREFIX}"))))
-    platform.kubectl("rollout", "restart", "-n", "kubeflow", "deploy/ml-pipeline")
+    restart(platform)
     platform.kubectl("rollout", "status", "-n", "kubeflow", "deploy/ml-pipeline", "--timeout=120s", timeout=150)
     yield platform
     log = (folder / "kfctl.log").read_text()
@@ -251,12 +256,12 @@ def test_what_lies_in_the_bucket_is_imported_and_what_lies_beside_the_prefix_is_
 
 def test_a_wrong_secret_is_said_by_the_pod(home, s3):
     home.kubectl("apply", "-f", "-", stdin=json.dumps(secret(s3.address(f"{BUCKET}/{PREFIX}"), "wrong")))
-    home.kubectl("rollout", "restart", "-n", "kubeflow", "deploy/ml-pipeline")
+    restart(home)
     try:
         until(lambda: "not the one of the access key" in home.kubectl("get", "pods", "-n", "kubeflow", "-l", "app=ml-pipeline", "-o", "json"), 240)
     finally:
         home.kubectl("apply", "-f", "-", stdin=json.dumps(secret(s3.address(f"{BUCKET}/{PREFIX}"))))
-        home.kubectl("rollout", "restart", "-n", "kubeflow", "deploy/ml-pipeline")
+        restart(home)
         home.kubectl("rollout", "status", "-n", "kubeflow", "deploy/ml-pipeline", "--timeout=120s", timeout=150)
 
 
