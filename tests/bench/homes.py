@@ -8,6 +8,7 @@ alpine:3.20 and python:3.11 of its tests, and those of the guide's pipeline as `
 """
 
 import contextlib
+import json
 import os
 import pathlib
 import re
@@ -96,25 +97,13 @@ def node(home):
         # The shims of pods outlive the platform, and so are no children of it.
         shims = [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if f"node-shim {home.folder}" in arguments(pid)]
         return list(dict.fromkeys(below([home.record()["pid"], *shims])))
-    servers = [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if name_of(pid) == "kube-apiserver" and CLUSTER_ROOT in arguments(pid)]
-    (server,) = servers
-    space = os.readlink(f"/proc/{server}/ns/pid")
-    while os.readlink(f"/proc/{parent(server)}/ns/pid") == space:
-        server = parent(server)
-    return below([server])
-
-
-CLUSTER_ROOT = str(pathlib.Path(CLUSTER).parent) if CLUSTER else ""
+    return below([json.loads((pathlib.Path(CLUSTER).parent / "cluster.json").read_text())["process"]["pid"]])
 
 
 def arguments(pid):
     with contextlib.suppress(OSError):
         return pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
     return ""
-
-
-def parent(pid):
-    return int(pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 def api(home):
