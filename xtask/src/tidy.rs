@@ -13,6 +13,7 @@ use crate::paths;
 /// The crates from the ground up. A crate may use only crates that stand before it.
 const ORDER: &[&str] = &[
     "objects",
+    "unverified",
     "apiserver",
     "control",
     "workloads",

@@ -4,9 +4,7 @@ use axum::body::Body;
 use http::Method;
 use serde_json::json;
 
-use crate::server::{
-    CONFIG_MAPS, DEPLOYMENTS, PODS, Server, config_map, deployment, pod, service_account,
-};
+use crate::server::{CONFIG_MAPS, DEPLOYMENTS, PODS, Server, config_map, deployment, pod};
 
 #[tokio::test]
 async fn a_created_object_gets_identity_times_and_a_revision() {
@@ -207,13 +205,7 @@ async fn a_pod_waits_for_its_service_account_and_then_mounts_its_token() {
         words.contains("serviceaccount \"default\" not found"),
         "{words}"
     );
-    server
-        .post(
-            "/api/v1/namespaces/default/serviceaccounts",
-            &service_account("default"),
-        )
-        .await
-        .expect(201);
+    server.default_account().await;
     let made = server.post(PODS, &wanted).await.expect(201);
     assert_eq!(made["spec"]["serviceAccountName"], "default");
     assert_eq!(
@@ -280,13 +272,7 @@ async fn what_is_stored_but_not_acted_on_says_so() {
 #[tokio::test]
 async fn the_writer_owns_defaults_and_nobody_owns_what_admission_adds() {
     let server = Server::start().await;
-    server
-        .post(
-            "/api/v1/namespaces/default/serviceaccounts",
-            &service_account("default"),
-        )
-        .await
-        .expect(201);
+    server.default_account().await;
     let made = server.post(PODS, &pod("p")).await.expect(201);
     let owned = &made["metadata"]["managedFields"][0]["fieldsV1"]["f:spec"];
     assert_eq!(owned["f:dnsPolicy"], json!({}), "{owned:#}");

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::server::{CONFIG_MAPS, DEPLOYMENTS, PODS, Server, deployment, pod, service_account};
+use crate::server::{CONFIG_MAPS, DEPLOYMENTS, PODS, Server, deployment, pod};
 
 #[tokio::test]
 async fn a_deleted_object_is_gone_and_the_answer_names_it() {
@@ -97,13 +97,7 @@ async fn propagation_is_written_down_for_the_garbage_collector() {
 }
 
 async fn running_pod(server: &Server) -> Value {
-    server
-        .post(
-            "/api/v1/namespaces/default/serviceaccounts",
-            &service_account("default"),
-        )
-        .await
-        .expect(201);
+    server.default_account().await;
     server.post(PODS, &pod("p")).await.expect(201);
     let binding =
         json!({"apiVersion": "v1", "kind": "Binding", "target": {"kind": "Node", "name": "n1"}});
@@ -151,13 +145,7 @@ async fn a_running_pod_ends_gracefully_and_is_removed_by_its_kubelet() {
 #[tokio::test]
 async fn a_pod_that_never_reached_a_node_is_removed_at_once() {
     let server = Server::start().await;
-    server
-        .post(
-            "/api/v1/namespaces/default/serviceaccounts",
-            &service_account("default"),
-        )
-        .await
-        .expect(201);
+    server.default_account().await;
     server.post(PODS, &pod("p")).await.expect(201);
     server.delete(&format!("{PODS}/p"), None).await.expect(200);
     server.get(&format!("{PODS}/p")).await.expect(404);

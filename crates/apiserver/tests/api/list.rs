@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::server::{CONFIG_MAPS, PODS, Server, config_map, pod, service_account};
+use crate::server::{CONFIG_MAPS, PODS, Server, config_map, pod};
 
 async fn five(server: &Server) {
     for name in ["a", "b", "c", "d", "e"] {
@@ -123,13 +123,7 @@ async fn selectors_choose_by_label_and_field() {
 #[tokio::test]
 async fn pods_are_selected_by_node_and_phase() {
     let server = Server::start().await;
-    server
-        .post(
-            "/api/v1/namespaces/default/serviceaccounts",
-            &service_account("default"),
-        )
-        .await
-        .expect(201);
+    server.default_account().await;
     for name in ["p", "q"] {
         server.post(PODS, &pod(name)).await.expect(201);
     }

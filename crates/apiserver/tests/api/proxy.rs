@@ -13,7 +13,7 @@ use kube::api::AttachParams;
 use serde_json::json;
 use tokio::io::AsyncReadExt;
 
-use crate::server::{PODS, Server, pod, service_account};
+use crate::server::{PODS, Server, pod};
 
 /// A kubelet that says what it was asked, and whose `exec` prints its query.
 fn kubelet() -> Router {
@@ -224,13 +224,7 @@ async fn start() -> Server {
     api.backend().register_kubelet("n1", kubelet());
     let token = api.admin_token().to_owned();
     let server = Server { api, folder, token };
-    server
-        .post(
-            "/api/v1/namespaces/default/serviceaccounts",
-            &service_account("default"),
-        )
-        .await
-        .expect(201);
+    server.default_account().await;
     server.post(PODS, &pod("p")).await.expect(201);
     server
 }

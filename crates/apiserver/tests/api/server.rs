@@ -97,6 +97,13 @@ impl Server {
         self.request(Method::GET, path, &[], Body::empty()).await
     }
 
+    /// Makes the account that pods of the namespace `default` run as, which a controller would make.
+    pub async fn default_account(&self) {
+        let path = "/api/v1/namespaces/default/serviceaccounts";
+        let made = self.post(path, &service_account("default")).await;
+        made.expect(201);
+    }
+
     pub async fn post(&self, path: &str, object: &Value) -> Answer {
         self.request(
             Method::POST,

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::server::{CONFIG_MAPS, DEPLOYMENTS, PODS, Server, deployment, pod, service_account};
+use crate::server::{CONFIG_MAPS, DEPLOYMENTS, PODS, Server, deployment, pod};
 
 #[tokio::test]
 async fn an_update_from_a_stale_revision_is_a_conflict() {
@@ -149,13 +149,7 @@ async fn scale_reads_and_writes_the_replicas() {
 #[tokio::test]
 async fn a_pod_is_bound_to_a_node_once() {
     let server = Server::start().await;
-    server
-        .post(
-            "/api/v1/namespaces/default/serviceaccounts",
-            &service_account("default"),
-        )
-        .await
-        .expect(201);
+    server.default_account().await;
     server.post(PODS, &pod("p")).await.expect(201);
     let binding = json!({"apiVersion": "v1", "kind": "Binding", "metadata": {"name": "p"},
         "target": {"kind": "Node", "name": "n1"}});
@@ -193,13 +187,7 @@ async fn whoever_lets_a_deleted_object_go_sees_it_without_its_finalizer() {
 #[tokio::test]
 async fn the_address_of_a_pod_is_the_first_of_its_addresses() {
     let server = Server::start().await;
-    server
-        .post(
-            "/api/v1/namespaces/default/serviceaccounts",
-            &service_account("default"),
-        )
-        .await
-        .expect(201);
+    server.default_account().await;
     server.post(PODS, &pod("p")).await.expect(201);
     let status = format!("{PODS}/p/status");
     for (given, expected) in [

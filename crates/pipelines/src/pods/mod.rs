@@ -237,9 +237,7 @@ impl Pods {
                     tries += 1;
                     let message =
                         format!("waits for the Kubernetes API to take its pod: {problem}");
-                    tracing::warn!(pod = %step.pod_name, "{message}");
-                    self.report(step, What::Waiting { message });
-                    tokio::time::sleep(Duration::from_millis(100 << tries.min(6))).await;
+                    self.pause(step, tries, message).await;
                 }
             }
         }
@@ -280,10 +278,15 @@ impl Pods {
             if tries == DESCRIBE_TRIES || self.is_stopped(&step.pod_name) {
                 return Err(problem);
             }
-            tracing::warn!(pod = %step.pod_name, "{problem}");
-            self.report(step, What::Waiting { message: problem });
-            tokio::time::sleep(Duration::from_millis(100 << tries.min(6))).await;
+            self.pause(step, tries, problem).await;
         }
+    }
+
+    /// Says what a step waits for, and waits: the longer, the more `tries` there were.
+    async fn pause(&self, step: &Step, tries: u32, message: String) {
+        tracing::warn!(pod = %step.pod_name, "{message}");
+        self.report(step, What::Waiting { message });
+        tokio::time::sleep(Duration::from_millis(100 << tries.min(6))).await;
     }
 
     /// A pod of that name exists: ours when it carries our labels, since its name follows from them.
