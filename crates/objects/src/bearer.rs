@@ -1,5 +1,5 @@
 //! The token in the value of an `Authorization` header (RFC 6750), read the same at every door: the API server's, the
-//! console's, that of Pipelines. What the token is worth is theirs to judge.
+//! console's, that of Pipelines, a node's. What the token is worth is theirs to judge.
 
 /// The token of `Bearer TOKEN`; none for another scheme or an empty token.
 pub fn bearer_token(authorization: &str) -> Option<&str> {

@@ -73,8 +73,8 @@ impl Caller {
             return Self::Certified(subject.clone());
         }
         let header = request.headers().get(AUTHORIZATION);
-        match header.and_then(|value| value.to_str().ok()?.strip_prefix("Bearer ")) {
-            Some(token) => Self::Bearer(token.trim().to_owned()),
+        match header.and_then(|value| objects::bearer_token(value.to_str().ok()?)) {
+            Some(token) => Self::Bearer(token.to_owned()),
             None => Self::Nobody,
         }
     }
